@@ -1,0 +1,120 @@
+"""The batches that task modules train on: frozen dataclasses of tensors.
+
+`x` is a dict of named tensors whose names and shapes are those of `DataSpec.inputs` behind the leading
+dimension(s). `index`, `query_id` and `item_id` point back to rows of the user's file, so that a finding
+can name the row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+Inputs = dict[str, Tensor]
+
+
+class _Movable:
+    """`.to(device)` for a dataclass whose fields are tensors, dicts of tensors, or None."""
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """The same batch with every tensor moved; arguments as in `torch.Tensor.to`."""
+
+        def move(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.to(*args, **kwargs)
+            if isinstance(value, dict):
+                return {name: move(part) for name, part in value.items()}
+            return value
+
+        return type(self)(*(move(getattr(self, field.name)) for field in dataclasses.fields(self)))
+
+    def pin_memory(self) -> Self:
+        """The same batch in page-locked memory, for an asynchronous copy to a GPU."""
+        return pytree.tree_map_only(Tensor, lambda tensor: tensor.pin_memory(), self)
+
+
+@dataclass(frozen=True)
+class PointBatch(_Movable):
+    """B examples of one target each: `x[name]` is `[B, …]`, `y [B]`, `weight [B]` or None, `index [B]`."""
+
+    x: Inputs
+    y: Tensor
+    weight: Tensor | None = None
+    index: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.y.shape[0]
+
+
+@dataclass(frozen=True)
+class ListBatch(_Movable):
+    """Q queries of up to L documents: `x[name]` is `[Q, L, …]`, the others `[Q, L]`.
+
+    `mask` is True where a document is real; `query [Q]` numbers the query within its split and
+    `index [Q, L]` the row of the file (-1 on padding).
+    """
+
+    x: Inputs
+    relevance: Tensor
+    mask: Tensor
+    query: Tensor | None = None
+    weight: Tensor | None = None
+    index: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.relevance.shape[0]
+
+
+@dataclass(frozen=True)
+class PairBatch(_Movable):
+    """B positive (query, item) pairs: `query[name]` and `item[name]` are `[B, …]`.
+
+    `item_id [B]` and `query_id [B]` tell which pairs share an item or a query; `negatives[name]` is
+    `[N, …]`, further items that are nobody's positive in this batch; `log_q [B]` is the log of each
+    item's sampling probability.
+    """
+
+    query: Inputs
+    item: Inputs
+    item_id: Tensor
+    query_id: Tensor | None = None
+    negatives: Inputs | None = None
+    log_q: Tensor | None = None
+    weight: Tensor | None = None
+    index: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.item_id.shape[0]
+
+
+Batch = PointBatch | ListBatch | PairBatch
+
+
+def _register(cls: type) -> None:
+    """Make `cls` a pytree, so that Lightning, DDP and `torch.utils` see the tensors inside."""
+    names = [field.name for field in dataclasses.fields(cls)]
+    pytree.register_pytree_node(
+        cls,
+        lambda batch: ([getattr(batch, name) for name in names], None),
+        lambda values, _: cls(*values),
+        serialized_type_name=f"lit_mlfund.data.batch.{cls.__name__}",
+    )
+
+
+for _cls in (PointBatch, ListBatch, PairBatch):
+    _register(_cls)
+
+
+
+
+def concatenate(values: list[Tensor]) -> Tensor:
+    """Join buffered `[B, …]` tensors; a second dimension that differs (ragged lists) is padded with zeros."""
+    if values[0].ndim > 1 and len({value.shape[1] for value in values}) > 1:
+        width = max(value.shape[1] for value in values)
+        values = [torch.nn.functional.pad(value, (0, width - value.shape[1])) for value in values]
+    return torch.cat(values)
