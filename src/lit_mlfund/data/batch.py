@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 Inputs = dict[str, Tensor]
 
 
-class _Movable:
+class Movable:
     """`.to(device)` for a dataclass whose fields are tensors, dicts of tensors, or None."""
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
@@ -39,7 +39,7 @@ class _Movable:
 
 
 @dataclass(frozen=True)
-class PointBatch(_Movable):
+class PointBatch(Movable):
     """B examples of one target each: `x[name]` is `[B, …]`, `y [B]`, `weight [B]` or None, `index [B]`."""
 
     x: Inputs
@@ -52,7 +52,7 @@ class PointBatch(_Movable):
 
 
 @dataclass(frozen=True)
-class ListBatch(_Movable):
+class ListBatch(Movable):
     """Q queries of up to L documents: `x[name]` is `[Q, L, …]`, the others `[Q, L]`.
 
     `mask` is True where a document is real; `query [Q]` numbers the query within its split and
@@ -71,7 +71,7 @@ class ListBatch(_Movable):
 
 
 @dataclass(frozen=True)
-class PairBatch(_Movable):
+class PairBatch(Movable):
     """B positive (query, item) pairs: `query[name]` and `item[name]` are `[B, …]`.
 
     `item_id [B]` and `query_id [B]` tell which pairs share an item or a query; `negatives[name]` is

@@ -1,0 +1,135 @@
+"""Whole batches by index from a store: what a DataLoader does, without its price per row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Generic
+
+import torch
+from torch import Tensor
+
+from lit_mlfund.data.store import BatchT, Store
+
+
+class BatchLoader(Generic[BatchT]):
+    """A sized iterable of batches whose order in epoch e is a function of (seed, e) alone.
+
+    batch_size     examples (queries for lists) per batch and rank
+    shuffle        a new order each epoch; also marks training: every rank then gets equally many rows (the
+                   order is wrapped around to a multiple of the world size). Without it no row is served
+                   twice, and the rows of rank r are r, r + world_size, …
+    drop_last      leave out a last batch that is not full
+    lengths        [N] sizes of the examples: those of similar size share a batch, so that padding stays small
+                   (only when shuffling)
+    device         where the batches are; the store moves there once, as a whole
+
+    Each pass is the next epoch; `set_epoch` chooses one. `state_dict` names the epoch and how many of its
+    batches were handed out; after `load_state_dict` the first pass serves the rest of that epoch. `len` is
+    always that of a whole epoch.
+    """
+
+    def __init__(
+        self,
+        store: Store[BatchT],
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        lengths: Tensor | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        device: str | torch.device | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must be in 0 … {world_size - 1}, got {rank}")
+        self.store = store if device is None else store.to(device)
+        self.device = device
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+        self.lengths = lengths
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.position = 0
+        self._next = (0, 0)  # where the next pass starts: epoch, batch
+        # Lightning calls set_epoch on `loader.batch_sampler.sampler`. Its other look-ups go by
+        # `loader.sampler`, which we do not have: those would replace it.
+        self.batch_sampler = SimpleNamespace(sampler=self)
+
+    def __len__(self) -> int:
+        rows = len(self.store)
+        if not self.shuffle:
+            rows = len(range(self.rank, rows, self.world_size))
+        else:
+            rows = rows // self.world_size if self.drop_last else -(-rows // self.world_size)
+        return rows // self.batch_size if self.drop_last else -(-rows // self.batch_size)
+
+    def __iter__(self) -> Iterator[BatchT]:
+        # A generator: nothing is decided before the first batch, as Lightning sets the epoch after iter().
+        self.epoch, self.position = self._next
+        self._next = (self.epoch + 1, 0)
+        for index in self.order(self.epoch)[self.position :]:
+            self.position += 1
+            yield self.store.batch(index)
+
+    def order(self, epoch: int) -> list[Tensor]:
+        """The positions in the store that make up each batch of this rank in `epoch`."""
+        size = len(self.store)
+        if not self.shuffle:
+            batches = list(torch.arange(size)[self.rank :: self.world_size].split(self.batch_size))
+        else:
+            generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
+            order = torch.randperm(size, generator=generator)
+            joint = self.batch_size * self.world_size
+            if self.lengths is not None:
+                order = _bucket(order, self.lengths, joint, generator)
+            if self.drop_last:
+                order = order[: size - size % self.world_size]
+            elif size % self.world_size:
+                order = order[torch.arange(-(-size // self.world_size) * self.world_size) % size]
+            # Step s of all ranks together is what one process with the joint batch size would see.
+            batches = [part[self.rank :: self.world_size] for part in order.split(joint)]
+        batches = batches[: len(self)]
+        return batches if self.device is None else [index.to(self.device) for index in batches]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be `epoch` from its start; nothing changes when it is in that epoch already."""
+        if epoch != self._next[0]:
+            self._next = (epoch, 0)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where this loader is: `epoch` and the batches of it that were handed out."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next pass go on where `state` was taken (with the next epoch, when that one was done)."""
+        epoch, position = int(state["epoch"]), int(state["position"])
+        self.epoch, self.position = epoch, position
+        self._next = (epoch, position) if position < len(self) else (epoch + 1, 0)
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """One 63-bit seed out of two numbers: neighbouring seeds must not share epochs."""
+    state = (seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    return (state ^ (state >> 31)) >> 1
+
+
+def _bucket(
+    order: Tensor, lengths: Tensor, batch_size: int, generator: torch.Generator, window: int = 32
+) -> Tensor:
+    """Sort each `window` batches of `order` by length, then shuffle the batches; a short one stays last."""
+    parts = [
+        part[lengths[part].argsort(stable=True)].split(batch_size)
+        for part in order.split(window * batch_size)
+    ]
+    batches = [batch for part in parts for batch in part]
+    full = sum(len(batch) == batch_size for batch in batches)
+    shuffled = torch.randperm(full, generator=generator).tolist()
+    return torch.cat([batches[i] for i in shuffled] + batches[full:]) if batches else order
