@@ -1,0 +1,1 @@
+"""Evidence in, findings out: reference models, the verdict, pictures. No Lightning, no Hydra."""

@@ -1,0 +1,17 @@
+"""LightningModules: the one training step, and what each task shape adds to it."""
+
+from lit_mlfund.modules.base import TaskModule
+from lit_mlfund.modules.binary import BinaryModule
+from lit_mlfund.modules.multiclass import MulticlassModule
+from lit_mlfund.modules.ranking import RankingModule
+from lit_mlfund.modules.regression import RegressionModule
+from lit_mlfund.modules.retrieval import RetrievalModule
+
+__all__ = [
+    "BinaryModule",
+    "MulticlassModule",
+    "RankingModule",
+    "RegressionModule",
+    "RetrievalModule",
+    "TaskModule",
+]

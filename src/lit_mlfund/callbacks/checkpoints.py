@@ -1,0 +1,88 @@
+"""Keep the best and the last checkpoint of a run."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+
+
+class BestAndLast(Checkpoint):
+    """Saves `best.ckpt` when the monitored value improves, and `last.ckpt` after every validation.
+
+    Unlike Lightning's ModelCheckpoint it has no work to do in a training step, and never leaves a moment without
+    a checkpoint: a file is replaced by renaming. States of the random generators are saved too and put back
+    on resume, so that a resumed run draws what the uninterrupted one would have drawn.
+
+    Args:
+        folder: where the two files go.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.best_value: float | None = None
+        self.best_step = -1
+        self._random_state: dict[str, Any] | None = None
+
+    @property
+    def best_path(self) -> Path:
+        return self.folder / "best.ckpt"
+
+    @property
+    def last_path(self) -> Path:
+        return self.folder / "last.ckpt"
+
+    def _improved(self, value: float, mode: str) -> bool:
+        if self.best_value is None or math.isnan(self.best_value):
+            return True  # the first one, whatever it is: there must be something to test
+        return value > self.best_value if mode == "max" else value < self.best_value
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:
+            return
+        value = float(trainer.callback_metrics[pl_module.monitor])
+        if self._improved(value, pl_module.mode):
+            self.best_value, self.best_step = value, trainer.global_step
+            trainer.save_checkpoint(self.best_path)
+        self.save_last(trainer)
+
+    def save_last(self, trainer: Trainer) -> None:
+        """Write `last.ckpt` now."""
+        trainer.save_checkpoint(self.last_path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_value": self.best_value, "best_step": self.best_step, "random_state": _random_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_value, self.best_step = state_dict["best_value"], state_dict["best_step"]
+        self._random_state = state_dict["random_state"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._random_state is not None:
+            _set_random_state(self._random_state)
+            self._random_state = None
+
+
+def _random_state() -> dict[str, Any]:
+    kind, keys, position, has_gauss, cached = np.random.get_state()
+    state: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "numpy": [kind, keys.tolist(), int(position), int(has_gauss), float(cached)],
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"].cpu())
+    kind, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    if "cuda" in state and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([part.cpu() for part in state["cuda"]])

@@ -1,0 +1,107 @@
+"""What a person sees while a run trains, and the scalars that TensorBoard shows afterwards."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import Any, TextIO
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+
+class TrainingDiverged(Exception):
+    """The training loss is no longer a number."""
+
+
+class Progress(Callback):
+    """One line per epoch; on a terminal also a line that moves, redrawn by time and not by step.
+
+    Every `trainer.log_every_n_steps` steps it reads the module's running sums (one synchronisation), hands them to the
+    logger with the learning rate of each parameter group, and stops a run whose loss is not finite.
+
+    Args:
+        refresh_seconds: time between two redraws on a terminal.
+        stream: where to write; standard error by default, so that standard output stays for results.
+    """
+
+    def __init__(self, refresh_seconds: float = 0.2, stream: TextIO | None = None):
+        self.refresh_seconds = refresh_seconds
+        self.stream = stream or sys.stderr
+        self.live = self.stream.isatty()
+        self.latest: dict[str, float] = {}
+        self.history: list[dict[str, float]] = []
+        self._drawn_at = self._started_at = self._epoch_started_at = 0.0
+        self._first_step = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.history = state_dict["history"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started_at = time.perf_counter()
+        self._first_step = trainer.global_step
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._epoch_started_at = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if (batch_idx + 1) % trainer.log_every_n_steps == 0:
+            self._log(trainer, pl_module)
+        if self.live:
+            now = time.perf_counter()
+            if now - self._drawn_at > self.refresh_seconds:
+                self._drawn_at = now
+                self._draw(trainer, batch_idx + 1, now)
+
+    def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        values = pl_module.running.read()
+        if not values:
+            return
+        loss = values.get("train/loss", 0.0)
+        if not math.isfinite(loss):
+            raise TrainingDiverged(
+                f"the training loss is {loss} at step {trainer.global_step}: lower optim.lr (try a tenth), check "
+                "trainer.gradient_clip_val, and look for extreme values in the data"
+            )
+        self.latest = values
+        parts = getattr(pl_module.loss, "parts", {})
+        values |= {f"train/loss/{name}": float(value) for name, value in parts.items()}
+        for number, group in enumerate(trainer.optimizers[0].param_groups):
+            values[f"lr/{group.get('name', f'group{number}')}"] = float(group["lr"])
+        if trainer.logger is not None:
+            trainer.logger.log_metrics(values, step=trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log(trainer, pl_module)  # the steps since the last multiple of log_every_n_steps
+        measured = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        self.history.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **self.latest, **measured})
+        if not trainer.is_global_zero:
+            return
+        seconds = time.perf_counter() - self._epoch_started_at
+        words = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        if "train/loss" in self.latest:
+            words.append(f"train/loss {self.latest['train/loss']:.4g}")
+        for name in ("val/loss", pl_module.monitor):
+            if name and name in trainer.callback_metrics and not any(w.startswith(name) for w in words):
+                words.append(f"{name} {float(trainer.callback_metrics[name]):.4g}")
+        words.append(f"{seconds:.1f} s")
+        self._write("  ".join(words) + "\n")
+
+    def _draw(self, trainer: Trainer, num_done: int, now: float) -> None:
+        total = int(trainer.num_training_batches) if math.isfinite(trainer.num_training_batches) else 0
+        filled = int(24 * num_done / total) if total else 0
+        steps = trainer.global_step - self._first_step
+        rate = steps / max(now - self._started_at, 1e-9)
+        loss = f"  train/loss {self.latest['train/loss']:.4g}" if "train/loss" in self.latest else ""
+        bar = "━" * filled + "╌" * (24 - filled)
+        self._write(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {bar} {num_done}/{total}{loss}  {rate:.0f} steps/s")
+
+    def _write(self, text: str) -> None:
+        self.stream.write(f"\r\x1b[2K{text}" if self.live else text)
+        self.stream.flush()

@@ -1,0 +1,115 @@
+"""From a run's measurements to findings. Every rule holds intervals against each other, never bare numbers."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from lit_mlfund.diagnostics.finding import Finding
+
+Measured = dict[str, dict[str, float]]
+Mode = Literal["max", "min"]
+
+
+def diverged(reason: str) -> Finding:
+    """The training loss stopped being a number."""
+    return Finding(
+        name="diverged",
+        severity="error",
+        symptom=f"Training diverged: {reason}.",
+        fixes=["optim.lr=1e-4", "trainer.gradient_clip_val=0.5", "schedule.warmup_fraction=0.1"],
+    )
+
+
+def findings(
+    metric: str,
+    mode: Mode,
+    splits: dict[str, Measured],
+    references: dict[str, dict[str, Measured]],
+    history: list[dict[str, float]],
+    max_epochs: int,
+) -> list[Finding]:
+    """All findings on a finished run.
+
+    Args:
+        metric: the monitored metric without its split, such as `auroc`.
+        mode: whether larger or smaller is better.
+        splits: split -> metric -> value, low, high.
+        references: reference -> split -> metric -> value, low, high.
+        history: what was logged after each epoch.
+        max_epochs: how many epochs were allowed.
+    """
+    if metric == "loss":
+        return []
+    found = [
+        _against_references(metric, mode, splits["test"], {n: s["test"] for n, s in references.items()}),
+        _shift(metric, mode, splits),
+        _unfinished(metric, mode, history, max_epochs),
+    ]
+    return [finding for finding in found if finding is not None]
+
+
+def _better(a: dict[str, float], b: dict[str, float], mode: Mode) -> bool:
+    """Is `a` better than `b` beyond both intervals?"""
+    return a["low"] > b["high"] if mode == "max" else a["high"] < b["low"]
+
+
+def _against_references(metric: str, mode: Mode, model: Measured, references: dict[str, Measured]) -> Finding | None:
+    known = {name: values[metric] for name, values in references.items() if metric in values}
+    better = {name: value for name, value in known.items() if _better(value, model[metric], mode)}
+    if better:
+        best = (max if mode == "max" else min)(better, key=lambda name: better[name]["value"])
+        return Finding(
+            name="worse_than_reference",
+            severity="warning",
+            symptom=(
+                f"{best} reaches test/{metric} {better[best]['value']:.4g}, this model {model[metric]['value']:.4g}: "
+                "the features hold more than the model takes out of them."
+            ),
+            evidence={f"model/{metric}": model[metric], **{f"{n}/{metric}": v for n, v in better.items()}},
+            ruled_out={"chance": "the two 95 % intervals do not overlap", "other rows": "both saw the same splits"},
+            fixes=["optim.lr=3e-3", "trainer.max_epochs=30", "optim.lr=3e-4"],
+        )
+    floor = {name: known[name] for name in ("constant", "random") if name in known}
+    for name, value in floor.items():
+        if not _better(model[metric], value, mode):
+            return Finding(
+                name="no_signal",
+                severity="error",
+                symptom=f"The model cannot be told from the {name} predictor in test/{metric}.",
+                evidence={f"model/{metric}": model[metric], f"{name}/{metric}": value},
+                fixes=["optim.lr=3e-3", "trainer.max_epochs=30"],
+            )
+    return None
+
+
+def _shift(metric: str, mode: Mode, splits: dict[str, Measured]) -> Finding | None:
+    val, test = splits["val"][metric], splits["test"][metric]
+    if not _better(val, test, mode):
+        return None
+    return Finding(
+        name="validation_promises_more",
+        severity="warning",
+        symptom=f"val/{metric} is {val['value']:.4g} but test/{metric} {test['value']:.4g}: the rows to predict differ "
+        "from those that chose the model.",
+        evidence={f"val/{metric}": val, f"test/{metric}": test},
+        ruled_out={"chance": "the two 95 % intervals do not overlap"},
+        fixes=["data.time=<column> (split by time)", "data.group=<column> (keep related rows together)"],
+    )
+
+
+def _unfinished(metric: str, mode: Mode, history: list[dict[str, float]], max_epochs: int) -> Finding | None:
+    values = [epoch[f"val/{metric}"] for epoch in history if f"val/{metric}" in epoch]
+    if len(values) < 3 or len(values) < max_epochs:
+        return None
+    sign = 1 if mode == "max" else -1
+    total = sign * (values[-1] - values[0])
+    recent = sign * (values[-1] - values[-2])
+    if total <= 0 or recent < 0.05 * total:
+        return None
+    return Finding(
+        name="stopped_while_improving",
+        severity="info",
+        symptom=f"val/{metric} was still improving in the last of {max_epochs} epochs.",
+        evidence={"last epoch's share of all improvement": recent / total, "threshold": 0.05},
+        fixes=[f"trainer.max_epochs={2 * max_epochs}"],
+    )

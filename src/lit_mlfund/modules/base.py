@@ -1,0 +1,185 @@
+"""The one training step, shared by every task shape.
+
+The step is lean by design. `self.log` costs about as much as the step of a small model, so losses and gradient
+norms are summed as tensors and read every `log_every_n_steps`; predictions are buffered and their metrics are
+computed once an epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from lit_mlfund.data.batch import Batch, concatenate
+from lit_mlfund.data.spec import DataSpec
+from lit_mlfund.metrics import Evaluation
+from lit_mlfund.modules.running import RunningStatistics
+
+Evidence = dict[str, Tensor]
+OptimizerFactory = Callable[[nn.Module], torch.optim.Optimizer]
+ScheduleFactory = Callable[[torch.optim.Optimizer, int], LRScheduler | ReduceLROnPlateau]
+
+
+class TaskModule(LightningModule):
+    """A model, its loss and its optimizer, for one task shape.
+
+    A subclass says how its batch becomes an output (`forward`), a loss (`batch_loss`), something to keep for
+    the metrics (`evidence`), the metrics themselves (`evaluate`) and a table of predictions (`predictions`).
+
+    Args:
+        model: built from `spec`; its output is the task's (see the subclass).
+        loss: one of `lit_mlfund.losses`, or any module with the same `forward`.
+        spec: what the data module said of the data.
+        optimizer: from this module (model and loss parameters) to a torch optimizer.
+        schedule: from the optimizer and the number of optimizer steps to a scheduler; None keeps the rate.
+        monitor: what decides which checkpoint is best: `val/loss` or `val/` and one of `metrics`.
+    """
+
+    task: ClassVar[str]
+    metrics: ClassVar[dict[str, str]]  # name -> "max" or "min"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: nn.Module,
+        spec: DataSpec,
+        optimizer: OptimizerFactory | None = None,
+        schedule: ScheduleFactory | None = None,
+        monitor: str = "val/loss",
+    ):
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.spec = spec
+        self.make_optimizer = optimizer
+        self.make_schedule = schedule
+        self.monitor = monitor
+        name = monitor.removeprefix("val/")
+        if not monitor.startswith("val/") or name not in {"loss", *self.metrics}:
+            legal = ", ".join(f"val/{known}" for known in ("loss", *self.metrics))
+            raise ValueError(f"monitor: {monitor} is not measured for {self.task}; there is {legal}")
+        self.mode = self.metrics.get(name, "min")
+        self.running = RunningStatistics()
+        self.evaluations: dict[str, Evaluation] = {}
+        self.collected: dict[str, Evidence] = {}
+        self._buffer: list[Evidence] = []
+        self._losses: list[tuple[Tensor, int]] = []
+
+    # --- what a subclass says -------------------------------------------------------------------------
+
+    def batch_loss(self, batch: Any) -> Tensor:
+        """The scalar training loss of a batch."""
+        raise NotImplementedError
+
+    def evidence(self, batch: Any) -> tuple[Tensor, Evidence]:
+        """The loss of an evaluation batch, and the tensors that the metrics need of it."""
+        raise NotImplementedError
+
+    def evaluate(self, evidence: Evidence, split: str) -> Evaluation:
+        """The metrics of everything that was collected over a split."""
+        raise NotImplementedError
+
+    def predictions(self, evidence: Evidence) -> dict[str, Any]:
+        """Columns of the table of predictions: name -> array of one value per row."""
+        raise NotImplementedError
+
+    # --- training -------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.batch_loss(batch)
+        self.running.add_loss(loss.detach())
+        return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip, and keep the norm before clipping: it is what says whether the learning rate is too high."""
+        if gradient_clip_algorithm == "value":
+            return self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        limit = float("inf") if not gradient_clip_val else float(gradient_clip_val)
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if parameters:
+            self.running.add_norm(nn.utils.clip_grad_norm_(parameters, limit), limit)
+
+    def configure_optimizers(self) -> Any:
+        if self.make_optimizer is None:
+            raise ValueError("this module was built without an optimizer and can only predict")
+        optimizer = self.make_optimizer(self)
+        if self.make_schedule is None:
+            return optimizer
+        scheduler = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        if isinstance(scheduler, ReduceLROnPlateau):
+            return [optimizer], [{"scheduler": scheduler, "interval": "epoch", "monitor": self.monitor}]
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    # --- evaluation -----------------------------------------------------------------------------------
+
+    def collect(self, batch: Batch) -> None:
+        """Run one evaluation batch and keep what the metrics need."""
+        loss, evidence = self.evidence(batch)
+        self._losses.append((loss, len(batch)))
+        self._buffer.append(evidence)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.collect(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.collect(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._finish("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._finish("test")
+
+    def _finish(self, split: str) -> None:
+        evidence, loss = self.drain()
+        evaluation = self.evaluate(evidence, split)
+        self.collected[split], self.evaluations[split] = evidence, evaluation
+        self.log_dict(
+            {f"{split}/loss": loss, **{f"{split}/{k}": v for k, v in evaluation.values().items()}}, rank_zero_only=False
+        )
+
+    def drain(self) -> tuple[Evidence, float]:
+        """Everything collected so far on all processes, in the order of the data, and its mean loss."""
+        evidence = _join(self._buffer)
+        losses = [(float(loss), count) for loss, count in self._losses]
+        self._buffer, self._losses = [], []
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            world = torch.distributed.get_world_size()
+            parts: list[Any] = [None] * world
+            torch.distributed.all_gather_object(parts, ({k: v.cpu() for k, v in evidence.items()}, losses))
+            evidence = _join([part for part, _ in parts if part])
+            losses = [pair for _, more in parts for pair in more]
+        total = sum(count for _, count in losses)
+        return _by_index(evidence), sum(loss * count for loss, count in losses) / max(total, 1)
+
+    # --- checkpoints ----------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Plain tensors and plain Python only, so that `torch.load(weights_only=True)` reads it back."""
+        checkpoint["lit_mlfund"] = {"format": 1, "task": self.task, "spec": self.spec.to_dict()}
+
+
+def _join(parts: Iterable[Evidence]) -> Evidence:
+    parts = list(parts)
+    return {name: concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def _by_index(evidence: Evidence) -> Evidence:
+    """Sort by row: several processes hand over their shares one after the other."""
+    if "index" not in evidence:
+        return evidence
+    index = evidence["index"]
+    order = torch.argsort(index if index.ndim == 1 else index[:, 0], stable=True)
+    if torch.equal(order, torch.arange(len(order), device=order.device)):
+        return evidence
+    return {name: value[order] for name, value in evidence.items()}

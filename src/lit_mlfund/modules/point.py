@@ -1,0 +1,36 @@
+"""What binary, multi-class and regression share: one target per row."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lit_mlfund.data.batch import PointBatch
+from lit_mlfund.modules.base import Evidence, TaskModule
+
+
+class PointModule(TaskModule):
+    """Trains `model(x)` against `y`; a subclass may give the loss another scale than the user sees."""
+
+    def loss_target(self, y: Tensor) -> Tensor:
+        """The target as the loss sees it."""
+        return y
+
+    def natural(self, output: Tensor) -> Tensor:
+        """The model's output in the unit that metrics and predictions are in."""
+        return output
+
+    def forward(self, batch: PointBatch) -> Tensor:
+        return self.natural(self.model(batch.x))
+
+    def batch_loss(self, batch: PointBatch) -> Tensor:
+        return self.loss(self.model(batch.x), self.loss_target(batch.y), weight=batch.weight)
+
+    def evidence(self, batch: PointBatch) -> tuple[Tensor, Evidence]:
+        output = self.model(batch.x)
+        loss = self.loss(output, self.loss_target(batch.y), weight=batch.weight)
+        evidence = {"output": self.natural(output.float()), "target": batch.y}
+        if batch.weight is not None:
+            evidence["weight"] = batch.weight
+        if batch.index is not None:
+            evidence["index"] = batch.index
+        return loss, evidence

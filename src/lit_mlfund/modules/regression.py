@@ -1,0 +1,42 @@
+"""Regression: features, a real number, one value."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from lit_mlfund.metrics import Evaluation, evaluate_regression
+from lit_mlfund.modules.base import Evidence
+from lit_mlfund.modules.point import PointModule
+
+
+class RegressionModule(PointModule):
+    """Trains a model that returns values `[B]`.
+
+    With `standardize_target` the loss sees (target - mean) / std, mean and deviation being those of the training
+    split: learning rates and a loss's thresholds (Huber's delta) then mean the same on minutes and on millions.
+    A loss with a log link (Poisson) always sees the target itself. Metrics and predictions are in the target's
+    own unit.
+    """
+
+    task = "regression"
+    metrics: ClassVar[dict[str, str]] = {"rmse": "min", "mae": "min", "r2": "max", "median_ae": "min"}
+
+    def __init__(self, *args: Any, standardize_target: bool = True, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.log_link = getattr(self.loss, "link", "identity") == "log"
+        scaled = standardize_target and not self.log_link
+        self.mean, self.std = (self.spec.target_mean, self.spec.target_std) if scaled else (0.0, 1.0)
+
+    def loss_target(self, y: Tensor) -> Tensor:
+        return (y - self.mean) / self.std
+
+    def natural(self, output: Tensor) -> Tensor:
+        return output.exp() if self.log_link else output * self.std + self.mean
+
+    def evaluate(self, evidence: Evidence, split: str) -> Evaluation:
+        return evaluate_regression(evidence["output"], evidence["target"], evidence.get("weight"))
+
+    def predictions(self, evidence: Evidence) -> dict[str, Any]:
+        return {"prediction": evidence["output"].cpu().numpy()}

@@ -1,0 +1,53 @@
+"""Sums over training steps, kept as tensors so that no step waits for the device."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class RunningStatistics:
+    """Loss and gradient norm since the last `read`, without a synchronisation in between."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._loss: Tensor | None = None
+        self._norm: Tensor | None = None
+        self._largest: Tensor | None = None
+        self._clipped: Tensor | None = None
+        self._num_losses = 0
+        self._num_norms = 0
+
+    def add_loss(self, loss: Tensor) -> None:
+        """Add the detached loss of one (micro-)batch."""
+        self._loss = loss.clone() if self._loss is None else self._loss.add_(loss)
+        self._num_losses += 1
+
+    def add_norm(self, norm: Tensor, limit: float) -> None:
+        """Add the gradient norm of one optimizer step, as it was before clipping at `limit`."""
+        norm = norm.detach()
+        if self._norm is None:
+            self._norm, self._largest = norm.clone(), norm.clone()
+            self._clipped = torch.zeros_like(norm)
+        else:
+            self._norm.add_(norm)
+            torch.maximum(self._largest, norm, out=self._largest)
+        if math.isfinite(limit):
+            self._clipped.add_(norm > limit)
+        self._num_norms += 1
+
+    def read(self) -> dict[str, float]:
+        """Means since the last read (`train/loss`, `gradient/norm`, …); synchronises once and starts anew."""
+        values: dict[str, float] = {}
+        if self._num_losses:
+            values["train/loss"] = float(self._loss) / self._num_losses
+        if self._num_norms:
+            values["gradient/norm"] = float(self._norm) / self._num_norms
+            values["gradient/norm_max"] = float(self._largest)
+            values["gradient/clipped_share"] = float(self._clipped) / self._num_norms
+        self._reset()
+        return values

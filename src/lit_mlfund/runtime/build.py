@@ -1,0 +1,101 @@
+"""From a checked configuration to the objects of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch import Trainer
+from omegaconf import DictConfig
+from torch import nn
+
+from lit_mlfund.callbacks import BestAndLast, PreemptionFlag, Progress, StopOnPreemption
+from lit_mlfund.data.spec import DataSpec
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.modules import TaskModule
+from lit_mlfund.optim import parameter_groups
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch (all devices), numpy and Python; zero is a seed like any other."""
+    import random
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def build_data(config: DictConfig) -> DataModule:
+    """The data module, read and split, with its preprocessing fitted."""
+    data: DataModule = instantiate(config.data)
+    data.setup("fit")
+    return data
+
+
+def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
+    """Model, loss, optimizer and schedule in the module of the task."""
+    seed_everything(config.seed)
+    loss = instantiate(config.loss)
+    model = instantiate(config.model, spec=spec)
+    task = {key: value for key, value in config.task.items() if key != "name"}
+    module: TaskModule = instantiate(
+        task,
+        model=model,
+        loss=loss,
+        spec=spec,
+        optimizer=_optimizer(config),
+        schedule=_schedule(config),
+        monitor=config.monitor,
+    )
+    if config.trainer.get("compile"):
+        model.compile()
+    return module
+
+
+def _optimizer(config: DictConfig) -> Callable[[nn.Module], torch.optim.Optimizer]:
+    def build(module: nn.Module) -> torch.optim.Optimizer:
+        groups = parameter_groups(module, weight_decay=config.optim.get("weight_decay", 0.0))
+        return instantiate(config.optim, params=groups)
+
+    return build
+
+
+def _schedule(config: DictConfig) -> Callable[[torch.optim.Optimizer, int], Any] | None:
+    if not config.get("schedule"):
+        return None
+    return lambda optimizer, num_steps: instantiate(config.schedule, optimizer=optimizer, num_steps=num_steps)
+
+
+@dataclass
+class Training:
+    """The trainer of a run, and the callbacks that the run asks afterwards."""
+
+    trainer: Trainer
+    checkpoints: BestAndLast
+
+
+def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Training:
+    """Lightning's Trainer with the callbacks of the configuration and those that every run has."""
+    checkpoints = BestAndLast(run_dir / "checkpoints")
+    chosen = {**config.regularization, **config.callbacks}
+    callbacks = [instantiate(node) for node in chosen.values() if node is not None]
+    logger = None
+    if config.logger.get("tensorboard"):
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        logger = TensorBoardLogger(save_dir=run_dir, name="tensorboard", version="", default_hp_metric=False)
+    node = {key: value for key, value in config.trainer.items() if key != "compile"}
+    trainer = instantiate(
+        node,
+        compile=bool(config.trainer.get("compile")),
+        callbacks=[*callbacks, Progress(), checkpoints, StopOnPreemption(flag, checkpoints)],
+        logger=logger,
+        default_root_dir=str(run_dir),
+        _convert_="all",
+    )
+    return Training(trainer, checkpoints)

@@ -1,0 +1,55 @@
+"""On what a run was made: versions, machine, command, data."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from omegaconf import DictConfig
+
+import lit_mlfund
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.modules import TaskModule
+
+PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "scikit-learn", "polars")
+
+
+def provenance(config: DictConfig, data: DataModule, module: TaskModule) -> dict[str, Any]:
+    """Plain Python for `provenance.json`."""
+    return {
+        "lit_mlfund": lit_mlfund.__version__,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "git": _git_state(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS")},
+        "task": module.task,
+        "seed": config.seed,
+        "data": data.summary,
+        "num_parameters": sum(parameter.numel() for parameter in module.parameters()),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit of the folder the command was given in, and whether it had uncommitted changes."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+        if commit.returncode:
+            return None
+        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
