@@ -1,0 +1,36 @@
+"""What is told to a user whose input is wrong: every problem at once, and no traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ConfigError(ValueError):
+    """The command or its configuration cannot be run; `problems` holds one line for each reason."""
+
+    def __init__(self, problems: str | Iterable[str]):
+        self.problems = [problems] if isinstance(problems, str) else list(dict.fromkeys(problems))
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return self.problems[0]
+        return "\n".join([f"{len(self.problems)} problems", *(f"  {problem}" for problem in self.problems)])
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` was most likely meant to be, or None."""
+    lowered = {other.lower(): other for other in known}
+    close = get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[close[0]] if close else None
+
+
+def suggestion(name: str, known: Iterable[str], limit: int = 24) -> str:
+    """`did you mean delta?` where one is close, else `there is delta, weight`, else `there is none`."""
+    known = list(known)
+    close = closest(name, known)
+    if close is not None:
+        return f"did you mean {close}?"
+    shown = ", ".join(known[:limit]) + (", …" if len(known) > limit else "")
+    return f"there is {shown}" if known else "there is none"
