@@ -69,7 +69,7 @@ def _classify(points: NDArray[np.uint32]) -> tuple[NDArray[np.uint8], NDArray[np
 
 def split_words(texts: Sequence[str]) -> Words:
     """Split texts into words, identifiers too: `getHTTPResponse_v2` is get, http, response, v, 2."""
-    joined = "\0".join(texts) + "\0"
+    joined = "\0".join([*texts, ""])
     points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     sizes = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
     kind, lower = _classify(points)
