@@ -22,7 +22,8 @@ def plain_bm25(documents, queries, k1, b):
                 df = sum(word in other for other in documents)
                 idf = math.log(1 + (len(documents) - df + 0.5) / (df + 0.5))
                 tf = document.count(word)
-                total += idf * tf * (k1 + 1) / (tf + k1 * (1 - b + b * len(document) / mean))
+                if tf:
+                    total += idf * tf * (k1 + 1) / (tf + k1 * (1 - b + b * len(document) / mean))
             row.append(total)
         scores.append(row)
     return np.array(scores)
