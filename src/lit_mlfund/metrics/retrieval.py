@@ -1,0 +1,196 @@
+"""Where the positives of each query stand among all items, without ever holding the whole score matrix.
+
+Ranks are tie-aware as in `ranking`: of each positive it is kept how many items score more and how many score
+the same, and each metric is the expectation over the orderings of equals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lit_mlfund.metrics.ranking import check_k, reciprocal_rank
+
+Ids = Tensor | Sequence[Tensor]
+_BLOCK = 1 << 24  # scores held at a time: 64 MB in float32
+
+
+@dataclass(frozen=True)
+class PositiveRanks:
+    """Of each of P positives: its query, and how many items score more, and as much (itself included).
+
+    The tensors are `[P]` on the CPU, in the order of the queries. The metrics are `[num_queries]` in float64,
+    NaN where a query has no positive; every positive has the same gain.
+    """
+
+    query: Tensor
+    num_above: Tensor
+    num_level: Tensor
+    num_queries: int
+
+    def recall(self, k: int) -> Tensor:
+        """Share of the query's positives in the first k ranks."""
+        check_k(k)
+        found = ((k - self.num_above) / self.num_level).clamp(0, 1)
+        return self._sum(found) / self._num_positives()
+
+    def mrr(self, k: int | None = None) -> Tensor:
+        """One over the rank of the first positive, 0 when that rank is beyond k."""
+        check_k(k)
+        best = torch.full((self.num_queries,), torch.iinfo(torch.int64).max - 1)
+        best = best.scatter_reduce(0, self.query, self.num_above, "amin")
+        leads = self.num_above == best[self.query]
+        num_level = torch.ones_like(best).scatter_reduce(0, self.query[leads], self.num_level[leads], "amax")
+        num_relevant = self._sum(leads.double()).long()
+        return reciprocal_rank(best, num_level, num_relevant, k, torch.float64)
+
+    def ndcg(self, k: int) -> Tensor:
+        """Discounted gain in the first k ranks over that of all positives on top."""
+        check_k(k)
+        discount = 1 / torch.arange(2, k + 2, dtype=torch.float64).log2()
+        total = torch.nn.functional.pad(discount.cumsum(0), (1, 0))
+        first, last = self.num_above.clamp(max=k), (self.num_above + self.num_level).clamp(max=k)
+        found = self._sum((total[last] - total[first]) / self.num_level)
+        return (found / total[self._num_positives().clamp(max=k).long()]).clamp(max=1)
+
+    def _sum(self, value_P: Tensor) -> Tensor:
+        return torch.zeros(self.num_queries, dtype=torch.float64).index_add_(0, self.query, value_P.double())
+
+    def _num_positives(self) -> Tensor:
+        return self._sum(torch.ones_like(self.query))
+
+
+def embedding_ranks(
+    query_QD: Tensor,
+    item_MD: Tensor,
+    positives: Ids,
+    exclude: Ids | None = None,
+    block_size: int | None = None,
+) -> PositiveRanks:
+    """Ranks of the positives by inner product of query and item embeddings, over all M items.
+
+    Arguments as in `positive_ranks`. Scores closer than the rounding of the product (8 units in the last
+    place of the longest item) are equal, so that copies of an item tie.
+    """
+    for name, value in (("query", query_QD), ("item", item_MD)):
+        if value.ndim != 2 or value.shape[1] != item_MD.shape[-1]:
+            raise ValueError(
+                "query and item embeddings must be [Q, D] and [M, D], "
+                f"got {tuple(query_QD.shape)} and {tuple(item_MD.shape)}"
+            )
+        bad = int((~torch.isfinite(value)).sum())
+        if bad:
+            raise ValueError(f"{name} embeddings: {bad} of {value.numel()} numbers are not finite")
+    query_QD, item_MD = query_QD.float(), item_MD.float()
+    longest = item_MD.norm(dim=1).max() if len(item_MD) else item_MD.new_zeros(())
+    tolerance_Q = 8 * torch.finfo(torch.float32).eps * longest * query_QD.norm(dim=1)
+    return positive_ranks(
+        lambda start, stop: query_QD[start:stop] @ item_MD.T,
+        len(query_QD),
+        len(item_MD),
+        positives,
+        exclude,
+        block_size,
+        tolerance_Q,
+    )
+
+
+def positive_ranks(
+    score_block: Callable[[int, int], Tensor],
+    num_queries: int,
+    num_items: int,
+    positives: Ids,
+    exclude: Ids | None = None,
+    block_size: int | None = None,
+    tolerance_Q: Tensor | None = None,
+) -> PositiveRanks:
+    """Ranks of the positives by the scores that `score_block(start, stop)` gives to queries start … stop-1.
+
+    score_block  returns `[stop - start, num_items]`, on any device
+    positives    item numbers `[Q]` or `[Q, P]`, -1 where there is none; or a sequence of Q 1-D tensors
+    exclude      likewise, items that a query must not be shown (already seen); a positive is never excluded
+    block_size   queries at a time; by default as many as make 16 million scores
+    tolerance_Q  scores of a query that differ by no more are equal; 0 by default
+
+    Wrong shapes, item numbers outside 0 … num_items-1 and scores that are not finite raise `ValueError`.
+    """
+    query_P, item_P = _edges("positives", positives, num_queries, num_items)
+    banned = None
+    if exclude is not None:
+        query_E, item_E = _edges("exclude", exclude, num_queries, num_items)
+        kept = ~torch.isin(query_E * num_items + item_E, query_P * num_items + item_P)
+        banned = query_E[kept], item_E[kept]
+    num_above, num_level = torch.zeros_like(query_P), torch.zeros_like(query_P)
+    size = block_size or max(1, _BLOCK // max(num_items, 1))
+    for start in range(0, num_queries, size):
+        stop = min(start + size, num_queries)
+        first, last = _between(query_P, start, stop)
+        if first == last:
+            continue
+        scores = score_block(start, stop)
+        if scores.shape != (stop - start, num_items):
+            raise ValueError(
+                f"scores of queries {start} to {stop - 1} must be [{stop - start}, {num_items}], "
+                f"got {tuple(scores.shape)}"
+            )
+        if not torch.isfinite(scores.sum()) and (bad := int((~torch.isfinite(scores)).sum())):
+            raise ValueError(
+                f"scores of queries {start} to {stop - 1}: {bad} of {scores.numel()} are not finite "
+                "(use exclude to leave items out)"
+            )
+        if banned is not None:
+            low, high = _between(banned[0], start, stop)
+            places = tuple(part[low:high].to(scores.device) for part in (banned[0] - start, banned[1]))
+            scores = scores.index_put(places, scores.new_tensor(-torch.inf))
+        slack = scores.new_zeros(stop - start) if tolerance_Q is None else tolerance_Q[start:stop].to(scores)
+        places = (query_P[first:last] - start).to(scores.device), item_P[first:last].to(scores.device)
+        above, level = _counts(scores, *places, slack)
+        num_above[first:last], num_level[first:last] = above.cpu(), level.cpu()
+    return PositiveRanks(query_P, num_above, num_level, num_queries)
+
+
+def _counts(scores: Tensor, row_P: Tensor, item_P: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
+    """Items above and level with each positive; a row's positives one after another, `row_P` ascending."""
+    own = scores[row_P, item_P]
+    low, high = (own - slack[row_P])[:, None], (own + slack[row_P])[:, None]
+    above, level = torch.zeros_like(row_P), torch.zeros_like(row_P)
+    turn = torch.arange(len(row_P), device=row_P.device) - torch.searchsorted(row_P, row_P)
+    for number in range(int(turn.max()) + 1):
+        which = (turn == number).nonzero().squeeze(1)
+        part = scores if len(which) == len(scores) else scores[row_P[which]]
+        above[which] = (part > high[which]).sum(1)
+        level[which] = (part >= low[which]).sum(1) - above[which]
+    return above, level
+
+
+def _edges(name: str, ids: Ids, num_queries: int, num_items: int) -> tuple[Tensor, Tensor]:
+    """(query, item) pairs, each once, sorted by query, on the CPU."""
+    if isinstance(ids, Tensor):
+        if ids.ndim not in (1, 2) or len(ids) != num_queries:
+            raise ValueError(f"{name} must be [Q] or [Q, P] with Q = {num_queries}, got {tuple(ids.shape)}")
+        table = ids.cpu().reshape(num_queries, -1)
+        query = torch.arange(num_queries)[:, None].expand_as(table)
+        query, item = query[table != -1], table[table != -1]
+    else:
+        if len(ids) != num_queries:
+            raise ValueError(f"{name} must have one tensor for each of {num_queries} queries, got {len(ids)}")
+        item = torch.cat([part.cpu() for part in ids]) if num_queries else torch.zeros(0, dtype=torch.long)
+        query = torch.repeat_interleave(torch.tensor([len(part) for part in ids], dtype=torch.long))
+    if item.is_floating_point() or item.dtype == torch.bool:
+        raise ValueError(f"{name} must hold whole item numbers, got {item.dtype}")
+    wrong = item[(item < 0) | (item >= num_items)]
+    if len(wrong):
+        raise ValueError(
+            f"{name}: {len(wrong)} item numbers are outside 0 … {num_items - 1}, such as {wrong[0].item()}"
+        )
+    key = torch.unique(query * num_items + item.long())  # sorted
+    return key // max(num_items, 1), key % max(num_items, 1)
+
+
+def _between(sorted_query: Tensor, start: int, stop: int) -> tuple[int, int]:
+    """The part of sorted query numbers that lies in start … stop-1."""
+    first, last = torch.searchsorted(sorted_query, torch.tensor([start, stop])).tolist()
+    return first, last
