@@ -30,7 +30,7 @@ def test_lists_are_padded_with_zeros():
         {"numeric": torch.stack([values, -values], 1).float(), "categorical": values[:, None]},
         values.float(),
         offsets,
-        weight=values / 2,
+        weight=torch.tensor([0.5, 1.0, 1.5, 2.0]),
         index=values * 10,
     )
     batch = store.batch(torch.tensor([2, 1, 0]))
@@ -39,7 +39,7 @@ def test_lists_are_padded_with_zeros():
     assert batch.relevance.tolist() == [[3, 4, 5], [0, 0, 0], [1, 2, 0]]
     assert batch.x["numeric"][..., 1].tolist() == [[-3, -4, -5], [0, 0, 0], [-1, -2, 0]]
     assert batch.x["categorical"][..., 0].tolist() == [[3, 4, 5], [0, 0, 0], [1, 2, 0]]
-    assert batch.weight.tolist() == [[1.5, 2, 2.5], [0, 0, 0], [0.5, 1, 0]]
+    assert batch.weight.tolist() == [1.5, 1.0, 0.5]
     assert batch.index.tolist() == [[30, 40, 50], [-1, -1, -1], [10, 20, -1]]
     assert batch.query.tolist() == [2, 1, 0]
     assert store.batch(torch.tensor([1])).mask.shape == (1, 0)

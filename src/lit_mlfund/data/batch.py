@@ -53,10 +53,10 @@ class PointBatch(Movable):
 
 @dataclass(frozen=True)
 class ListBatch(Movable):
-    """Q queries of up to L documents: `x[name]` is `[Q, L, …]`, the others `[Q, L]`.
+    """Q queries of up to L documents: `x[name]` is `[Q, L, …]`, `relevance` and `mask` are `[Q, L]`.
 
-    `mask` is True where a document is real; `query [Q]` numbers the query within its split and
-    `index [Q, L]` the row of the file (-1 on padding).
+    `mask` is True where a document is real; `query [Q]` numbers the query within its split, `weight [Q]` is
+    the query's, and `index [Q, L]` is the row of the file (-1 on padding).
     """
 
     x: Inputs
@@ -108,8 +108,6 @@ def _register(cls: type) -> None:
 
 for _cls in (PointBatch, ListBatch, PairBatch):
     _register(_cls)
-
-
 
 
 def concatenate(values: list[Tensor]) -> Tensor:

@@ -55,8 +55,8 @@ class PointStore(Movable):
 class ListStore(Movable):
     """Q queries whose documents lie one after another in N rows.
 
-    x[name] [N, …], relevance [N], weight [N], index [N] (row of the file); the documents of query q are the
-    rows `offsets[q]` to `offsets[q + 1]` of `offsets [Q + 1]`.
+    x[name] [N, …], relevance [N], index [N] (row of the file); the documents of query q are the rows from
+    `offsets[q]` to `offsets[q + 1]` of `offsets [Q + 1]`. `weight [Q]` is the query's.
     """
 
     x: Inputs
@@ -67,7 +67,8 @@ class ListStore(Movable):
 
     def __post_init__(self) -> None:
         size = self.relevance.shape[0]
-        _same_length(size, weight=self.weight, index=self.index, **self.x)
+        _same_length(size, index=self.index, **self.x)
+        _same_length(len(self), weight=self.weight)
         if self.offsets[0] != 0 or self.offsets[-1] != size or bool((self.lengths < 0).any()):
             raise ValueError(f"offsets must rise from 0 to {size}, the number of documents")
 
@@ -96,7 +97,7 @@ class ListStore(Movable):
             gather(self.relevance),
             mask,
             index,
-            None if self.weight is None else gather(self.weight),
+            None if self.weight is None else self.weight.index_select(0, index),
             rows.masked_fill(~mask, -1) if self.index is None else gather(self.index, -1),
         )
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import polars as pl
+import torch
 from lightning.pytorch import LightningDataModule
 
+from lit_mlfund.data.batch import Batch
 from lit_mlfund.data.loader import BatchLoader
 from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.data.store import Store
 
-SPLITS = ("train", "val", "test")
+MAX_DOCUMENTS = 2**16  # of an evaluation batch of lists, padding included
 
 
 class DataModule(LightningDataModule):
@@ -20,14 +21,12 @@ class DataModule(LightningDataModule):
 
     After `setup()`: `spec`, `summary` (plain: rows per split, columns by kind, missing cells, notes),
     `stores` by split, and the loaders. What was fitted on the training split travels in `state_dict()`, in
-    plain Python; after `load_state_dict(state)` alone, `new_loader(path, …)` serves a new file of the same kind.
+    plain Python; after `load_state_dict(state)` alone, `new_loader(path, …)` serves a new file of its kind.
     """
 
     tasks: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
-    eval_batch_size = (
-        4096  # larger blocks where there is no backward pass; a subclass of large examples lowers it
-    )
+    eval_batch_size = 4096  # large blocks, as there is no backward pass; less for large examples
 
     spec: DataSpec
 
@@ -38,6 +37,8 @@ class DataModule(LightningDataModule):
         self.stores: dict[str, Store] = {}
         self.summary: dict[str, Any] = {}
         self.notes: dict[str, int | str] = {}  # what `new_loader` met: unknown categories, imputed cells
+
+    # --- what a subclass says -------------------------------------------------------------------------
 
     def build(self) -> None:
         """Read and split; fit the preprocessing on train unless restored; set spec, summary and stores."""
@@ -59,41 +60,16 @@ class DataModule(LightningDataModule):
         """
         raise NotImplementedError(f"{type(self).__name__} cannot read a new file")
 
-    def arrays(self, split: str) -> tuple[np.ndarray, ...]:
-        """A split as arrays for the reference models.
-
-        Returns features float32 [N, F] (NaN where missing, codes for categories), a bool [F] that is True for
-        categorical columns, and the target [N]; for lists also offsets [Q + 1].
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no table for the reference models")
+    # --- serving --------------------------------------------------------------------------------------
 
     def setup(self, stage: str | None = None) -> None:
         """Build all splits, once."""
         if not self.stores:
             self.build()
 
-    def state_dict(self) -> dict[str, Any]:
-        """The spec and the fitted preprocessing."""
-        return {"spec": self.spec.to_dict(), "preprocessing": self.preprocessing()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the state of a checkpoint; stores that were built with another one are built anew."""
-        stale = bool(self.stores) and state_dict != self.state_dict()
-        self.spec = DataSpec.from_dict(state_dict["spec"])
-        self.restore(state_dict["preprocessing"])
-        if stale:
-            self.build()
-
-    def loader(self, split: str, batch_size: int | None = None) -> BatchLoader:
-        """A split in the order of its store, in large batches; each rank serves its own rows."""
-        if split not in self.stores:
-            raise ValueError(f"split must be one of {', '.join(self.stores) or SPLITS}, got {split!r}")
-        size = batch_size or max(self.batch_size, self.eval_batch_size)
-        return BatchLoader(self.stores[split], size, **self._ranks())
-
     def train_dataloader(self) -> BatchLoader:
-        """Shuffled batches of `batch_size`; always the same ones when the trainer overfits a few on purpose."""
-        store = self.stores["train"]
+        """Shuffled batches of `batch_size`; the same ones each epoch when the trainer overfits a few."""
+        store = self._split("train")
         shuffle = not (self.trainer and self.trainer.overfit_batches)
         lengths = getattr(store, "lengths", None)
         return BatchLoader(
@@ -111,6 +87,41 @@ class DataModule(LightningDataModule):
     def predict_dataloader(self) -> BatchLoader:
         """The test split in order."""
         return self.loader("test")
+
+    def loader(self, split: str, batch_size: int | None = None) -> BatchLoader:
+        """A split in the order of its store, in large batches; each rank serves its own rows."""
+        return self.serve(self._split(split), batch_size)
+
+    def serve(self, store: Store, batch_size: int | None = None) -> BatchLoader:
+        """A store in its order, in batches as large as evaluation can have them."""
+        size = max(self.batch_size, self.eval_batch_size)
+        if (lengths := getattr(store, "lengths", None)) is not None:
+            size = max(1, min(size, MAX_DOCUMENTS // max(int(lengths.max()), 1)))
+        return BatchLoader(store, batch_size or size, **self._ranks())
+
+    def whole(self, split: str) -> Batch:
+        """A split as one batch, in its order, for the reference models."""
+        store = self._split(split)
+        return store.batch(torch.arange(len(store)))
+
+    # --- checkpoints ----------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The spec and the fitted preprocessing."""
+        return {"spec": self.spec.to_dict(), "preprocessing": self.preprocessing()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state of a checkpoint; stores that were built with another one are built anew."""
+        stale = bool(self.stores) and state_dict != self.state_dict()
+        self.spec = DataSpec.from_dict(state_dict["spec"])
+        self.restore(state_dict["preprocessing"])
+        if stale:
+            self.build()
+
+    def _split(self, split: str) -> Store:
+        if split not in self.stores:
+            raise ValueError(f"split must be one of {', '.join(self.stores)}, got {split!r}")
+        return self.stores[split]
 
     def _ranks(self) -> dict[str, int]:
         trainer = self.trainer
