@@ -1,0 +1,80 @@
+"""Losses for every task shape, in plain PyTorch."""
+
+from lit_mlfund.losses.classification import (
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
+    FocalLoss,
+    HingeLoss,
+    binary_cross_entropy_loss,
+    cross_entropy_loss,
+    focal_loss,
+    hinge_loss,
+)
+from lit_mlfund.losses.composite import CompositeLoss
+from lit_mlfund.losses.contrastive import InfoNCELoss, NCELoss, info_nce, nce
+from lit_mlfund.losses.listwise import (
+    ApproxNDCGLoss,
+    LambdaRankLoss,
+    ListMLELoss,
+    ListNetLoss,
+    approx_ndcg_loss,
+    lambdarank_loss,
+    listmle_loss,
+    listnet_loss,
+)
+from lit_mlfund.losses.pairwise import (
+    PairwiseHingeLoss,
+    RankNetLoss,
+    pairwise_hinge_loss,
+    ranknet_loss,
+)
+from lit_mlfund.losses.regression import (
+    HuberLoss,
+    MAELoss,
+    MSELoss,
+    PoissonLoss,
+    QuantileLoss,
+    huber_loss,
+    mae_loss,
+    mse_loss,
+    poisson_loss,
+    quantile_loss,
+)
+
+__all__ = [
+    "ApproxNDCGLoss",
+    "BinaryCrossEntropyLoss",
+    "CompositeLoss",
+    "CrossEntropyLoss",
+    "FocalLoss",
+    "HingeLoss",
+    "HuberLoss",
+    "InfoNCELoss",
+    "LambdaRankLoss",
+    "ListMLELoss",
+    "ListNetLoss",
+    "MAELoss",
+    "MSELoss",
+    "NCELoss",
+    "PairwiseHingeLoss",
+    "PoissonLoss",
+    "QuantileLoss",
+    "RankNetLoss",
+    "approx_ndcg_loss",
+    "binary_cross_entropy_loss",
+    "cross_entropy_loss",
+    "focal_loss",
+    "hinge_loss",
+    "huber_loss",
+    "info_nce",
+    "lambdarank_loss",
+    "listmle_loss",
+    "listnet_loss",
+    "mae_loss",
+    "mse_loss",
+    "nce",
+    "pairwise_hinge_loss",
+    "poisson_loss",
+    "quantile_loss",
+    "ranknet_loss",
+]

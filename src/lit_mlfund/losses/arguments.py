@@ -1,0 +1,183 @@
+"""What every loss asks of its arguments, and the weighted mean that it returns.
+
+Shapes, dtypes and options are checked always. Values (a class out of range, a relevance below zero) are
+checked on CPU tensors only: on a GPU the look would cost a synchronisation at every step.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Lists(NamedTuple):
+    """Ranking arguments made uniform: `[Q, L]` with L >= 1, zeros on padding, float32 or float64.
+
+    `lowest_Q` is a query's lowest real relevance (inf where there is none), `num_documents_Q` its length and
+    `has_pair_Q` tells whether two of its documents differ in relevance: otherwise nothing can be learned.
+    """
+
+    scores_QL: Tensor
+    relevance_QL: Tensor
+    mask_QL: Tensor
+    lowest_Q: Tensor
+    num_documents_Q: Tensor
+    has_pair_Q: Tensor
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise unless `value` is a finite number above zero."""
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name}: expected a finite number above 0, got {value!r}")
+
+
+def check_between(name: str, value: float, low: float, high: float) -> None:
+    """Raise unless `low < value < high`."""
+    if not low < value < high:
+        raise ValueError(f"{name}: expected a number between {low:g} and {high:g}, got {value!r}")
+
+
+def check_label_smoothing(value: float) -> None:
+    """Raise unless `0 <= value < 1`."""
+    if not 0 <= value < 1:
+        raise ValueError(f"label_smoothing: expected a number in [0, 1), got {value!r}")
+
+
+def check_cutoff(k: int | None) -> None:
+    """Raise unless `k` is a whole number above zero, or None."""
+    if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 1):
+        raise ValueError(f"k: expected a whole number above 0 or None, got {k!r}")
+
+
+def computing_dtype(tensor: Tensor) -> torch.dtype:
+    """float32 for half precision, else the tensor's own dtype."""
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
+def check_output(name: str, output: Tensor, num_dims: tuple[int, ...]) -> Tensor:
+    """A model's output in the dtype to compute in, if it is floating and has a legal number of dimensions."""
+    if not output.is_floating_point():
+        raise ValueError(f"{name}: expected a floating dtype, got {output.dtype}")
+    if output.ndim not in num_dims:
+        expected = " or ".join({1: "[B]", 2: "[B, K]"}[n] for n in num_dims)
+        raise ValueError(f"{name}: expected shape {expected}, got {list(output.shape)}")
+    return output.to(computing_dtype(output))
+
+
+def check_real_target(
+    name: str, output_B: Tensor, target_B: Tensor, low: float = -math.inf, high: float = math.inf
+) -> Tensor:
+    """`target` in the dtype of `output`, when it has its shape and values in [low, high]."""
+    if target_B.shape != output_B.shape:
+        raise ValueError(
+            f"target: expected shape {list(output_B.shape)} like {name}, got {list(target_B.shape)}"
+        )
+    if target_B.is_complex():
+        raise ValueError(f"target: expected real numbers, got {target_B.dtype}")
+    if (low, high) != (-math.inf, math.inf):
+        check_range("target", target_B, low, high)
+    return target_B.to(output_B.dtype)
+
+
+def check_classes(logits_BK: Tensor, target_B: Tensor) -> Tensor:
+    """`target` as int64, when it holds one class of K >= 2 for each row of `logits`."""
+    num_rows, num_classes = logits_BK.shape
+    if num_classes < 2:
+        raise ValueError(f"logits: expected at least 2 classes, got shape {list(logits_BK.shape)}")
+    if target_B.shape != (num_rows,):
+        raise ValueError(
+            f"target: expected shape [{num_rows}], one class per row of logits, got {list(target_B.shape)}"
+        )
+    if target_B.is_floating_point() or target_B.is_complex() or target_B.dtype == torch.bool:
+        raise ValueError(f"target: expected integer classes, got {target_B.dtype}")
+    check_range("target", target_B, 0, num_classes - 1)
+    return target_B.long()
+
+
+def check_class_weight(class_weight: Tensor | None, logits_BK: Tensor) -> Tensor | None:
+    """`class_weight` in the dtype of `logits`, when it has one value for each class."""
+    if class_weight is None:
+        return None
+    if class_weight.shape != (logits_BK.shape[1],):
+        raise ValueError(
+            f"class_weight: expected shape [{logits_BK.shape[1]}], one per class, "
+            f"got {list(class_weight.shape)}"
+        )
+    return class_weight.to(logits_BK)
+
+
+def class_weight_tensor(values: list[float] | None) -> Tensor | None:
+    """The class weights of a configuration as a tensor, when none is below zero."""
+    if values is None:
+        return None
+    tensor = torch.tensor([float(value) for value in values])
+    check_range("class_weight", tensor, 0.0, math.inf)
+    return tensor
+
+
+def check_range(name: str, tensor: Tensor, low: float, high: float) -> None:
+    """Raise when a CPU tensor has a NaN, an infinity or a value outside [low, high]; others are not read."""
+    if tensor.device.type != "cpu" or tensor.numel() == 0:
+        return
+    smallest, largest = (value.item() for value in tensor.aminmax())
+    if not (low <= smallest and largest <= high and largest < math.inf):
+        bad = smallest if not low <= smallest else largest
+        expected = f"in [{low:g}, {high:g}]" if high < math.inf else f"of at least {low:g} and finite"
+        raise ValueError(f"{name}: expected values {expected}, got {bad:g}")
+
+
+def check_lists(scores: Tensor, relevance: Tensor, mask: Tensor | None) -> Lists:
+    """The arguments of a ranking loss as `Lists`, when they fit each other.
+
+    `scores` and `relevance` are `[Q, L]`, `mask` a bool tensor of that shape or None. What stands on padding
+    is never read, be it NaN or a relevance of -1.
+    """
+    if not scores.is_floating_point():
+        raise ValueError(f"scores: expected a floating dtype, got {scores.dtype}")
+    if scores.ndim != 2:
+        raise ValueError(f"scores: expected shape [Q, L], got {list(scores.shape)}")
+    if relevance.shape != scores.shape:
+        raise ValueError(
+            f"relevance: expected shape {list(scores.shape)} like scores, got {list(relevance.shape)}"
+        )
+    if mask is None:
+        mask = torch.ones_like(scores, dtype=torch.bool)
+    if mask.shape != scores.shape:
+        raise ValueError(f"mask: expected shape {list(scores.shape)} like scores, got {list(mask.shape)}")
+    if mask.dtype != torch.bool:
+        raise ValueError(f"mask: expected dtype torch.bool, got {mask.dtype}")
+    if scores.shape[1] == 0:  # a list of one padding document keeps every reduction below defined
+        scores, relevance, mask = (torch.nn.functional.pad(t, (0, 1)) for t in (scores, relevance, mask))
+    padding = ~mask
+    scores = scores.to(computing_dtype(scores)).masked_fill(padding, 0)
+    relevance = relevance.to(scores.dtype).masked_fill(padding, 0)
+    check_range("relevance", relevance, 0.0, math.inf)
+    lowest = relevance.masked_fill(padding, math.inf).amin(1)
+    return Lists(scores, relevance, mask, lowest, mask.sum(1), relevance.amax(1) > lowest)
+
+
+def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Sum of weight times value over the sum of weights; 0, with gradient, where nothing has weight."""
+    if weight is None:
+        return values.mean() if values.numel() else values.sum()
+    if weight.shape != values.shape:
+        raise ValueError(f"weight: expected shape {list(values.shape)}, got {list(weight.shape)}")
+    check_range("weight", weight, 0.0, math.inf)
+    weight = weight.to(values.dtype)
+    total = weight.sum()
+    return (values * weight).sum() / torch.where(total > 0, total, 1)
+
+
+def query_mean(loss_Q: Tensor, has_pair_Q: Tensor, weight: Tensor | None) -> Tensor:
+    """The weighted mean over the queries that have a pair of documents to order."""
+    counted = has_pair_Q.to(loss_Q.dtype)
+    if weight is not None:
+        if weight.shape != loss_Q.shape:
+            raise ValueError(
+                f"weight: expected shape {list(loss_Q.shape)}, one per query, got {list(weight.shape)}"
+            )
+        counted = counted * weight
+    return weighted_mean(loss_Q, counted)

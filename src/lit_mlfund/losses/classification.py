@@ -1,0 +1,274 @@
+"""Losses for a label: binary and categorical cross-entropy, hinge and focal."""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lit_mlfund.losses.arguments import (
+    check_between,
+    check_class_weight,
+    check_classes,
+    check_label_smoothing,
+    check_output,
+    check_positive,
+    check_real_target,
+    class_weight_tensor,
+    weighted_mean,
+)
+
+
+class BinaryCrossEntropyLoss(nn.Module):
+    """−y log p − (1 − y) log(1 − p) for p = sigmoid(logit).
+
+    pos_weight      factor on the loss of positives, > 0; not part of the mean's denominator (as in torch)
+    label_smoothing ε in [0, 1): a target y becomes y (1 − ε) + (1 − y) ε
+    logits          `[B]` floating
+    target          `[B]`, any dtype, 0 and 1 or a probability between
+    weight          `[B]` >= 0, one per example: the mean is over the sum of weights; None: all alike
+
+    Raises ValueError for shapes that differ (`[B, 1]` against `[B]` too), a target outside [0, 1] (seen on
+    CPU tensors), options out of range. Computed and returned in float32 at least. An empty batch gives 0.
+    """
+
+    tasks = ("binary",)
+
+    def __init__(self, pos_weight: float | None = None, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        if pos_weight is not None:
+            check_positive("pos_weight", pos_weight)
+        check_label_smoothing(label_smoothing)
+        self.pos_weight = pos_weight
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return binary_cross_entropy_loss(
+            logits, target, weight, pos_weight=self.pos_weight, label_smoothing=self.label_smoothing
+        )
+
+    def extra_repr(self) -> str:
+        return f"pos_weight={self.pos_weight}, label_smoothing={self.label_smoothing}"
+
+
+def binary_cross_entropy_loss(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    pos_weight: float | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """`BinaryCrossEntropyLoss` as a function.
+
+    >>> binary_cross_entropy_loss(torch.tensor([0.0, 9.0]), torch.tensor([0, 1]))  # log 2 and almost 0
+    tensor(0.3466)
+    """
+    if pos_weight is not None:
+        check_positive("pos_weight", pos_weight)
+    check_label_smoothing(label_smoothing)
+    logits = check_output("logits", logits, (1,))
+    target = check_real_target("logits", logits, target, 0.0, 1.0)
+    if label_smoothing:
+        target = target * (1 - 2 * label_smoothing) + label_smoothing
+    factor = None if pos_weight is None else logits.new_full((), pos_weight)
+    losses = F.binary_cross_entropy_with_logits(logits, target, pos_weight=factor, reduction="none")
+    return weighted_mean(losses, weight)
+
+
+class CrossEntropyLoss(nn.Module):
+    """−Σ_k y_k log p_k for p = softmax(logits).
+
+    label_smoothing ε in [0, 1): the target is 1 − ε on the class, ε/(K − 1) on each other (torch: ε/K on all)
+    class_weight    K factors >= 0, by which examples of each class are weighted, in the mean too
+    logits          `[B, K]` floating, K >= 2
+    target          `[B]` integer classes 0 … K − 1
+    weight          `[B]` >= 0, one per example: the mean is over the sum of weights; None: all alike
+
+    Raises ValueError for wrong shapes, a target that is no integer or (seen on CPU tensors) no class, options
+    out of range. Computed and returned in float32 at least. An empty batch gives 0.
+
+    Source of smoothing: Szegedy et al. 2016, "Rethinking the inception architecture", section 7.
+    """
+
+    tasks = ("multiclass",)
+
+    def __init__(self, label_smoothing: float = 0.0, class_weight: list[float] | None = None) -> None:
+        super().__init__()
+        check_label_smoothing(label_smoothing)
+        self.label_smoothing = label_smoothing
+        self.register_buffer("class_weight", class_weight_tensor(class_weight), persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return cross_entropy_loss(
+            logits, target, weight, label_smoothing=self.label_smoothing, class_weight=self.class_weight
+        )
+
+    def extra_repr(self) -> str:
+        return f"label_smoothing={self.label_smoothing}, class_weight={self.class_weight}"
+
+
+def cross_entropy_loss(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    class_weight: Tensor | None = None,
+) -> Tensor:
+    """`CrossEntropyLoss` as a function; `class_weight` is a tensor `[K]`.
+
+    >>> cross_entropy_loss(torch.zeros(2, 4), torch.tensor([0, 3]))  # log 4
+    tensor(1.3863)
+    """
+    check_label_smoothing(label_smoothing)
+    logits = check_output("logits", logits, (2,))
+    target = check_classes(logits, target)
+    class_weight = check_class_weight(class_weight, logits)
+    log_p = logits.log_softmax(1)
+    losses = -log_p.gather(1, target[:, None]).squeeze(1)
+    if label_smoothing:
+        others = (-log_p.sum(1) - losses) / (logits.shape[1] - 1)
+        losses = (1 - label_smoothing) * losses + label_smoothing * others
+    return weighted_mean(losses, _by_class(class_weight, target, weight))
+
+
+class HingeLoss(nn.Module):
+    """max(0, margin − y · logit); for several classes max(0, margin + the best other logit − the own one).
+
+    margin          > 0
+    logits          `[B]` floating for two classes, `[B, K]` for several (Crammer–Singer)
+    target          `[B]`: 0 and 1, any dtype, read as y = −1 and +1; or integer classes 0 … K − 1
+    weight          `[B]` >= 0, one per example: the mean is over the sum of weights; None: all alike
+
+    Raises ValueError for wrong shapes, a target that is no class (values are seen on CPU tensors), a margin
+    <= 0. Computed and returned in float32 at least. An empty batch gives 0.
+
+    Source: Crammer & Singer 2001, "On the algorithmic implementation of multiclass kernel-based vector
+    machines".
+    """
+
+    tasks = ("binary", "multiclass")
+
+    def __init__(self, margin: float = 1.0) -> None:
+        super().__init__()
+        check_positive("margin", margin)
+        self.margin = margin
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return hinge_loss(logits, target, weight, margin=self.margin)
+
+    def extra_repr(self) -> str:
+        return f"margin={self.margin}"
+
+
+def hinge_loss(
+    logits: Tensor, target: Tensor, weight: Tensor | None = None, *, margin: float = 1.0
+) -> Tensor:
+    """`HingeLoss` as a function.
+
+    >>> hinge_loss(torch.tensor([0.5, -2.0]), torch.tensor([1, 0]))  # 0.5 and 0
+    tensor(0.2500)
+    >>> hinge_loss(torch.tensor([[2.0, 1.5, 0.0]]), torch.tensor([0]))
+    tensor(0.5000)
+    """
+    check_positive("margin", margin)
+    logits = check_output("logits", logits, (1, 2))
+    if logits.ndim == 1:
+        target = check_real_target("logits", logits, target, 0.0, 1.0)
+        gap = (2 * target - 1) * logits
+    else:
+        target = check_classes(logits, target)
+        gap = logits.gather(1, target[:, None]).squeeze(1) - _others(logits, target).amax(1)
+    return weighted_mean((margin - gap).relu(), weight)
+
+
+class FocalLoss(nn.Module):
+    """−(1 − p)^gamma log p for the probability p of the true class: easy examples count little.
+
+    gamma           >= 0; 0 is cross-entropy
+    alpha           in (0, 1): factor of positives, 1 − alpha of negatives (two classes only); None: 1 both
+    class_weight    K factors >= 0, as for `CrossEntropyLoss` (several classes only)
+    logits          `[B]` floating for two classes, `[B, K]` for several
+    target          `[B]`: 0 and 1, any dtype; or integer classes 0 … K − 1
+    weight          `[B]` >= 0, one per example: the mean is over the sum of weights; None: all alike
+
+    Raises ValueError for wrong shapes, a target that is no class (values are seen on CPU tensors), options
+    out of range. Computed and returned in float32 at least. An empty batch gives 0.
+
+    Source: Lin et al. 2017, "Focal loss for dense object detection", equations 4 and 5.
+    """
+
+    tasks = ("binary", "multiclass")
+
+    def __init__(
+        self, gamma: float = 2.0, alpha: float | None = None, class_weight: list[float] | None = None
+    ) -> None:
+        super().__init__()
+        _check_focal(gamma, alpha)
+        self.gamma = gamma
+        self.alpha = alpha
+        self.register_buffer("class_weight", class_weight_tensor(class_weight), persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return focal_loss(
+            logits, target, weight, gamma=self.gamma, alpha=self.alpha, class_weight=self.class_weight
+        )
+
+    def extra_repr(self) -> str:
+        return f"gamma={self.gamma}, alpha={self.alpha}, class_weight={self.class_weight}"
+
+
+def focal_loss(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    gamma: float = 2.0,
+    alpha: float | None = None,
+    class_weight: Tensor | None = None,
+) -> Tensor:
+    """`FocalLoss` as a function; `class_weight` is a tensor `[K]`.
+
+    >>> focal_loss(torch.tensor([0.0, 0.0]), torch.tensor([0, 1]))  # log(2) / 4
+    tensor(0.1733)
+    """
+    _check_focal(gamma, alpha)
+    logits = check_output("logits", logits, (1, 2))
+    if logits.ndim == 1:
+        if class_weight is not None:
+            raise ValueError(f"class_weight: needs logits [B, K], got {list(logits.shape)}; use alpha")
+        target = check_real_target("logits", logits, target, 0.0, 1.0)
+        gap = (2 * target - 1) * logits
+    else:
+        if alpha is not None:
+            raise ValueError(f"alpha: needs logits [B], got {list(logits.shape)}; use class_weight")
+        target = check_classes(logits, target)
+        # The probability of the class is the sigmoid of its lead over the others taken together.
+        gap = logits.gather(1, target[:, None]).squeeze(1) - _others(logits, target).logsumexp(1)
+        weight = _by_class(check_class_weight(class_weight, logits), target, weight)
+    losses = (gamma * F.logsigmoid(-gap)).exp() * F.softplus(-gap)
+    if alpha is not None:
+        losses = losses * (alpha * target + (1 - alpha) * (1 - target))
+    return weighted_mean(losses, weight)
+
+
+def _check_focal(gamma: float, alpha: float | None) -> None:
+    if not 0 <= gamma < math.inf:
+        raise ValueError(f"gamma: expected a finite number of at least 0, got {gamma!r}")
+    if alpha is not None:
+        check_between("alpha", alpha, 0, 1)
+
+
+def _others(logits_BK: Tensor, target_B: Tensor) -> Tensor:
+    """The logits with each row's own class at minus infinity."""
+    return logits_BK.scatter(1, target_B[:, None], -math.inf)
+
+
+def _by_class(class_weight: Tensor | None, target: Tensor, weight: Tensor | None) -> Tensor | None:
+    """The example weights, each times the weight of its class."""
+    if class_weight is None:
+        return weight
+    by_class = class_weight[target]
+    return by_class if weight is None else by_class * weight

@@ -1,0 +1,65 @@
+"""A weighted sum of losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class CompositeLoss(nn.Module):
+    """Σ weight · loss over named parts, all called with the same arguments.
+
+    parts           {name: {"loss": a loss module, "weight": a number >= 0}}; a name has no dot
+    forward         takes what its parts take
+
+    `tasks` are those that every part can train. After a call `parts` has each part's own value by name,
+    without weight and gradient, for logging. Raises ValueError when there are no parts, one lacks its loss or
+    weight, or no task is common to all.
+
+    >>> from lit_mlfund.losses import HuberLoss, MAELoss
+    >>> huber, mae = {"loss": HuberLoss(), "weight": 1.0}, {"loss": MAELoss(), "weight": 0.5}
+    >>> loss = CompositeLoss({"huber": huber, "mae": mae})
+    >>> loss(torch.tensor([3.0]), torch.tensor([0.0]))
+    tensor(4.)
+    >>> loss.parts
+    {'huber': tensor(2.5000), 'mae': tensor(3.)}
+    """
+
+    tasks = ("binary", "multiclass", "regression", "ranking", "retrieval")
+
+    def __init__(self, parts: Mapping[str, Mapping[str, Any]]) -> None:
+        super().__init__()
+        if not parts:
+            raise ValueError("parts: expected at least one {name: {loss, weight}}, got none")
+        for name, part in parts.items():
+            _check_part(name, part)
+        self.losses = nn.ModuleDict({name: part["loss"] for name, part in parts.items()})
+        self.weights = {name: float(part["weight"]) for name, part in parts.items()}
+        common = set.intersection(*(set(loss.tasks) for loss in self.losses.values()))
+        self.tasks = tuple(task for task in type(self).tasks if task in common)
+        if not self.tasks:
+            each = ", ".join(f"{name} {tuple(loss.tasks)}" for name, loss in self.losses.items())
+            raise ValueError(f"parts: no task that all of them can train: {each}")
+        self.parts: dict[str, Tensor] = {}
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        values = {name: loss(*args, **kwargs) for name, loss in self.losses.items()}
+        self.parts = {name: value.detach() for name, value in values.items()}
+        return sum(self.weights[name] * value for name, value in values.items())
+
+    def extra_repr(self) -> str:
+        return f"weights={self.weights}"
+
+
+def _check_part(name: str, part: Any) -> None:
+    if not isinstance(part, Mapping) or set(part) != {"loss", "weight"}:
+        got = sorted(part) if isinstance(part, Mapping) else part
+        raise ValueError(f"parts.{name}: expected the keys loss and weight, got {got}")
+    if not isinstance(part["loss"], nn.Module) or not hasattr(part["loss"], "tasks"):
+        raise ValueError(f"parts.{name}.loss: expected a loss module with `tasks`, got {part['loss']!r}")
+    weight = part["weight"]
+    if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+        raise ValueError(f"parts.{name}.weight: expected a finite number of at least 0, got {weight!r}")

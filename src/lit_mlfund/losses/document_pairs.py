@@ -1,0 +1,140 @@
+"""Sums over all pairs of documents of a query, block by block: no `[Q, L, L]` tensor is ever stored.
+
+Each function forms its gradient by hand from blocks that fit the processor's cache; what waits for the
+backward pass is `[Q, L]`. Gradients are of first order only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Block = tuple[slice, slice, slice]  # queries, rows, columns
+PairWeight = Callable[[slice, slice, slice], Tensor]
+
+_CPU_BLOCK = 2**16  # pairs per thread: 256 KiB a tensor, a handful of tensors stay in a second-level cache
+_GPU_BLOCK = 2**19  # enough pairs to fill a GPU, still below 10 MB
+_MIN_ROWS = 16  # of a block, before it takes in more queries: fewer, longer inner loops
+
+
+def padded(scores_QL: Tensor, mask_QL: Tensor) -> Tensor:
+    """Scores with a huge negative, finite number on padding: logistic terms against it vanish exactly."""
+    return scores_QL.masked_fill(~mask_QL, -torch.finfo(scores_QL.dtype).max / 4)
+
+
+def logistic_pair_sums(
+    scores_QL: Tensor,
+    pair_weight: PairWeight,
+    num_rows_Q: Tensor,
+    num_columns_Q: Tensor,
+    max_rows: int,
+    two_way: bool = False,
+) -> Tensor:
+    """Per query the sum of w_ij · softplus(−(s_i − s_j)) over the pairs i < j, i < num_rows, j < num_columns.
+
+    scores_QL      `padded` scores, in an order in which the documents to compare come first
+    pair_weight    (queries, rows, columns) -> a new `[q, i, j]` tensor, 0 where j <= i and between paddings
+    num_rows_Q     rows and columns that matter; looked at on the CPU only, elsewhere all of
+    num_columns_Q  `max_rows` rows and L columns are computed, without waiting for the device
+    two_way        a negative weight −w says that j belongs above i: w · softplus(−(s_j − s_i))
+    """
+    if scores_QL.device.type == "cpu":
+        num_rows, num_columns = num_rows_Q.clamp(max=max_rows).tolist(), num_columns_Q.tolist()
+    else:
+        num_rows, num_columns = ([n] * scores_QL.shape[0] for n in (max_rows, scores_QL.shape[1]))
+    blocks = _blocks(num_rows, num_columns, _pairs_at_a_time(scores_QL), triangle=True)
+    return _LogisticPairSums.apply(scores_QL, pair_weight, blocks, two_way)
+
+
+def soft_ranks(scores_QL: Tensor) -> Tensor:
+    """A differentiable rank, 1 + Σ_{j≠i} sigmoid(s_j − s_i), of each document; `scores_QL` are `padded`.
+
+    The ranks of padding are finite and mean nothing.
+    """
+    return _SoftRanks.apply(scores_QL)
+
+
+class _LogisticPairSums(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, scores_QL: Tensor, pair_weight: PairWeight, blocks: Iterator[Block], two_way: bool
+    ) -> Tensor:
+        loss_Q = scores_QL.new_zeros(scores_QL.shape[0])
+        grad_QL = torch.zeros_like(scores_QL)
+        for queries, rows, columns in blocks:
+            score = scores_QL[queries]
+            weight_QIJ = pair_weight(queries, rows, columns)
+            gap_QIJ = score[:, None, columns] - score[:, rows, None]  # > 0: the wrong way round
+            if two_way:
+                gap_QIJ.mul_(weight_QIJ.sign())
+            size_QIJ = weight_QIJ.abs() if two_way else weight_QIJ
+            loss_Q[queries] += F.softplus(gap_QIJ).mul_(size_QIJ).sum((1, 2))
+            if ctx.needs_input_grad[0]:
+                pull_QIJ = gap_QIJ.sigmoid_().mul_(weight_QIJ)
+                grad_QL[queries, columns] += pull_QIJ.sum(1)
+                grad_QL[queries, rows] -= pull_QIJ.sum(2)
+        ctx.save_for_backward(grad_QL)
+        return loss_Q
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss_Q: Tensor) -> tuple[Tensor, None, None, None]:
+        (grad_QL,) = ctx.saved_tensors
+        return grad_QL * grad_loss_Q[:, None], None, None, None
+
+
+class _SoftRanks(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, scores_QL: Tensor) -> Tensor:
+        ctx.save_for_backward(scores_QL)
+        rank_QL = torch.full_like(scores_QL, 0.5)  # the document itself adds sigmoid(0)
+        for queries, rows, columns in _squares(scores_QL):
+            score = scores_QL[queries]
+            gap_QIJ = score[:, None, columns] - score[:, rows, None]
+            rank_QL[queries, rows] += gap_QIJ.sigmoid_().sum(2)
+        return rank_QL
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_rank_QL: Tensor) -> Tensor:
+        (scores_QL,) = ctx.saved_tensors
+        grad_QL = torch.empty_like(scores_QL)
+        for queries, rows, columns in _squares(scores_QL):
+            score, weight = scores_QL[queries], grad_rank_QL[queries]
+            # sigmoid' of the gap, the same for (i, j) and (j, i) and exact for large ones
+            slope_QIJ = (score[:, None, columns] - score[:, rows, None]).abs_().neg_().sigmoid_()
+            slope_QIJ.addcmul_(slope_QIJ, slope_QIJ, value=-1)
+            slope_QIJ.mul_(weight[:, None, columns] - weight[:, rows, None])
+            grad_QL[queries, rows] = slope_QIJ.sum(2)
+        return grad_QL
+
+
+def _pairs_at_a_time(scores_QL: Tensor) -> int:
+    return _CPU_BLOCK * torch.get_num_threads() if scores_QL.device.type == "cpu" else _GPU_BLOCK
+
+
+def _squares(scores_QL: Tensor) -> Iterator[Block]:
+    num_queries, num_documents = scores_QL.shape
+    every = [num_documents] * num_queries
+    return _blocks(every, every, _pairs_at_a_time(scores_QL), triangle=False)
+
+
+def _blocks(num_rows: list[int], num_columns: list[int], num_pairs: int, triangle: bool) -> Iterator[Block]:
+    """Blocks of about `num_pairs` pairs that cover each query's rows × columns, or its upper triangle."""
+    first = 0
+    while first < len(num_rows):
+        longest = max(num_columns[first], 1)
+        last = min(len(num_rows), first + max(1, num_pairs // (_MIN_ROWS * longest)))
+        height, width = max(num_rows[first:last]), max(num_columns[first:last])
+        top = 0
+        while top < height:
+            left = top if triangle else 0
+            bottom = min(height, top + max(1, num_pairs // ((last - first) * (width - left))))
+            yield slice(first, last), slice(top, bottom), slice(left, width)
+            top = bottom
+        first = last

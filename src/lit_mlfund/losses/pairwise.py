@@ -1,0 +1,174 @@
+"""Ranking losses over pairs of a query's documents: RankNet and the pairwise hinge."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lit_mlfund.losses.arguments import Lists, check_lists, check_positive, query_mean
+from lit_mlfund.losses.document_pairs import logistic_pair_sums, padded
+
+
+class RankNetLoss(nn.Module):
+    """Logistic loss on the score difference of every pair of documents that differ in relevance.
+
+    softplus(−sigma (s_i − s_j)) for each pair with relevance_i > relevance_j: the mean over a query's pairs,
+    then the weighted mean over the queries that have a pair. Time is that of the pairs whose better document
+    is above the query's lowest grade; memory is O(Q L).
+
+    sigma           steepness, > 0
+    scores          `[Q, L]` floating
+    relevance       `[Q, L]` grades >= 0, any dtype
+    mask            `[Q, L]` bool, True where a document is real; None: all are
+    weight          `[Q]` >= 0, one per query; None: all alike
+
+    Raises ValueError for shapes that differ, a relevance below zero (seen on CPU tensors), a sigma <= 0.
+    Computed and
+    returned in float32 at least. No second derivative.
+
+    Source: Burges et al. 2005, "Learning to rank using gradient descent", section 3.
+    """
+
+    tasks = ("ranking",)
+
+    def __init__(self, sigma: float = 1.0) -> None:
+        super().__init__()
+        check_positive("sigma", sigma)
+        self.sigma = sigma
+
+    def forward(
+        self, scores: Tensor, relevance: Tensor, mask: Tensor | None = None, weight: Tensor | None = None
+    ) -> Tensor:
+        return ranknet_loss(scores, relevance, mask, weight, sigma=self.sigma)
+
+    def extra_repr(self) -> str:
+        return f"sigma={self.sigma}"
+
+
+def ranknet_loss(
+    scores: Tensor,
+    relevance: Tensor,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    *,
+    sigma: float = 1.0,
+) -> Tensor:
+    """`RankNetLoss` as a function.
+
+    >>> ranknet_loss(torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[1, 0, 0]]))  # pairs 1 and 2 apart
+    tensor(0.2201)
+    """
+    check_positive("sigma", sigma)
+    lists = check_lists(scores, relevance, mask)
+    order, grade = _by_relevance(lists, descending=True)
+    grade = grade.to(lists.scores_QL.dtype)
+    above_lowest_Q = (lists.relevance_QL > lists.lowest_Q[:, None]).sum(1)
+    score = padded(lists.scores_QL * sigma, lists.mask_QL).gather(1, order)
+
+    def better(queries: slice, rows: slice, columns: slice) -> Tensor:
+        # Grades are whole numbers that fall along the list: the difference, cut at 1, tells who is better.
+        return (grade[queries, rows, None] - grade[queries, None, columns]).clamp_(0, 1)
+
+    sums_Q = logistic_pair_sums(score, better, above_lowest_Q, lists.num_documents_Q, scores.shape[1])
+    return query_mean(sums_Q / _count_pairs(lists), lists.has_pair_Q, weight)
+
+
+class PairwiseHingeLoss(nn.Module):
+    """Hinge on the score difference of every pair of documents that differ in relevance.
+
+    max(0, margin − (s_i − s_j)) for each pair with relevance_i > relevance_j: the mean over a query's pairs,
+    then the weighted mean over the queries that have a pair. O(L log L) time for each bit of the number of
+    distinct grades (3 for grades 0–4), O(L) memory: pairs inside the margin are counted by sorting.
+
+    margin          > 0
+    Other arguments, errors and precision as for `RankNetLoss`; the kink has gradient zero.
+
+    Source: Herbrich et al. 2000, "Large margin rank boundaries for ordinal regression"; counting: Joachims
+    2006, "Training linear SVMs in linear time", section 4.
+    """
+
+    tasks = ("ranking",)
+
+    def __init__(self, margin: float = 1.0) -> None:
+        super().__init__()
+        check_positive("margin", margin)
+        self.margin = margin
+
+    def forward(
+        self, scores: Tensor, relevance: Tensor, mask: Tensor | None = None, weight: Tensor | None = None
+    ) -> Tensor:
+        return pairwise_hinge_loss(scores, relevance, mask, weight, margin=self.margin)
+
+    def extra_repr(self) -> str:
+        return f"margin={self.margin}"
+
+
+def pairwise_hinge_loss(
+    scores: Tensor,
+    relevance: Tensor,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    *,
+    margin: float = 1.0,
+) -> Tensor:
+    """`PairwiseHingeLoss` as a function.
+
+    >>> pairwise_hinge_loss(torch.tensor([[0.2, 0.0, 5.0]]), torch.tensor([[2, 1, 0]]))  # 0.8, 5.8 and 6
+    tensor(4.2000)
+    """
+    check_positive("margin", margin)
+    lists = check_lists(scores, relevance, mask)
+    order, grade = _by_relevance(lists, descending=False)
+    score = lists.scores_QL.gather(1, order).double()  # sums of thousands of large scores nearly cancel
+    above_QL, below_QL = _count_inside_margin(score.detach(), grade, lists.mask_QL.gather(1, order), margin)
+    # Over the pairs inside the margin, the sum of margin − s_i + s_j is linear in the scores.
+    sums_Q = margin * above_QL.sum(1) + ((below_QL - above_QL) * score).sum(1)
+    return query_mean((sums_Q / _count_pairs(lists)).to(lists.scores_QL.dtype), lists.has_pair_Q, weight)
+
+
+def _count_inside_margin(
+    score_QL: Tensor, grade_QL: Tensor, mask_QL: Tensor, margin: float
+) -> tuple[Tensor, Tensor]:
+    """How many pairs with s_i − s_j < margin each document is in, as the better one and as the worse one.
+
+    `grade_QL` are whole numbers that do not fall along the list. Two grades differ first in one of their
+    bits: there the better document has a 1, the worse a 0, and the bits before it, their group, are alike. So
+    for each bit, documents are sorted by score within their group, the better ones moved down by the margin,
+    and a running count tells how many worse ones stand after each.
+    """
+    above_QL, below_QL = torch.zeros_like(grade_QL), torch.zeros_like(grade_QL)
+    for bit in range(int(grade_QL.max()).bit_length() if grade_QL.numel() else 0):
+        better_QL = (grade_QL >> bit) % 2 == 1
+        group_QL = grade_QL >> (bit + 1)
+        # Stable sorts: at equal keys the worse document, first in the list, stays first and is not counted.
+        order = (score_QL - margin * better_QL).argsort(dim=1, stable=True)
+        order = order.gather(1, group_QL.gather(1, order).argsort(dim=1, stable=True))
+        better = (better_QL & mask_QL).gather(1, order).long()
+        worse = (~better_QL & mask_QL).gather(1, order).long()
+        # Grades do not fall along the list, so groups stand in the same places before and after sorting.
+        start = torch.searchsorted(group_QL, group_QL)
+        end = torch.searchsorted(group_QL, group_QL, right=True) - 1
+        num_worse, num_better = worse.cumsum(1), better.cumsum(1)
+        above_QL.scatter_add_(1, order, better * (num_worse.gather(1, end) - num_worse))
+        below_QL.scatter_add_(1, order, worse * (num_better - (num_better - better).gather(1, start)))
+    return above_QL, below_QL
+
+
+def _by_relevance(lists: Lists, descending: bool) -> tuple[Tensor, Tensor]:
+    """The order of documents by relevance with padding as the lowest, and their grades as whole numbers.
+
+    Grades start at 0 with the first document in order and rise, or fall, by one at each change.
+    """
+    key = lists.relevance_QL.masked_fill(~lists.mask_QL, -1)
+    key, order = key.sort(dim=1, descending=descending)
+    changes = (key[:, 1:] != key[:, :-1]).cumsum(1)
+    grade = torch.nn.functional.pad(changes, (1, 0))
+    return order, -grade if descending else grade
+
+
+def _count_pairs(lists: Lists) -> Tensor:
+    """Per query the number of pairs of documents that differ in relevance, or 1 where there is none."""
+    key, _ = lists.relevance_QL.masked_fill(~lists.mask_QL, -1).sort(dim=1)
+    num_padding_Q = (~lists.mask_QL).sum(1)
+    num_worse = (torch.searchsorted(key, key) - num_padding_Q[:, None]).clamp(min=0)
+    return num_worse.sum(1).clamp(min=1)

@@ -1,0 +1,181 @@
+"""Losses for a real target: squared, absolute, Huber, quantile and Poisson."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lit_mlfund.losses.arguments import (
+    check_between,
+    check_output,
+    check_positive,
+    check_real_target,
+    weighted_mean,
+)
+
+
+class MSELoss(nn.Module):
+    """Mean squared error (prediction − target)², without a factor ½.
+
+    prediction      `[B]` floating
+    target          `[B]`, any real dtype
+    weight          `[B]` >= 0, one per example: the mean is over the sum of weights; None: all alike
+
+    Raises ValueError for shapes that differ (`[B, 1]` against `[B]` too). Computed and returned in float32 at
+    least. An empty batch gives 0.
+    """
+
+    tasks = ("regression",)
+
+    def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return mse_loss(prediction, target, weight)
+
+
+def mse_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """`MSELoss` as a function.
+
+    >>> mse_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.0]))
+    tensor(5.)
+    """
+    prediction, target = _check(prediction, target)
+    return weighted_mean((prediction - target).square(), weight)
+
+
+class MAELoss(nn.Module):
+    """Mean absolute error |prediction − target|; gradient zero at equality.
+
+    Arguments, errors and precision as for `MSELoss`.
+    """
+
+    tasks = ("regression",)
+
+    def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return mae_loss(prediction, target, weight)
+
+
+def mae_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """`MAELoss` as a function.
+
+    >>> mae_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.0]))
+    tensor(2.)
+    """
+    prediction, target = _check(prediction, target)
+    return weighted_mean((prediction - target).abs(), weight)
+
+
+class HuberLoss(nn.Module):
+    """½ e² for errors |e| up to delta, delta (|e| − ½ delta) above.
+
+    delta           where the parabola goes over into a line, > 0, in units of the target as the loss sees it
+                    (a standardised target: its standard deviations)
+    Other arguments, errors and precision as for `MSELoss`.
+
+    Source: Huber 1964, "Robust estimation of a location parameter".
+    """
+
+    tasks = ("regression",)
+
+    def __init__(self, delta: float = 1.0) -> None:
+        super().__init__()
+        check_positive("delta", delta)
+        self.delta = delta
+
+    def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return huber_loss(prediction, target, weight, delta=self.delta)
+
+    def extra_repr(self) -> str:
+        return f"delta={self.delta}"
+
+
+def huber_loss(
+    prediction: Tensor, target: Tensor, weight: Tensor | None = None, *, delta: float = 1.0
+) -> Tensor:
+    """`HuberLoss` as a function.
+
+    >>> huber_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.0]))  # 0.5 and 2.5
+    tensor(1.5000)
+    """
+    check_positive("delta", delta)
+    prediction, target = _check(prediction, target)
+    return weighted_mean(F.huber_loss(prediction, target, reduction="none", delta=delta), weight)
+
+
+class QuantileLoss(nn.Module):
+    """Pinball loss, least at the target's quantile: q e for e = target − prediction > 0, (q − 1) e below.
+
+    quantile        q, between 0 and 1; 0.5 is half the absolute error
+    Other arguments, errors and precision as for `MSELoss`.
+
+    Source: Koenker & Bassett 1978, "Regression quantiles".
+    """
+
+    tasks = ("regression",)
+
+    def __init__(self, quantile: float = 0.5) -> None:
+        super().__init__()
+        check_between("quantile", quantile, 0, 1)
+        self.quantile = quantile
+
+    def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return quantile_loss(prediction, target, weight, quantile=self.quantile)
+
+    def extra_repr(self) -> str:
+        return f"quantile={self.quantile}"
+
+
+def quantile_loss(
+    prediction: Tensor, target: Tensor, weight: Tensor | None = None, *, quantile: float = 0.5
+) -> Tensor:
+    """`QuantileLoss` as a function.
+
+    >>> quantile_loss(torch.tensor([0.0, 0.0]), torch.tensor([1.0, -1.0]), quantile=0.9)  # 0.9 and 0.1
+    tensor(0.5000)
+    """
+    check_between("quantile", quantile, 0, 1)
+    prediction, target = _check(prediction, target)
+    error = target - prediction
+    return weighted_mean(quantile * error.relu() + (1 - quantile) * (-error).relu(), weight)
+
+
+class PoissonLoss(nn.Module):
+    """Negative log-likelihood of counts, exp(p) − target · p: the prediction p is the *log* of the rate.
+
+    The constant log(target!) is left out. From the largest log-rate that is safe in the prediction's dtype
+    (40; 10 in float16) exp goes on as its tangent, so that any prediction has a finite loss and gradient.
+    `link` tells a task module that the target must reach the loss as it is, not standardised, and that exp(p)
+    is the prediction.
+
+    target          `[B]`, >= 0 (seen on CPU tensors); need not be whole
+    Other arguments, errors and precision as for `MSELoss`.
+
+    Source: McCullagh & Nelder 1989, "Generalized linear models", chapter 6.
+    """
+
+    tasks = ("regression",)
+    link = "log"
+
+    def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return poisson_loss(prediction, target, weight)
+
+
+def poisson_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """`PoissonLoss` as a function.
+
+    >>> poisson_loss(torch.tensor([0.0, 1.0]), torch.tensor([3, 0]))  # 1 and e
+    tensor(1.8591)
+    """
+    log_rate = check_output("prediction", prediction, (1,))
+    target = check_real_target("prediction", log_rate, target, low=0.0)
+    # Gradients go back to the prediction's own dtype: they must be finite there.
+    largest = min(40.0, math.log(torch.finfo(prediction.dtype).max) - 1)
+    bounded = log_rate.clamp(max=largest)
+    rate = bounded.exp() * (1 + log_rate - bounded)
+    return weighted_mean(rate - target * log_rate, weight)
+
+
+def _check(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    prediction = check_output("prediction", prediction, (1,))
+    return prediction, check_real_target("prediction", prediction, target)
