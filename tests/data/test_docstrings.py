@@ -52,7 +52,7 @@ def test_the_docstring_is_cut_out_of_the_code(tmp_path):
     functions = standard_library(str(tmp_path))
 
     assert [(f.file, f.name) for f in functions] == [
-        ("pkg/a.py", name) for name in ("plain", "method", "method")
+        ("pkg/a.py", name) for name in ("plain", "Thing.method", "Thing.method")
     ]
     assert functions[0].summary == "Add two numbers together."
     assert functions[0].docstring == "Add two numbers together.\n\nA second paragraph."

@@ -23,9 +23,10 @@ _MIN_CODE_WORDS = 5
 
 
 class Function(NamedTuple):
-    """A function of the standard library: `file:name`, its docstring, its code with the docstring cut out."""
+    """A function or method (`Class.method`), its docstring, and its code with the docstring cut out."""
 
     file: str
+    line: int
     name: str
     docstring: str
     code: str
@@ -84,7 +85,7 @@ def _functions(root: str, file: str) -> Iterator[Function]:
     except (OSError, SyntaxError, ValueError):  # unreadable, or a template that is not Python yet
         return
     lines = source.splitlines(keepends=True)
-    for node in _definitions(tree.body):
+    for name, node in _definitions(tree.body):
         first = node.body[0]
         if not isinstance(first, ast.Expr) or not isinstance(first.value, ast.Constant):
             continue
@@ -98,18 +99,20 @@ def _functions(root: str, file: str) -> Iterator[Function]:
             lines[first.end_lineno - 1][first.end_col_offset :].lstrip(b" \t;\r\n"),
             *lines[first.end_lineno : node.end_lineno],
         ]
-        yield Function(
-            file, node.name, inspect.cleandoc(docstring), b"".join(code).decode("utf-8", "replace")
-        )
+        text = b"".join(code).decode("utf-8", "replace")
+        yield Function(file, node.lineno, name, inspect.cleandoc(docstring), text)
 
 
-def _definitions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+def _definitions(
+    body: list[ast.stmt], prefix: str = ""
+) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     """Functions and methods, not those inside other functions: these are part of the outer one's code."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
-        elif isinstance(node, ast.ClassDef | ast.If | ast.Try):
-            yield from _definitions(node.body)
-            yield from _definitions(getattr(node, "orelse", []))
-            for handler in getattr(node, "handlers", []):
-                yield from _definitions(handler.body)
+            yield prefix + node.name, node
+        elif isinstance(node, ast.ClassDef):
+            yield from _definitions(node.body, f"{prefix}{node.name}.")
+        elif isinstance(node, ast.If | ast.Try):
+            handlers = [handler.body for handler in getattr(node, "handlers", [])]
+            for block in (node.body, *handlers, node.orelse):
+                yield from _definitions(block, prefix)

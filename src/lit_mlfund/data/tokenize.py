@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from lit_mlfund.data.spec import Field
 
 TokenizerKind = Literal["ngrams", "words", "bytes"]
 
@@ -154,6 +156,15 @@ class Tokenizer:
         ids = np.zeros((len(texts), max(1, length.max(initial=0))), dtype=np.int32)
         ids[np.arange(ids.shape[1]) < length[:, None]] = np.concatenate([flat for flat, _ in blocks])
         return torch.from_numpy(ids)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python, for a checkpoint: `Tokenizer(**state)` is this one again."""
+        return {**asdict(self), "char_ngrams": list(self.char_ngrams)}
+
+    @property
+    def field(self) -> Field:
+        """What the ids are, for a model."""
+        return Field("tokens", (self.max_length,), cardinalities=(self.vocab_size,))
 
     def _cut(
         self, flat: NDArray[np.int32], length: NDArray[np.int64]
