@@ -57,7 +57,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """JSON that every parser reads: arrays become lists, paths strings, and numbers that are not finite null."""
+    """JSON that every parser reads: arrays become lists, paths strings, numbers that are not finite null."""
     return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 

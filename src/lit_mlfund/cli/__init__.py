@@ -1,0 +1,77 @@
+"""The command line `mlfund VERB [overrides]`; nothing heavy is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+DONE, WRONG_INPUT, FAILED, INTERRUPTED, PREEMPTED = 0, 2, 3, 130, 143
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code.
+
+    0 done; 2 the user's input is wrong, told in one message; 3 training failed; 143 stopped by a scheduler
+    after saving. `MLFUND_TRACEBACK=1` shows where an error came from.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch when it is imported: small models want one
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # classes of the user's own, as in `_target_: my_losses.Tilted`
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `mlfund list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        from lit_mlfund.runtime.errors import problems_of
+
+        if problems_of(error) is None or os.environ.get("MLFUND_TRACEBACK", "0") not in ("", "0"):
+            import traceback
+
+            traceback.print_exc()
+        if problems_of(error) is None:
+            return FAILED
+        from lit_mlfund.runtime.launch import outer_world
+
+        if (outer_world() or (0, 1))[0] == 0:
+            print(f"mlfund: {error}", file=sys.stderr)
+        return WRONG_INPUT
+
+
+def _dispatch(arguments: list[str]) -> int:
+    from lit_mlfund.cli.help import VERBS, help_text
+
+    verb, *rest = arguments or ["--help"]
+    if verb in ("--version", "-V"):
+        from lit_mlfund import __version__
+
+        print(f"lit_mlfund {__version__}")
+        return DONE
+    if verb in ("--help", "-h", "help"):
+        print(help_text(rest[0] if rest and rest[0] in VERBS else None))
+        return DONE
+    if verb not in VERBS:
+        from lit_mlfund.runtime.errors import ConfigError, suggestion
+
+        raise ConfigError(f"{verb}: no such command; {suggestion(verb, VERBS)}")
+    if "--help" in rest or "-h" in rest:
+        print(help_text(verb))
+        return DONE
+    return _run(verb, rest)
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    if verb == "train":
+        from lit_mlfund.cli.train import run
+    elif verb == "evaluate":
+        from lit_mlfund.cli.evaluate import run
+    elif verb == "predict":
+        from lit_mlfund.cli.predict import run
+    else:
+        from lit_mlfund.cli.listing import run
+    return run(arguments)

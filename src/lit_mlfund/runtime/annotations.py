@@ -27,7 +27,9 @@ class Hint:
 
     def __str__(self) -> str:
         if self.kind == "literal":
-            return "one of " + ", ".join(map(show, self.parts)) if len(self.parts) > 1 else show(self.parts[0])
+            return (
+                "one of " + ", ".join(map(show, self.parts)) if len(self.parts) > 1 else show(self.parts[0])
+            )
         if self.kind == "union":
             return " or ".join(map(str, self.parts))
         if self.kind == "list" and self.parts[0] != ANY:

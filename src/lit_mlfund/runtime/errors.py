@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+from lit_mlfund.atomic import WriteError
 
 
 class ConfigError(ValueError):
@@ -19,6 +22,16 @@ class ConfigError(ValueError):
         return "\n".join([f"{len(self.problems)} problems", *(f"  {problem}" for problem in self.problems)])
 
 
+def problems_of(error: BaseException) -> list[str] | None:
+    """What to tell the user when `error` is about their input or disk; None when it is a failure of ours."""
+    if isinstance(error, ConfigError):
+        return error.problems
+    data = sys.modules.get("lit_mlfund.data.errors")  # not imported here: it loads torch
+    if isinstance(error, WriteError) or (data is not None and isinstance(error, data.DataError)):
+        return [str(error)]
+    return None
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name` was most likely meant to be, or None."""
     lowered = {other.lower(): other for other in known}
@@ -27,10 +40,10 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(name: str, known: Iterable[str], limit: int = 24) -> str:
-    """`did you mean delta?` where one is close, else `there is delta, weight`, else `there is none`."""
+    """`did you mean delta?` where one is close, else `known: delta, weight`, else `there is none to give`."""
     known = list(known)
     close = closest(name, known)
     if close is not None:
         return f"did you mean {close}?"
     shown = ", ".join(known[:limit]) + (", …" if len(known) > limit else "")
-    return f"there is {shown}" if known else "there is none"
+    return f"known: {shown}" if known else "there is none to give"

@@ -73,7 +73,9 @@ class Catalog:
         for source in self.sources:
             for path, file in source.files.items():
                 if path in seen:
-                    problems.append(f"{file}: {seen[path]} has a {path}.yaml already; give yours another name")
+                    problems.append(
+                        f"{file}: {seen[path]} has a {path}.yaml already; give yours another name"
+                    )
                 else:
                     seen[path] = source.provider
         return problems
@@ -85,7 +87,9 @@ def catalog(config_dir: str | None = None, searchpath: Iterable[Any] = ()) -> Ca
     Raises ConfigError for a folder that does not exist.
     """
     spec = importlib.util.find_spec("lit_mlfund.conf")
-    assert spec is not None and spec.submodule_search_locations is not None, "lit_mlfund is not installed whole"
+    assert spec is not None and spec.submodule_search_locations is not None, (
+        "lit_mlfund is not installed whole"
+    )
     found = [Source("lit_mlfund", Path(next(iter(spec.submodule_search_locations))))]
     problems = []
     for provider, address in [*_entry_points(), *_named(config_dir, searchpath)]:

@@ -1,0 +1,25 @@
+"""`mlfund evaluate`: measure a finished run."""
+
+from __future__ import annotations
+
+from lit_mlfund.atomic import to_json
+from lit_mlfund.cli.keys import finished_run, new_file, read_keys
+from lit_mlfund.runtime.errors import ConfigError
+
+
+def run(arguments: list[str]) -> int:
+    """Check the arguments, measure, print the result as JSON; the exit code."""
+    values = read_keys(arguments, ("run", "split", "data.path", "checkpoint"))
+    run_dir, checkpoint, problems = finished_run(values)
+    path, missing = new_file(values)
+    split = values.get("split")
+    if split not in (None, "val", "test"):
+        problems.append(f"split: expected val or test, got {split}")
+    if split is not None and path is not None:
+        problems.append("split: a new file has no splits; give split= or data.path=, not both")
+    if problems + missing:
+        raise ConfigError(problems + missing)
+    from lit_mlfund.runtime.execute import evaluate_run
+
+    print(to_json(evaluate_run(run_dir, split=split or "test", path=path, checkpoint=checkpoint)), flush=True)
+    return 0

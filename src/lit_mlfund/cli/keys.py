@@ -1,0 +1,52 @@
+"""Plain `key=value` arguments, for the verbs that compose no configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lit_mlfund.runtime.errors import ConfigError, suggestion
+
+
+def read_keys(arguments: list[str], known: tuple[str, ...]) -> dict[str, str]:
+    """The values by key; raises ConfigError with every argument that is not one of `known`."""
+    values: dict[str, str] = {}
+    problems = []
+    for word in arguments:
+        key, equals, value = word.partition("=")
+        if key not in known:
+            problems.append(f"{key}: unknown; {suggestion(key, known)}")
+        elif not equals or not value:
+            problems.append(f"{word}: expected {key}=…")
+        elif key in values:
+            problems.append(f"{key} is given twice")
+        else:
+            values[key] = value
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
+def finished_run(values: dict[str, str]) -> tuple[Path, str, list[str]]:
+    """The run folder, the checkpoint (`best` or `last`) and what is wrong with them."""
+    checkpoint = values.get("checkpoint", "best")
+    if "run" not in values:
+        return Path(), checkpoint, ["run is required: pass run=<folder of a finished run>"]
+    run_dir = Path(values["run"]).expanduser().absolute()
+    problems = []
+    if checkpoint not in ("best", "last"):
+        problems.append(f"checkpoint: expected best or last, got {checkpoint}")
+    if not run_dir.is_dir():
+        problems.append(f"run: there is no folder {run_dir}")
+    elif not (run_dir / "run.yaml").is_file():
+        problems.append(f"run: {run_dir} is not a run folder: it has no run.yaml")
+    elif not problems and not (run_dir / "checkpoints" / f"{checkpoint}.ckpt").is_file():
+        problems.append(f"run: {run_dir} has no checkpoints/{checkpoint}.ckpt; was it trained?")
+    return run_dir, checkpoint, problems
+
+
+def new_file(values: dict[str, str]) -> tuple[str | None, list[str]]:
+    """The file or folder of `data.path=`, and what is wrong with it."""
+    if "data.path" not in values:
+        return None, []
+    path = Path(values["data.path"]).expanduser().absolute()
+    return str(path), [] if path.exists() else [f"data.path: there is no file {path}"]

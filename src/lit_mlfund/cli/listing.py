@@ -1,0 +1,20 @@
+"""`mlfund list`: what there is to choose from."""
+
+from __future__ import annotations
+
+from lit_mlfund.cli.train import parse
+from lit_mlfund.runtime.errors import ConfigError, suggestion
+from lit_mlfund.runtime.listing import KINDS, listing
+from lit_mlfund.runtime.sources import catalog
+
+
+def run(arguments: list[str]) -> int:
+    """Print the options of one kind, or of all; the exit code."""
+    given = parse(arguments)
+    known = catalog(given.config_dir)
+    names = KINDS | {group: group for group in known.groups}
+    wrong = [kind for kind in given.overrides if kind not in names]
+    if wrong:
+        raise ConfigError(f"{kind}: no such kind; {suggestion(kind, KINDS)}" for kind in wrong)
+    print(listing(known, [names[kind] for kind in given.overrides]))
+    return 0

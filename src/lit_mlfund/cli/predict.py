@@ -1,0 +1,34 @@
+"""`mlfund predict`: a finished run on a new file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lit_mlfund.atomic import to_json
+from lit_mlfund.cli.keys import finished_run, new_file, read_keys
+from lit_mlfund.runtime.errors import ConfigError
+
+_FORMATS = (".parquet", ".csv")
+
+
+def run(arguments: list[str]) -> int:
+    """Check the arguments, predict, print a summary as JSON; the exit code."""
+    values = read_keys(arguments, ("run", "data.path", "output", "checkpoint"))
+    run_dir, checkpoint, problems = finished_run(values)
+    path, missing = new_file(values)
+    if path is None:
+        missing = ["data.path is required: pass data.path=<a file to predict>"]
+    output = Path(values.get("output", "predictions.parquet")).expanduser().absolute()
+    if output.suffix not in _FORMATS:
+        problems.append(f"output: expected a name that ends in {' or '.join(_FORMATS)}, got {output.name}")
+    elif not output.parent.is_dir():
+        problems.append(f"output: there is no folder {output.parent}")
+    elif output.is_dir() or str(output) == path:
+        problems.append(f"output: {output} is {'a folder' if output.is_dir() else 'the file to predict'}")
+    if problems + missing:
+        raise ConfigError(problems + missing)
+    from lit_mlfund.runtime.execute import predict_run
+
+    assert path is not None
+    print(to_json(predict_run(run_dir, path=path, output=str(output), checkpoint=checkpoint)), flush=True)
+    return 0

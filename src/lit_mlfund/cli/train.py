@@ -1,0 +1,88 @@
+"""`mlfund train`: flags and overrides in, JSON and an exit code out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from lit_mlfund.atomic import to_json
+from lit_mlfund.runtime.errors import ConfigError, suggestion
+
+_FLAGS = ("-m", "--multirun", "--config-dir", "-cd", "--cfg", "-c", "--help")
+
+
+@dataclass
+class Arguments:
+    """What was typed after `mlfund train`."""
+
+    overrides: list[str] = field(default_factory=list)
+    config_dir: str | None = None
+    multirun: bool = False
+    show: bool = False
+
+
+def parse(arguments: list[str]) -> Arguments:
+    """Tell flags from overrides; raises ConfigError for a flag that does not exist."""
+    parsed, rest = Arguments(), list(arguments)
+    while rest:
+        word = rest.pop(0)
+        flag, has_value, value = word.partition("=")
+        if not word.startswith("-"):
+            parsed.overrides.append(word)
+        elif flag in ("-m", "--multirun") and not has_value:
+            parsed.multirun = True
+        elif flag in ("--cfg", "-c") and not has_value:
+            parsed.show = True
+            if rest[:1] == ["job"]:  # as Hydra wants it
+                rest.pop(0)
+        elif flag in ("--config-dir", "-cd"):
+            if not has_value and (not rest or rest[0].startswith("-")):
+                raise ConfigError("--config-dir needs a folder")
+            parsed.config_dir = value if has_value else rest.pop(0)
+        else:
+            raise ConfigError(f"{word}: no such flag; {suggestion(flag, _FLAGS)}")
+    return parsed
+
+
+def run(arguments: list[str]) -> int:
+    """Train once, train a sweep, or show a configuration; the exit code."""
+    from lit_mlfund.runtime.compose import Composer
+    from lit_mlfund.runtime.overrides import plain_values
+    from lit_mlfund.runtime.train import run_again, run_config
+
+    given = parse(arguments)
+    command = ["mlfund", "train", *arguments]
+    values = plain_values(given.overrides, "run")
+    if values is not None:
+        run_dir = str(values.pop("run"))
+        if given.multirun or given.show:
+            raise ConfigError("run=: a frozen run is executed as it is, without -m or --cfg")
+        return report(run_again(run_dir, values, command))
+    if not given.multirun:
+        composed = Composer(given.config_dir, given.overrides).checked(given.overrides)
+        if given.show:
+            from omegaconf import OmegaConf
+
+            print(OmegaConf.to_yaml(OmegaConf.create(composed.config)), end="")
+            return 0
+        if str(composed.hydra.mode) != "RunMode.MULTIRUN":
+            return report(run_config(composed.config, command))
+    from lit_mlfund.runtime.sweep import sweep
+
+    results = sweep(given.overrides, given.config_dir, command)
+    failed = sum(result["status"] != "done" for result in results)
+    if failed:
+        print(f"mlfund: {failed} of {len(results)} jobs failed", file=sys.stderr)
+    return 3 if failed else 0
+
+
+def report(result: dict[str, Any]) -> int:
+    """Print a result as the last line of stdout, from the first process only; the exit code it stands for."""
+    from lit_mlfund.runtime.launch import outer_world
+
+    if (outer_world() or (0, 1))[0] == 0:
+        print(to_json(result), flush=True)
+        if result["status"] != "done":
+            print(f"mlfund: {result['status']}: {result.get('reason', '')}", file=sys.stderr)
+    return {"done": 0, "preempted": 143}.get(result["status"], 3)

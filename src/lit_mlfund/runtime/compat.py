@@ -1,0 +1,136 @@
+"""Do the parts of a configuration fit each other? Read from what each part declares of itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from lit_mlfund.runtime.errors import suggestion
+from lit_mlfund.runtime.options import Option, options
+from lit_mlfund.runtime.signatures import describe
+from lit_mlfund.runtime.sources import Catalog
+from lit_mlfund.runtime.target import TargetError
+
+MAX_SEED = 2**32 - 1  # what numpy takes
+
+
+def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
+    """One line for each pair of parts that cannot work together, with what would."""
+    return [
+        *_task_fits(config, catalog),
+        *_inputs_fit(config, catalog),
+        *_monitors(config),
+        *_plain_values(config),
+    ]
+
+
+def _declared(node: Any, name: str) -> Any:
+    """A class attribute of a node's target; None where the target is unknown or does not say."""
+    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+        return None
+    try:
+        return describe(node["_target_"]).attributes.get(name) or None
+    except TargetError:
+        return None
+
+
+def _task_fits(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
+    task = _task(config)
+    if task is None:
+        return
+    for group in ("loss", "model", "data"):
+        for path, node in _nodes(config.get(group), group):
+            tasks = _declared(node, "tasks")
+            if tasks and task not in tasks:
+                fitting = [option for option in options(catalog, group) if task in option.tasks]
+                yield f"{path}: {_name(node)} does not fit task={task}; {_use(group, fitting)}"
+    data = config.get("data")
+    if isinstance(data, dict) and isinstance(data.get("task"), str) and data["task"] != task:
+        yield f"data.task: {data['task']} is not the task, which is {task}"
+
+
+def _task(config: dict[str, Any]) -> str | None:
+    node = config.get("task")
+    return node["name"] if isinstance(node, dict) and isinstance(node.get("name"), str) else None
+
+
+def _nodes(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every node with a target in `value`: a composed loss has one for each of its parts."""
+    if isinstance(value, dict):
+        if "_target_" in value:
+            yield path, value
+        for key, part in value.items():
+            yield from _nodes(part, f"{path}.{key}")
+
+
+def _inputs_fit(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
+    data, model = config.get("data"), config.get("model")
+    offered, taken = _declared(data, "inputs"), _declared(model, "inputs")
+    if not offered or not taken:
+        return
+    missing = [kind for kind in offered if kind not in taken]
+    if missing:
+        task = _task(config)
+        fitting = [
+            option
+            for option in options(catalog, "model")
+            if set(offered) <= set(option.inputs) and (task is None or task in option.tasks)
+        ]
+        kinds, needed = " and ".join(taken), " and ".join(missing)
+        yield (
+            f"model: {_name(model)} takes {kinds} inputs, but {_name(data)} has {needed}; "
+            + _use("model", fitting)
+        )
+
+
+def _use(group: str, fitting: list[Option]) -> str:
+    names = " or ".join(option.name for option in fitting)
+    return f"use {group}={names}" if fitting else f"no {group} here does"
+
+
+def _name(node: Any) -> str:
+    return str(node["_target_"]).rpartition(".")[2]
+
+
+def _monitors(config: dict[str, Any]) -> Iterator[str]:
+    metrics = _declared(config.get("task"), "metrics")
+    if not metrics:
+        return
+    known = [f"val/{name}" for name in ("loss", *metrics)]
+    callbacks = config.get("callbacks")
+    places = {"monitor": config} | {
+        f"callbacks.{name}.monitor": node
+        for name, node in (callbacks.items() if isinstance(callbacks, dict) else ())
+        if isinstance(node, dict) and "monitor" in node
+    }
+    for path, node in places.items():
+        monitor = node.get("monitor")
+        if (
+            isinstance(monitor, str)
+            and monitor not in known
+            and not (path != "monitor" and monitor[:4] != "val/")
+        ):
+            yield f"{path}: {monitor} is not measured for task={_task(config)}; {suggestion(monitor, known)}"
+
+
+def _plain_values(config: dict[str, Any]) -> Iterator[str]:
+    seed, name, trainer = config.get("seed"), config.get("name"), config.get("trainer")
+    if isinstance(seed, int) and not 0 <= seed <= MAX_SEED:
+        yield f"seed: expected 0 … {MAX_SEED}, got {seed}"
+    if isinstance(name, str) and not re.fullmatch(r"[\w][\w.+=@-]{0,63}", name):
+        yield f"name: {name!r} cannot be part of a folder's name; use letters, digits and any of -_.+=@"
+    if isinstance(trainer, dict):
+        yield from _trainer_values(trainer)
+
+
+def _trainer_values(trainer: dict[str, Any]) -> Iterator[str]:
+    for key, words in (("devices", (None, "auto")), ("num_nodes", (None,))):
+        value = trainer.get(key)
+        if value in words:
+            continue
+        if not str(value).isdigit() or int(str(value)) < 1:
+            wanted = " or ".join(["a number from 1 on", *filter(None, words)])
+            yield f"trainer.{key}: expected {wanted}, got {value}"
+    if trainer.get("accelerator") == "cpu" and trainer.get("precision") in ("16-mixed", "16-true", "16"):
+        yield f"trainer.precision: {trainer['precision']} needs a GPU; use bf16-mixed on a CPU"

@@ -1,0 +1,84 @@
+"""What a group offers: its options, with the tasks and inputs that each declares; nothing is imported."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lit_mlfund.runtime.annotations import MISSING
+from lit_mlfund.runtime.signatures import describe
+from lit_mlfund.runtime.sources import Catalog
+from lit_mlfund.runtime.static import PACKAGE
+from lit_mlfund.runtime.target import TargetError
+
+
+@dataclass(frozen=True)
+class Option:
+    """One file of a group: its name, its first line of comment, and what its target declares."""
+
+    name: str
+    comment: str = ""
+    tasks: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+
+
+def options(catalog: Catalog, group: str) -> list[Option]:
+    """The options of a group, in alphabetical order; other people's targets are not imported for it."""
+    return [
+        _option(catalog, group, name, file) for name, file in sorted(catalog.groups.get(group, {}).items())
+    ]
+
+
+def _option(catalog: Catalog, group: str, name: str, file: Path) -> Option:
+    node = _node(catalog, group, name)
+    declared: dict[str, Any] = {}
+    target = node.get("_target_")
+    if isinstance(target, str) and target.startswith(f"{PACKAGE}."):
+        with suppress(TargetError):
+            declared = describe(target).attributes
+    tasks = tuple(declared.get("tasks") or ())
+    if group == "task":
+        tasks = ()
+    elif isinstance(node.get("task"), str) and node["task"] in tasks:
+        tasks = (node["task"],)
+    return Option(name, comment(file), tasks, tuple(declared.get("inputs") or ()))
+
+
+def comment(file: Path) -> str:
+    """The first line of comment that is not an instruction to Hydra."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        text = line.strip()
+        if text.startswith("#") and not text.lstrip("# ").startswith("@package"):
+            return text.lstrip("# ")
+        if text and not text.startswith("#"):
+            break
+    return ""
+
+
+@cache
+def _load(file: Path) -> dict[str, Any]:
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        content = yaml.load(file.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _node(catalog: Catalog, group: str, name: str) -> dict[str, Any]:
+    """The node that a file and those of its group that it builds on give; enough to see its target."""
+    file = catalog.groups.get(group, {}).get(name)
+    if file is None:
+        return {}
+    content = _load(file)
+    node: dict[str, Any] = {}
+    defaults = content.get("defaults")
+    for entry in defaults if isinstance(defaults, list) else ():
+        if isinstance(entry, str) and entry not in ("_self_", name):
+            node |= _node(catalog, group, entry)
+    own = content.get(group, {}) if "@package _global_" in file.read_text(encoding="utf-8") else content
+    return node | {key: value for key, value in own.items() if key != "defaults" and value != MISSING}

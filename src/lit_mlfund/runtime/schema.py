@@ -1,0 +1,64 @@
+"""The shape of a composed configuration: its top-level values, and what each section of it is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+from lit_mlfund.runtime.annotations import Hint, parse
+
+
+@dataclass
+class Values:
+    """The values beside the sections."""
+
+    name: str
+    """A word of your own in the name of the run folder."""
+    seed: int
+    """What every random number of the run follows from; 0 is a seed like any other."""
+    runs_dir: str
+    """Where run folders are made."""
+    monitor: str
+    """What decides which checkpoint is best: `val/` and a metric of the task, or `val/loss`."""
+    run: str | None = None
+    """A run folder to resume (interrupted) or to repeat (finished)."""
+    train: bool = True
+    """Fit the model."""
+    test: bool = True
+    """Measure the best checkpoint on the test split."""
+    references: bool = True
+    """Fit the reference models on the same split."""
+
+
+VALUES: dict[str, Hint] = {value.name: parse(str(value.type)) for value in fields(Values)}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A group of the configuration: one node with a `_target_`, or several by name.
+
+    supplied  arguments that the runtime gives; the target has to take them
+    offered   arguments that the runtime gives to targets that take them
+    own       keys that are read by the runtime itself, with their type
+    """
+
+    several: bool = False
+    optional: bool = False
+    supplied: tuple[str, ...] = ()
+    offered: tuple[str, ...] = ()
+    own: dict[str, Hint] = field(default_factory=dict)
+
+
+SECTIONS: dict[str, Section] = {
+    "task": Section(
+        supplied=("model", "loss", "spec", "optimizer", "schedule", "monitor"), own={"name": Hint("str")}
+    ),
+    "loss": Section(),
+    "optim": Section(supplied=("params",)),
+    "schedule": Section(optional=True, supplied=("optimizer",), offered=("num_steps",)),
+    "regularization": Section(several=True),
+    "model": Section(supplied=("spec",)),
+    "data": Section(),
+    "trainer": Section(supplied=("callbacks", "logger", "default_root_dir")),
+    "callbacks": Section(several=True),
+    "logger": Section(several=True, own={"tensorboard": Hint("bool")}),
+}
