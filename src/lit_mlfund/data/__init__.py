@@ -1,0 +1,22 @@
+"""Reading, schema, preprocessing fitted on the training split, and whole batches by index (no Lightning)."""
+
+from lit_mlfund.data.batch import Batch, ListBatch, PairBatch, PointBatch
+from lit_mlfund.data.errors import DataError
+from lit_mlfund.data.loader import BatchLoader
+from lit_mlfund.data.spec import DataSpec, Field
+from lit_mlfund.data.store import ListStore, PairStore, PointStore, Store
+
+__all__ = [
+    "Batch",
+    "BatchLoader",
+    "DataError",
+    "DataSpec",
+    "Field",
+    "ListBatch",
+    "ListStore",
+    "PairBatch",
+    "PairStore",
+    "PointBatch",
+    "PointStore",
+    "Store",
+]

@@ -1,0 +1,28 @@
+"""LightningDataModules, one per kind of data."""
+
+from lit_mlfund.datamodules.base import DataModule
+from lit_mlfund.datamodules.bundled import BreastCancerDataModule, DiabetesDataModule, DiamondsDataModule
+from lit_mlfund.datamodules.digits import DigitsDataModule, MNIST5kDataModule
+from lit_mlfund.datamodules.docstrings import DocstringsDataModule
+from lit_mlfund.datamodules.flights import (
+    FlightsAirTimeDataModule,
+    FlightsLateDataModule,
+    FlightsListsDataModule,
+)
+from lit_mlfund.datamodules.letor import LetorDataModule
+from lit_mlfund.datamodules.table import TableDataModule
+
+__all__ = [
+    "BreastCancerDataModule",
+    "DataModule",
+    "DiabetesDataModule",
+    "DiamondsDataModule",
+    "DigitsDataModule",
+    "DocstringsDataModule",
+    "FlightsAirTimeDataModule",
+    "FlightsLateDataModule",
+    "FlightsListsDataModule",
+    "LetorDataModule",
+    "MNIST5kDataModule",
+    "TableDataModule",
+]

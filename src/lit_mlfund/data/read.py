@@ -1,0 +1,88 @@
+"""A user's table from disk: Parquet, CSV or Arrow, with the reader's failures told in one line."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import polars as pl
+
+from lit_mlfund.data.errors import DataError, did_you_mean
+
+# What stands for a missing cell in text files.
+MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"]
+
+
+def read_table(path: str) -> pl.DataFrame:
+    """Read a table; the ending of its name says how: .parquet, .csv, .tsv (also .gz), .arrow, .feather, .ipc.
+
+    In text files a cell of `MISSING` is null and ISO dates are parsed; a semicolon may separate the columns.
+
+    Raises:
+        DataError: no such file, an unknown ending, a damaged file, or no rows.
+    """
+    file = find_file(path)
+    reader = _READERS.get(file.name.lower().removesuffix(".gz").rpartition(".")[2])
+    if reader is None:
+        raise DataError(f"{path}: unknown ending; tables are read from .{', .'.join(_READERS)}")
+    try:
+        frame = reader(file)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"{path}: cannot be read, it is damaged or of another format ({reason})") from error
+    if frame.height == 0 or frame.width == 0:
+        raise DataError(f"{path}: the table has no rows")
+    return frame
+
+
+def find_file(path: str) -> Path:
+    """The file at `path`, or a DataError: there is none, it is a folder, or it is empty."""
+    file = Path(path).expanduser()
+    if not file.exists():
+        near = sorted(other.name for other in file.parent.iterdir()) if file.parent.is_dir() else []
+        hint = did_you_mean(file.name, near) if near else f"; there is no folder {file.parent} either"
+        raise DataError(f"{path}: no such file{hint}")
+    if file.is_dir():
+        raise DataError(f"{path}: this is a folder, not a file")
+    if file.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty")
+    return file
+
+
+def require_columns(frame: pl.DataFrame, names: Iterable[str | None], source: str) -> None:
+    """Raise a DataError that names every one of `names` that `frame` lacks; None asks for nothing."""
+    missing = [name for name in names if name is not None and name not in frame.columns]
+    if missing:
+        told = "; ".join(f"no column {name!r}{did_you_mean(name, frame.columns)}" for name in missing)
+        raise DataError(f"{source}: {told}")
+
+
+def _read_text(file: Path) -> pl.DataFrame:
+    opener = gzip.open if file.suffix.lower() == ".gz" else open
+    with opener(file, "rt", encoding="utf-8", errors="replace") as lines:
+        separator = max(",;\t", key=lines.readline().count)
+    return pl.read_csv(
+        file,
+        separator=separator,
+        null_values=MISSING,
+        infer_schema_length=None,  # the whole file: a column is numeric only if all of it is
+        try_parse_dates=True,
+    )
+
+
+def _read_arrow(file: Path) -> pl.DataFrame:
+    try:
+        return pl.read_ipc(file, memory_map=False)
+    except pl.exceptions.ComputeError:
+        return pl.read_ipc_stream(file)
+
+
+_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    "parquet": pl.read_parquet,
+    "csv": _read_text,
+    "tsv": _read_text,
+    "arrow": _read_arrow,
+    "feather": _read_arrow,
+    "ipc": _read_arrow,
+}

@@ -1,0 +1,126 @@
+"""Train, validation and test rows of one table, so that nothing leaks from one into the other.
+
+Each function returns split -> positions `[n]` in rising order. `fractions` names the splits that are cut off
+(`{"val": 0.15, "test": 0.15}`); train is what remains.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lit_mlfund.data.errors import DataError
+from lit_mlfund.data.table import Table
+
+Splits = dict[str, np.ndarray]
+
+
+def split_table(
+    table: Table,
+    fractions: dict[str, float],
+    *,
+    seed: int,
+    time: str | None = None,
+    group: str | None = None,
+    classes: str | None = None,
+) -> dict[str, Table]:
+    """Split by the column `time`, else by `group`, else at random, alike within each of `classes`.
+
+    Raises:
+        DataError: missing cells in the column, or a split that is left empty.
+    """
+    for name in (time, group):
+        if name is not None and (missing := table.labels(name).is_null()).any():
+            raise table.error(name, "the split follows this column, and it is missing", missing)
+    groups = None if group is None else _codes(table, group)
+    try:
+        if time is not None:
+            numeric = table.frame.schema[time].is_numeric()
+            moments = table.numbers(time) if numeric else table.moments(time).to_physical().to_numpy()
+            splits = split_by_time(moments, fractions, groups)
+        elif groups is not None:
+            splits = split_by_group(groups, fractions, seed)
+        else:
+            splits = split_at_random(
+                len(table), fractions, seed, None if classes is None else _codes(table, classes)
+            )
+    except DataError as error:
+        raise DataError(f"{table.source}: {error}") from None
+    return {split: table.take(index, split) for split, index in splits.items()}
+
+
+def _codes(table: Table, name: str) -> np.ndarray:
+    return np.unique(table.labels(name).to_numpy(), return_inverse=True)[1]
+
+
+def split_by_time(
+    moments: np.ndarray, fractions: dict[str, float], groups: np.ndarray | None = None
+) -> Splits:
+    """The latest rows are the test split, those before them validation; equal moments stay together.
+
+    Args:
+        moments: `[N]`, anything that sorts.
+        fractions: shares of the rows.
+        groups: `[N]` codes; a group stays together, at the time of its latest row.
+    """
+    if groups is not None:
+        latest = np.full(groups.max() + 1, moments.min())
+        np.maximum.at(latest, groups, moments)
+        moments = latest[groups]
+    ordered = np.sort(moments)
+    split_of = np.zeros(len(moments), dtype=np.int8)
+    for code, share in enumerate(_remaining(fractions)[1:], start=1):
+        split_of[moments >= ordered[min(int(share * len(ordered)), len(ordered) - 1)]] = code
+    return _collect(split_of, fractions, "too few different moments")
+
+
+def split_by_group(groups: np.ndarray, fractions: dict[str, float], seed: int) -> Splits:
+    """Whole groups, in an order drawn from `seed`, fill up the splits to their shares of the rows.
+
+    Args:
+        groups: `[N]` codes 0, 1, ….
+    """
+    sizes = np.bincount(groups)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    # where the middle of a group lies, when all are laid side by side
+    middle = (np.cumsum(sizes[order]) - sizes[order] / 2) / len(groups)
+    split_of_group = np.empty(len(sizes), dtype=np.int8)
+    split_of_group[order] = _code(middle, fractions)
+    return _collect(split_of_group[groups], fractions, f"only {len(sizes)} groups")
+
+
+def split_at_random(
+    size: int, fractions: dict[str, float], seed: int, classes: np.ndarray | None = None
+) -> Splits:
+    """Rows drawn from `seed`; with `classes [N]` each class is shared out alike (its lone row to train)."""
+    order = np.random.default_rng(seed).permutation(size)
+    classes = np.zeros(size, dtype=np.int64) if classes is None else classes
+    by_class = order[np.argsort(classes[order], kind="stable")]
+    counts = np.bincount(classes)
+    start = np.repeat(np.cumsum(counts) - counts, counts)
+    within = (np.arange(size) - start + 0.5) / np.repeat(counts, counts)
+    split_of = np.empty(size, dtype=np.int8)
+    split_of[by_class] = _code(within, fractions)
+    return _collect(split_of, fractions, f"only {size} rows")
+
+
+def _remaining(fractions: dict[str, float]) -> list[float]:
+    """Where train, and then each split, begins on a scale from 0 to 1."""
+    if min(fractions.values(), default=0.5) <= 0 or sum(fractions.values()) >= 1:
+        raise ValueError(f"fractions must be positive and leave something for train, got {fractions}")
+    begins = [1.0 - sum(fractions.values())]
+    for share in fractions.values():
+        begins.append(begins[-1] + share)
+    return [0.0, *begins[:-1]]
+
+
+def _code(position: np.ndarray, fractions: dict[str, float]) -> np.ndarray:
+    """Number of the split that `position` in 0 … 1 falls into: 0 is train."""
+    return np.searchsorted(_remaining(fractions)[1:], position, side="right")
+
+
+def _collect(split_of: np.ndarray, fractions: dict[str, float], reason: str) -> Splits:
+    splits = {name: np.flatnonzero(split_of == code) for code, name in enumerate(("train", *fractions))}
+    for name, index in splits.items():
+        if len(index) == 0:
+            raise DataError(f"the {name} split is empty ({reason})")
+    return splits

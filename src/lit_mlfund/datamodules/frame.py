@@ -1,0 +1,126 @@
+"""Tables to batches: what the data modules have in common whose examples are rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from lit_mlfund.data.encoder import Encoder, Roles
+from lit_mlfund.data.loader import BatchLoader
+from lit_mlfund.data.preprocess import Encoded
+from lit_mlfund.data.store import ListStore
+from lit_mlfund.data.table import Table
+from lit_mlfund.datamodules.base import DataModule
+
+
+class FrameDataModule(DataModule):
+    """Rows with a target: each an example of its own or, for ranking, a document of a query.
+
+    A subclass writes `read`.
+
+    Args:
+        batch_size: rows (queries for ranking) of a training batch.
+        seed: of the order of training.
+        roles: of the columns.
+        positive: which of two labels is 1 (binary).
+        min_count: categories that occur less often in training are treated as unknown ones.
+        per_query: `none`, `replace` or `append`: numeric features relative to their query (ranking).
+    """
+
+    inputs = ("numeric", "categorical")
+
+    def __init__(
+        self,
+        *,
+        batch_size: int,
+        seed: int,
+        roles: Roles,
+        positive: str | None = None,
+        min_count: int = 5,
+        per_query: str = "none",
+    ) -> None:
+        super().__init__(batch_size=batch_size, seed=seed)
+        self.roles = roles
+        self.positive = positive
+        self.min_count = min_count
+        self.per_query = per_query
+        self.remarks: list[str] = []  # what `read` wants the summary to say
+        self.encoder: Encoder | None = None
+
+    def read(self) -> dict[str, Table]:
+        """The rows of each split."""
+        raise NotImplementedError
+
+    def read_file(self, path: str) -> Table:
+        """A file of the user's, for any split or for prediction."""
+        return Table.read(path)
+
+    def build(self) -> None:
+        tables = self.read()
+        encoder = self.encoder or Encoder.fit(
+            tables["train"],
+            self.roles,
+            positive=self.positive,
+            min_count=self.min_count,
+            per_query=self.per_query,
+        )
+        stores, encoded = {}, {}
+        for split, table in tables.items():
+            stores[split], encoded[split] = encoder.store(table)
+        self.encoder, self.stores = encoder, stores
+        self.spec = encoder.spec(len(stores["train"]))
+        self.summary = self._summarize(tables, encoded)
+
+    def preprocessing(self) -> dict[str, Any]:
+        return self.encoder.to_dict()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.encoder = Encoder.from_dict(state)
+
+    def new_loader(self, path: str, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
+        table = self.read_file(path)
+        store, encoded = self.encoder.store(table, labelled=need_target)
+        self.notes = {
+            "unknown_categories": sum(encoded.unknown.values()),
+            "imputed_cells": sum(encoded.imputed.values()),
+            **{f"unknown_categories.{name}": count for name, count in encoded.unknown.items()},
+            **{f"imputed_cells.{name}": count for name, count in encoded.imputed.items()},
+        }
+        return self.serve(store), table.frame
+
+    def _summarize(self, tables: dict[str, Table], encoded: dict[str, Encoded]) -> dict[str, Any]:
+        features = self.encoder.features
+        types = tables["train"].frame.schema
+        summary: dict[str, Any] = {"rows": {split: len(table) for split, table in tables.items()}}
+        if self.roles.query is not None:
+            summary["queries"] = {split: len(store) for split, store in self.stores.items()}
+            longest = {
+                split: int(s.lengths.max()) for split, s in self.stores.items() if isinstance(s, ListStore)
+            }
+            summary["longest_list"] = longest
+        summary["columns"] = {
+            "numeric": [name for name in features.source if types[name] != pl.Boolean],
+            "boolean": [name for name in features.source if types[name] == pl.Boolean],
+            "categorical": {column.name: len(column.vocabulary) for column in features.categorical},
+            "date": [date.name for date in features.dates],
+            "dropped": dict(features.dropped),
+        }
+        summary["imputed_cells"] = {split: part.imputed for split, part in encoded.items() if part.imputed}
+        summary["unknown_categories"] = {
+            split: part.unknown for split, part in encoded.items() if part.unknown
+        }
+        summary["target"] = {"column": self.roles.target, **self._describe_target()}
+        summary["notes"] = list(self.remarks)
+        return summary
+
+    def _describe_target(self) -> dict[str, Any]:
+        """Rows per class, or mean and deviation, of the training split."""
+        store, target = self.stores["train"], self.encoder.target
+        if isinstance(store, ListStore):
+            grades, counts = store.relevance.unique(return_counts=True)
+            return {"grades": {f"{grade:g}": count for grade, count in zip(grades.tolist(), counts.tolist())}}
+        if target.classes:
+            counts = store.y.long().bincount(minlength=len(target.classes)).tolist()
+            return {"classes": dict(zip(target.classes, counts))}
+        return {"mean": target.mean, "std": target.std}

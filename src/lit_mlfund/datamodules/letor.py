@@ -1,0 +1,66 @@
+"""Ranking data in the SVMlight/LETOR format."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lit_mlfund.data.letor import read_letor
+from lit_mlfund.data.table import Table
+from lit_mlfund.datamodules.table import TableDataModule
+
+
+class LetorDataModule(TableDataModule):
+    """Lines `relevance qid:query index:value … # comment`, as MSLR-WEB, Istella and Yahoo have them.
+
+    What is not given as a file of its own is cut off from `path`, by query.
+
+    Args:
+        batch_size: queries of a training batch.
+        seed: of the order of training.
+        path: the file.
+        val_path, test_path: files of their own for these splits.
+        val_fraction, test_fraction: shares of the rows that are cut off for them otherwise.
+        split_seed: of that cut.
+        per_query: what becomes of the features: `none` leaves them, `replace` standardises them within their
+            query, `append` adds that beside them.
+    """
+
+    tasks = ("ranking",)
+
+    def __init__(
+        self,
+        *,
+        batch_size: int,
+        seed: int,
+        path: str,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        split_seed: int = 0,
+        per_query: Literal["none", "replace", "append"] = "none",
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            seed=seed,
+            task="ranking",
+            path=path,
+            target="relevance",
+            query="query",
+            val_path=val_path,
+            test_path=test_path,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            split_seed=split_seed,
+            per_query=per_query,
+        )
+        self.width: int | None = None
+
+    def read_file(self, path: str) -> Table:
+        """The first file tells how many features there are; a feature that later ones lack is 0 there."""
+        if self.width is None and self.encoder is not None:
+            self.width = 1 + max(int(name.removeprefix("f")) for name in self.encoder.features.columns)
+        table = read_letor(path, self.width)
+        if self.width is None:
+            self.width = 1 + int(table.frame.columns[-1].removeprefix("f"))
+        return table

@@ -1,0 +1,126 @@
+"""A table of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from lit_mlfund.data.encoder import Roles, check_queries
+from lit_mlfund.data.read import require_columns
+from lit_mlfund.data.split import split_table
+from lit_mlfund.data.table import Table
+from lit_mlfund.data.target import Target
+from lit_mlfund.datamodules.frame import FrameDataModule
+
+
+class TableDataModule(FrameDataModule):
+    """A Parquet, CSV or Arrow file whose rows are examples, or documents of queries (ranking).
+
+    What is not given as a file of its own is cut off from `path`: the latest rows by `time`; whole groups or
+    queries; else at random, classes alike. `split_seed` is apart from `seed`, so that runs of several seeds
+    are measured on the same rows.
+
+    Args:
+        batch_size: rows (queries for ranking) of a training batch.
+        seed: of the order of training.
+        task: binary, multiclass, regression or ranking.
+        path: the file.
+        target: the column to predict.
+        query: the column that tells which rows are one list; with it and only with it, task is ranking.
+        time: a column of dates or numbers; validation and test come after training.
+        group: a column whose equal values stay in one split, such as a user; it is no feature.
+        weight: a column of weights for loss and metrics.
+        val_path, test_path: files of their own for these splits.
+        val_fraction, test_fraction: shares of the rows that are cut off for them otherwise.
+        split_seed: of a split at random.
+        positive: which of two labels is 1 (binary); the later one in the alphabet without it.
+        categorical: columns whose numbers are codes.
+        exclude: columns that are no features.
+        min_count: categories that occur less often in training are treated as unknown ones.
+        per_query: what becomes of a ranking's numeric features: `none` leaves them, `replace` standardises
+            them within their query, `append` adds that beside them.
+    """
+
+    tasks = ("binary", "multiclass", "regression", "ranking")
+
+    def __init__(
+        self,
+        *,
+        batch_size: int,
+        seed: int,
+        task: str,
+        path: str,
+        target: str,
+        query: str | None = None,
+        time: str | None = None,
+        group: str | None = None,
+        weight: str | None = None,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        split_seed: int = 0,
+        positive: str | None = None,
+        categorical: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        min_count: int = 5,
+        per_query: Literal["none", "replace", "append"] = "none",
+    ) -> None:
+        if task not in self.tasks:
+            raise ValueError(f"data=table serves {', '.join(self.tasks)}; got task={task}")
+        if query is not None and group is not None:
+            raise ValueError("data.query keeps its rows in one split already; data.group cannot be given too")
+        roles = Roles(
+            task,
+            target,
+            query=query,
+            weight=weight,
+            time=time,
+            exclude=(*exclude, *([group] if group else [])),
+            categorical=tuple(categorical),
+        )
+        super().__init__(
+            batch_size=batch_size,
+            seed=seed,
+            roles=roles,
+            positive=positive,
+            min_count=min_count,
+            per_query=per_query,
+        )
+        self.path = path
+        self.group = group
+        self.given = {"val": val_path, "test": test_path}
+        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.split_seed = split_seed
+
+    def read(self) -> dict[str, Table]:
+        roles = self.roles
+        table = self.read_file(self.path)
+        asked = [*roles.required(True), roles.time, *roles.exclude, *roles.categorical]
+        require_columns(table.frame, asked, table.source)
+        if roles.query is not None:
+            check_queries(table, roles.query)
+        Target.fit(
+            table, roles.target, roles.task, self.positive
+        )  # what is wrong with it is told of the file
+        tables = split_table(
+            table,
+            {split: self.fractions[split] for split, path in self.given.items() if path is None},
+            seed=self.split_seed,
+            time=roles.time,
+            group=roles.query or self.group,
+            classes=roles.target if roles.task in ("binary", "multiclass") else None,
+        )
+        cut = ", ".join(split for split in tables if split != "train")
+        if cut and roles.time is not None:
+            self.remarks = [f"{cut}: the latest rows of {self.path} by {roles.time!r}"]
+        elif cut and (group := roles.query or self.group):
+            self.remarks = [
+                f"{cut}: drawn from {self.path} (split_seed {self.split_seed}), {group!r} kept together"
+            ]
+        elif cut:
+            self.remarks = [f"{cut}: drawn from {self.path} at random (split_seed {self.split_seed})"]
+        for split, path in self.given.items():
+            if path is not None:
+                tables[split] = self.read_file(path)
+        return tables
