@@ -35,6 +35,7 @@ class DocstringsDataModule(RetrievalDataModule):
         tokenizer: `ngrams`, `words` or `bytes`, see `Tokenizer`.
         vocab_size: ids of the hashed vocabulary, padding included.
         query_length, item_length: tokens kept of a docstring and of a function.
+        val_fraction, test_fraction: shares of the functions; which files they are is drawn from `split_seed`.
     """
 
     inputs = ("tokens",)
@@ -51,19 +52,21 @@ class DocstringsDataModule(RetrievalDataModule):
         item_length: int = 512,
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
+        split_seed: int = 0,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
         self.query = query
         self.query_tokenizer = Tokenizer(tokenizer, vocab_size, query_length)
         self.item_tokenizer = Tokenizer(tokenizer, vocab_size, item_length)
         self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.split_seed = split_seed
         self._texts: dict[str, tuple[list[str], list[str]]] = {}
         self._names: dict[str, list[str]] = {}
 
     def build(self) -> None:
         functions = standard_library()
         files = np.unique([function.file for function in functions], return_inverse=True)[1]
-        splits = split_by_group(files, self.fractions, self.seed)
+        splits = split_by_group(files, self.fractions, self.split_seed)
         for split, rows in splits.items():
             chosen = [functions[row] for row in rows]
             self._texts[split] = [self._query(f) for f in chosen], [f.code for f in chosen]

@@ -1,0 +1,264 @@
+"""A user's interactions: recommend the next item, from who the user is and what the user took before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lit_mlfund.data.errors import DataError
+from lit_mlfund.data.interactions import Entities, History, InteractionStore, moments_of
+from lit_mlfund.data.loader import BatchLoader
+from lit_mlfund.data.read import require_columns
+from lit_mlfund.data.spec import DataSpec, Field
+from lit_mlfund.data.split import Splits, split_by_time
+from lit_mlfund.data.table import Table
+from lit_mlfund.datamodules.retrieval import NEW, RetrievalDataModule, no_items
+
+
+class InteractionsDataModule(RetrievalDataModule):
+    """Query: a user, and the items taken before. Item: its id and side features.
+
+    Each row of the file is a positive pair. `history` holds what the user took strictly before that row's
+    moment, in any split, as ids that equal the item's own code (column 0 of its `categorical`). The corpus is
+    every item of the file and of `items_path`. A new file needs the user column; the item column to be
+    measured; and without the time column its rows come after all that was trained on.
+
+    Args:
+        path: table of interactions, one a row.
+        user, item, time: its columns; without `time` the order of the rows is the order of time.
+        users_path, items_path: side tables, joined by the user and item column; all other columns of them are
+            features.
+        split: `time`: the latest interactions of all are the test split, those before them validation;
+            `last`: of each user with three or more the last one is test, the one before validation.
+        history_length: latest items of the past that a query holds.
+        log_q: give the log of each item's share of the training pairs to the loss, which corrects for popular
+            items being negatives more often (Yi et al. 2019, "Sampling-Bias-Corrected Neural Modeling").
+        exclude_seen: leave what the user took before out of the search.
+        min_count: categories of side tables that occur less often are treated as unknown ones.
+        categorical: columns of side tables whose numbers are codes.
+    """
+
+    inputs = ("categorical", "numeric", "tokens")
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        user: str,
+        item: str,
+        time: str | None = None,
+        users_path: str | None = None,
+        items_path: str | None = None,
+        batch_size: int = 512,
+        seed: int = 0,
+        split: Literal["time", "last"] = "time",
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        history_length: int = 50,
+        log_q: bool = True,
+        exclude_seen: bool = True,
+        min_count: int = 5,
+        categorical: list[str] | None = None,
+    ) -> None:
+        super().__init__(batch_size=batch_size, seed=seed)
+        if history_length < 1:
+            raise ValueError(f"history_length must be at least 1, got {history_length}")
+        if split not in ("time", "last"):
+            raise ValueError(f"split must be time or last, got {split!r}")
+        self.path, self.user, self.item, self.time = path, user, item, time
+        self.users_path, self.items_path = users_path, items_path
+        self.split = split
+        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.history_length = history_length
+        self.log_q = log_q
+        self.exclude_seen = exclude_seen
+        self.min_count = min_count
+        self.categorical = tuple(categorical or ())
+        self.users: Entities | None = None
+        self.items: Entities | None = None
+        self.history: History | None = None
+        self.counts: NDArray[np.int64] | None = None  # of each item in train
+        self._seen: dict[str, list[Tensor]] = {}
+        self._new_items: tuple[str, ...] = ()
+
+    def build(self) -> None:
+        table = self._read(self.path, with_item=True, with_time=True)
+        moments = self._moments(table)
+        splits = self._splits(table, moments)
+        if self.users is None or self.items is None:
+            self.users = self._entities(table, self.user, splits["train"], self.users_path)
+            self.items = self._entities(table, self.item, splits["train"], self.items_path)
+        user, item = self.users.rows(table.labels(self.user)), self.items.rows(table.labels(self.item))
+        if (item == len(self.items.names)).any():
+            raise table.error(self.item, "an item that training did not know", item == len(self.items.names))
+        self.history = History.of(user, item, moments)
+        self.counts = np.bincount(item[splits["train"]], minlength=len(self.items.names))
+        for name, rows in splits.items():
+            self.stores[name] = self._store(name, self.history, user[rows], item[rows], moments[rows], rows)
+        history = Field("tokens", (self.history_length,), cardinalities=(self.items.num_known + 1,))
+        self.spec = DataSpec(
+            task="retrieval",
+            inputs={**self.users.fields, "history": history},
+            items=self.items.fields,
+            target=self.item,
+            num_items=len(self.items.names),
+            num_train=len(splits["train"]),
+        )
+        self.summary = self._summarize(splits, user, item)
+
+    def preprocessing(self) -> dict[str, Any]:
+        assert self.users is not None and self.items is not None and self.history is not None
+        return {
+            "users": self.users.to_dict(),
+            "items": self.items.to_dict(),
+            "history": self.history.to_dict(),
+            "counts": self.counts.tolist(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.users = Entities.from_dict(state["users"])
+        self.items = Entities.from_dict(state["items"])
+        self.history = History.from_dict(state["history"])
+        self.counts = np.array(state["counts"], dtype=np.int64)
+
+    def new_loader(self, path: str, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
+        assert self.users is not None and self.items is not None and self.history is not None
+        table = self._read(path, with_item=need_target, with_time=need_target)
+        user = self.users.rows(table.labels(self.user))
+        history, moments = self.history, np.full(len(table), np.inf)
+        if need_target or (self.time is not None and self.time in table.frame.columns):
+            moments = self._moments(table, after=self.history.moment.max())
+        item, self._new_items = no_items(len(table)).numpy(), ()
+        if need_target:
+            labels = table.labels(self.item)
+            unknown = self.items.rows(labels) == len(self.items.names)
+            self._new_items = tuple(labels.filter(unknown).unique(maintain_order=True))
+            item = Entities(self.item, (*self.items.names, *self._new_items), 0, {}).rows(labels)
+            known = user < len(self.users.names)
+            history = history.join(History.of(user[known], item[known], moments[known]))
+        self.notes = {
+            "unknown_users": int((user == len(self.users.names)).sum()),
+            "unknown_items": int((item >= len(self.items.names)).sum()),
+        }
+        store = self._store(NEW, history, user, item, moments, np.arange(len(table)))
+        return self.serve_pairs(store), table.frame
+
+    def item_names(self, split: str) -> Sequence[str]:
+        assert self.items is not None
+        return (*self.items.names, *self._new_items) if split == NEW else self.items.names
+
+    def seen(self, split: str) -> list[Tensor] | None:
+        return self._seen[split] if self.exclude_seen else None
+
+    def popularity(self, split: str) -> Tensor:
+        counts = torch.as_tensor(self.counts)
+        return torch.cat([counts, counts.new_zeros(len(self._new_items))]) if split == NEW else counts
+
+    def _read(self, path: str, *, with_item: bool, with_time: bool) -> Table:
+        table = Table.read(path)
+        ids = [self.user, *([self.item] if with_item else [])]
+        require_columns(table.frame, [*ids, self.time if with_time else None], path)
+        for column in ids:
+            missing = table.labels(column).is_null()
+            if missing.any():
+                raise table.error(column, "the id is missing", missing)
+        return table
+
+    def _entities(
+        self, table: Table, column: str, train: NDArray[np.int64], side_path: str | None
+    ) -> Entities:
+        side = None if side_path is None else Table.read(side_path)
+        categorical = (
+            () if side is None else [name for name in self.categorical if name in side.frame.columns]
+        )
+        return Entities.fit(table, column, train, side, min_count=self.min_count, categorical=categorical)
+
+    def _moments(self, table: Table, after: float = -1.0) -> NDArray[np.float64]:
+        if self.time is not None:
+            return moments_of(table, self.time)
+        return after + 1 + np.arange(len(table), dtype=np.float64)
+
+    def _splits(self, table: Table, moments: NDArray[np.float64]) -> Splits:
+        if self.split == "time":
+            return split_by_time(moments, self.fractions)
+        user = np.unique(table.labels(self.user).to_numpy(), return_inverse=True)[1]
+        order = np.lexsort((moments, user))
+        size = np.bincount(user)
+        # how many interactions of the same user come after
+        later = np.empty(len(user), dtype=np.int64)
+        later[order] = np.cumsum(size)[user[order]] - 1 - np.arange(len(user))
+        later[size[user] < 3] = 2
+        splits = {"train": later >= 2, "val": later == 1, "test": later == 0}
+        if not splits["test"].any():
+            raise DataError(f"{self.path}: data.split=last needs users with three interactions or more")
+        return {name: np.flatnonzero(mask) for name, mask in splits.items()}
+
+    def _store(
+        self,
+        split: str,
+        history: History,
+        user: NDArray[np.int64],
+        item: NDArray[np.int64],
+        moments: NDArray[np.float64],
+        rows: NDArray[np.int64],
+    ) -> InteractionStore:
+        """The pairs of a split; what their users took before is also kept for `seen`."""
+        assert self.users is not None and self.items is not None and self.counts is not None
+        if split != "train":
+            first, last = history.before(user, moments)
+            self._seen[split] = [torch.from_numpy(history.item[a:b]) for a, b in zip(first, last)]
+        past = history.restrict(self.items.num_known)
+        first, last = past.before(user, moments)
+        # Behind the items that are known comes, for each new one, the row of the unknown item.
+        size = len(self.items.names)
+        item_row = torch.arange(size + (len(self._new_items) if split == NEW else 0)).clamp(max=size)
+        share = np.maximum(np.append(self.counts, 0), 1) / self.counts.sum()
+        return InteractionStore(
+            query=self.users.inputs,
+            item={name: values[item_row] for name, values in self.items.inputs.items()},
+            query_row=torch.from_numpy(user),
+            item_id=torch.from_numpy(item),
+            query_id=torch.arange(len(rows)),
+            log_q=torch.from_numpy(np.log(share)).float()[item_row] if self.log_q else None,
+            index=torch.from_numpy(rows),
+            timeline=torch.from_numpy(np.append(past.item + 1, 0).astype(np.int32)),
+            first=torch.from_numpy(first),
+            last=torch.from_numpy(last),
+            history_length=self.history_length,
+        )
+
+    def _summarize(self, splits: Splits, user: NDArray[np.int64], item: NDArray[np.int64]) -> dict[str, Any]:
+        assert self.users is not None and self.items is not None
+        cold = {
+            f"{what}_not_in_train": {
+                name: int((values[rows] >= entities.num_known).sum())
+                for name, rows in splits.items()
+                if name != "train"
+            }
+            for what, values, entities in (("users", user, self.users), ("items", item, self.items))
+        }
+        how = "the latest interactions of all" if self.split == "time" else "the last two of each user"
+        return {
+            "rows": {name: len(rows) for name, rows in splits.items()},
+            "users": len(self.users.names),
+            "items": len(self.items.names),
+            **{f"rows_of_{name}": counts for name, counts in cold.items()},
+            "columns": {
+                what: {
+                    "categorical": list(entities.fields["categorical"].names),
+                    "numeric": list(entities.fields["numeric"].names) if "numeric" in entities.fields else [],
+                    "dropped": {} if entities.features is None else entities.features.dropped,
+                }
+                for what, entities in (("user", self.users), ("item", self.items))
+            },
+            "notes": [
+                f"validation and test are {how}",
+                *([] if self.time else ["no time: order of the rows"]),
+            ],
+        }
