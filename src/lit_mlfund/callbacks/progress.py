@@ -77,21 +77,17 @@ class Progress(Callback):
         if trainer.logger is not None:
             trainer.logger.log_metrics(values, step=trainer.global_step)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != "fit":
+            return
         self._log(trainer, pl_module)  # the steps since the last multiple of log_every_n_steps
         measured = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         self.history.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **self.latest, **measured})
-        if not trainer.is_global_zero:
-            return
-        seconds = time.perf_counter() - self._epoch_started_at
-        words = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
-        if "train/loss" in self.latest:
-            words.append(f"train/loss {self.latest['train/loss']:.4g}")
-        for name in ("val/loss", pl_module.monitor):
-            if name and name in trainer.callback_metrics and not any(w.startswith(name) for w in words):
-                words.append(f"{name} {float(trainer.callback_metrics[name]):.4g}")
-        words.append(f"{seconds:.1f} s")
-        self._write("  ".join(words) + "\n")
+        if trainer.is_global_zero:
+            names = dict.fromkeys(("train/loss", "val/loss", pl_module.monitor))
+            shown = [f"{name} {self.history[-1][name]:.4g}" for name in names if name in self.history[-1]]
+            seconds = time.perf_counter() - self._epoch_started_at
+            self._write("  ".join([f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", *shown, f"{seconds:.1f} s"]) + "\n")
 
     def _draw(self, trainer: Trainer, num_done: int, now: float) -> None:
         total = int(trainer.num_training_batches) if math.isfinite(trainer.num_training_batches) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, ClassVar
 
 import torch
@@ -31,16 +32,22 @@ class RankingModule(TaskModule):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.pointwise = not getattr(self.loss, "listwise", False)
+        parts = list(getattr(self.loss, "losses", {"": self.loss}).values())
+        takes_lists = ["mask" in inspect.signature(part.forward).parameters for part in parts]
+        if len(set(takes_lists)) > 1:
+            raise ValueError("a composite loss for ranking cannot mix losses of lists with losses of single rows")
+        self.pointwise = not takes_lists[0]
 
     def forward(self, batch: ListBatch) -> Tensor:
         return self.model(batch.x, mask=batch.mask)
 
     def _loss(self, scores: Tensor, batch: ListBatch) -> Tensor:
+        mask, weight = batch.mask, batch.weight
         if not self.pointwise:
-            return self.loss(scores, batch.relevance, mask=batch.mask, weight=batch.weight)
-        weight = None if batch.weight is None else batch.weight[:, None].expand_as(batch.mask)[batch.mask]
-        return self.loss(scores[batch.mask], batch.relevance[batch.mask], weight=weight)
+            return self.loss(scores, batch.relevance, mask=mask, weight=weight)
+        if weight is not None:
+            weight = weight[:, None].expand_as(mask)[mask]
+        return self.loss(scores[mask], batch.relevance[mask], weight=weight)
 
     def batch_loss(self, batch: ListBatch) -> Tensor:
         return self._loss(self(batch), batch)

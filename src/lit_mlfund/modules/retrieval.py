@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lit_mlfund.data.batch import Inputs, PairBatch
-from lit_mlfund.metrics import Evaluation, evaluate_retrieval
+from lit_mlfund.metrics import Evaluation, PositiveRanks, embedding_ranks, evaluate_retrieval
 from lit_mlfund.modules.base import Evidence, TaskModule
 
 # items embedded at a time when a whole corpus is encoded
@@ -62,15 +62,17 @@ class RetrievalModule(TaskModule):
         ]
         return torch.cat(blocks).float()
 
-    def evaluate(self, evidence: Evidence, split: str) -> Evaluation:
+    def ranks(self, evidence: Evidence, split: str) -> PositiveRanks:
+        """Where each query's item stands among the corpus of the split, by cosine similarity."""
         data = self.trainer.datamodule
-        return evaluate_retrieval(
-            evidence["output"],
-            self.encode_corpus(data.corpus(split)),
-            evidence["target"],
-            query_id=evidence.get("query"),
-            seen=data.seen(split),
-        )
+        query = nn.functional.normalize(evidence["output"], dim=-1)
+        corpus = nn.functional.normalize(self.encode_corpus(data.corpus(split)), dim=-1)
+        return embedding_ranks(query, corpus.to(query.device), evidence["target"], exclude=data.seen(split))
+
+    def evaluate(self, evidence: Evidence, split: str) -> Evaluation:
+        ranks = self.ranks(evidence, split)
+        evidence["rank"] = ranks.num_above + 1 + (ranks.num_level - 1) // 2
+        return evaluate_retrieval(ranks)
 
     def predictions(self, evidence: Evidence) -> dict[str, Any]:
-        return {"item": evidence["target"].cpu().numpy()}
+        return {"rank": evidence["rank"].cpu().numpy()}

@@ -77,10 +77,12 @@ class Training:
 
     trainer: Trainer
     checkpoints: BestAndLast
+    progress: Progress
 
 
 def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Training:
     """Lightning's Trainer with the callbacks of the configuration and those that every run has."""
+    progress = Progress()
     checkpoints = BestAndLast(run_dir / "checkpoints")
     chosen = {**config.regularization, **config.callbacks}
     callbacks = [instantiate(node) for node in chosen.values() if node is not None]
@@ -93,9 +95,9 @@ def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Tr
     trainer = instantiate(
         node,
         compile=bool(config.trainer.get("compile")),
-        callbacks=[*callbacks, Progress(), checkpoints, StopOnPreemption(flag, checkpoints)],
+        callbacks=[*callbacks, progress, checkpoints, StopOnPreemption(flag, checkpoints)],
         logger=logger,
         default_root_dir=str(run_dir),
         _convert_="all",
     )
-    return Training(trainer, checkpoints)
+    return Training(trainer, checkpoints, progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Checkpoint
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "16", "64", "bf16"]
 
@@ -65,7 +66,7 @@ def build_trainer(
         callbacks=callbacks,
         logger=logger if logger is not None else False,
         default_root_dir=default_root_dir,
-        enable_checkpointing=False,
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks or ()),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -1,0 +1,38 @@
+# Everything runs in .venv, which is made on the first call and again when the pins change.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PINS := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+CORE := $(VENV)/installed-core-$(PINS)
+DEV := $(VENV)/installed-dev-$(PINS)
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# one thread: the models of the tests are small, and threads that wait for each other cost more than they give
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-all clean
+
+demo: $(CORE)  ## train, measure and report on embedded real data
+	$(BIN)/mlfund train task=binary
+
+test: $(DEV)  ## what has to pass before every commit
+	$(BIN)/ruff check src tests scripts
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: $(DEV)  ## the above, and what takes minutes
+	$(PIP_INSTALL) -e ".[dev,data,optim,references]"
+	$(BIN)/ruff check src tests scripts
+	$(BIN)/python -m pytest -n 2
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(CORE): | $(VENV)/bin/python
+	$(PIP_INSTALL) -e .
+	touch $@
+
+$(DEV): | $(VENV)/bin/python
+	$(PIP_INSTALL) -e ".[dev,data]"
+	touch $@ $(CORE)
+
+clean:
+	rm -rf $(VENV) build dist runs multirun src/*.egg-info

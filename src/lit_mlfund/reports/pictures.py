@@ -1,0 +1,184 @@
+"""Pictures of a finished run, drawn from the tables in its folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+MODEL, REFERENCE, GREY = "#2f6db3", "#d1742f", "#8a8f98"
+Measured = dict[str, dict[str, float]]
+
+
+def pictures(task: str, predictions: pl.DataFrame, metrics: dict[str, Any], metric: str) -> dict[str, Figure]:
+    """All the pictures that fit a task: name -> figure.
+
+    Args:
+        task: one of the five task shapes.
+        predictions: the table of the test split.
+        metrics: the contents of `metrics.json`.
+        metric: the monitored metric without its split.
+    """
+    by_task = {
+        "binary": {"roc_and_precision_recall": roc_and_precision_recall, "reliability": reliability},
+        "multiclass": {"confusion": confusion},
+        "regression": {"residuals": residuals},
+        "ranking": {"scores_by_relevance": scores_by_relevance},
+        "retrieval": {"recall_by_rank": recall_by_rank},
+    }
+    drawn = {"learning_curves": learning_curves(metrics["history"], metric)}
+    if metric in metrics["splits"]["test"]:
+        references = {name: splits["test"] for name, splits in metrics["references"].items()}
+        drawn["against_references"] = against_references(metric, metrics["splits"]["test"], references)
+    return drawn | {name: draw(predictions) for name, draw in by_task[task].items()}
+
+
+def _figure(columns: int = 1, width: float = 5.0, height: float = 3.6) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width * columns, height), layout="constrained", dpi=110)
+    axes = list(np.atleast_1d(figure.subplots(1, columns)))
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(color="#e6e8eb", linewidth=0.8)
+        axis.set_axisbelow(True)
+    return figure, axes
+
+
+def learning_curves(history: list[dict[str, float]], metric: str) -> Figure:
+    """Training and validation loss, and the monitored metric, by epoch."""
+    columns = 1 if metric == "loss" else 2
+    figure, axes = _figure(columns)
+    epochs = [entry["epoch"] for entry in history]
+    for name, color in (("train/loss", GREY), ("val/loss", MODEL)):
+        values = [entry.get(name, np.nan) for entry in history]
+        axes[0].plot(epochs, values, color=color, marker="o", markersize=3, label=name)
+    axes[0].set(xlabel="epoch", ylabel="loss")
+    axes[0].legend(frameon=False)
+    if columns == 2:
+        values = [entry.get(f"val/{metric}", np.nan) for entry in history]
+        axes[1].plot(epochs, values, color=MODEL, marker="o", markersize=3)
+        axes[1].set(xlabel="epoch", ylabel=f"val/{metric}")
+    return figure
+
+
+def against_references(metric: str, model: Measured, references: dict[str, Measured]) -> Figure:
+    """One metric of the model and of every reference, with 95 % intervals."""
+    rows = [(name, values[metric], REFERENCE) for name, values in references.items() if metric in values]
+    rows.append(("this model", model[metric], MODEL))
+    figure, (axis,) = _figure(width=6.4, height=1.1 + 0.36 * len(rows))
+    for position, (_, value, color) in enumerate(rows):
+        axis.plot([value["low"], value["high"]], [position, position], color=color, linewidth=2.5, alpha=0.6)
+        axis.plot(value["value"], position, "o", color=color, markersize=6)
+    axis.set_yticks(range(len(rows)), [name.replace("_", " ") for name, _, _ in rows])
+    axis.set(xlabel=f"test/{metric}, 95 % interval", ylim=(-0.6, len(rows) - 0.4))
+    return figure
+
+
+def roc_and_precision_recall(table: pl.DataFrame) -> Figure:
+    """Both curves of a binary classifier, with what a coin would reach."""
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    figure, (roc, pr) = _figure(2, width=4.2, height=3.9)
+    target, probability = table["target"].to_numpy(), table["probability"].to_numpy()
+    if 0 < target.mean() < 1:
+        false_positive, true_positive, _ = roc_curve(target, probability)
+        roc.plot(false_positive, true_positive, color=MODEL)
+        precision, recall, _ = precision_recall_curve(target, probability)
+        pr.plot(recall, precision, color=MODEL)
+    roc.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
+    roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC", aspect="equal")
+    pr.axhline(target.mean(), linestyle="--", color=GREY, linewidth=1)
+    pr.set(xlabel="recall", ylabel="precision", title="precision and recall", xlim=(0, 1), ylim=(0, 1.02))
+    return figure
+
+
+def reliability(table: pl.DataFrame, num_bins: int = 15) -> Figure:
+    """How often what was given a probability p came true; bins of equal size, 95 % intervals of the binomial."""
+    figure, (axis, counts) = _figure(2, width=4.2, height=3.9)
+    target, probability = table["target"].to_numpy(), table["probability"].to_numpy()
+    order = np.argsort(probability, kind="stable")
+    for part in np.array_split(order, min(num_bins, len(order))):
+        share, mean = target[part].mean(), probability[part].mean()
+        error = 1.96 * np.sqrt(max(share * (1 - share), 1e-12) / len(part))
+        axis.errorbar(mean, share, yerr=error, fmt="o", color=MODEL, markersize=4, linewidth=1.2)
+    axis.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
+    limit = min(1.0, 1.15 * float(max(probability.max(), target.mean())))
+    axis.set(xlabel="predicted probability", ylabel="observed share", xlim=(0, limit), ylim=(0, limit), title="reliability")
+    counts.hist(probability, bins=40, color=MODEL, alpha=0.8)
+    counts.set(xlabel="predicted probability", ylabel="rows", title="how the predictions spread")
+    return figure
+
+
+def confusion(table: pl.DataFrame, max_classes: int = 30) -> Figure:
+    """Share of each true class that was given each label; the classes confused most where there are many."""
+    labels = sorted(set(table["target"].cast(pl.String)) | set(table["prediction"].cast(pl.String)), key=_natural)
+    code = {label: number for number, label in enumerate(labels)}
+    matrix = np.zeros((len(labels), len(labels)))
+    for true, said in zip(table["target"].cast(pl.String), table["prediction"].cast(pl.String)):
+        matrix[code[true], code[said]] += 1
+    if len(labels) > max_classes:
+        wrong = matrix.sum(1) + matrix.sum(0) - 2 * np.diag(matrix)
+        keep = np.sort(np.argsort(-wrong)[:max_classes])
+        matrix, labels = matrix[np.ix_(keep, keep)], [labels[number] for number in keep]
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    side = 2.2 + 0.3 * len(labels)
+    figure, (axis,) = _figure(width=side + 0.8, height=side)
+    axis.grid(False)
+    image = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axis.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 2 else 0)
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set(xlabel="predicted", ylabel="true")
+    if len(labels) <= 12:
+        for row, column in zip(*np.nonzero(matrix)):
+            color = "white" if share[row, column] > 0.5 else "black"
+            axis.text(column, row, f"{matrix[row, column]:.0f}", ha="center", va="center", color=color, fontsize=8)
+    figure.colorbar(image, ax=axis, shrink=0.8, label="share of the true class")
+    return figure
+
+
+def residuals(table: pl.DataFrame) -> Figure:
+    """Prediction against target, and the distribution of the error."""
+    figure, (scatter, histogram) = _figure(2, width=4.4, height=3.8)
+    target, prediction = table["target"].to_numpy(), table["prediction"].to_numpy()
+    if len(target) > 2000:
+        scatter.hexbin(prediction, target, gridsize=60, bins="log", cmap="Blues", mincnt=1)
+    else:
+        scatter.plot(prediction, target, ".", color=MODEL, alpha=0.5)
+    low, high = min(target.min(), prediction.min()), max(target.max(), prediction.max())
+    scatter.plot([low, high], [low, high], "--", color=GREY, linewidth=1)
+    scatter.set(xlabel="prediction", ylabel="target")
+    error = prediction - target
+    inner = np.quantile(error, [0.005, 0.995])
+    histogram.hist(np.clip(error, *inner), bins=50, color=MODEL, alpha=0.8)
+    histogram.axvline(0, color=GREY, linewidth=1)
+    histogram.set(xlabel="prediction - target (0.5 % at each end clipped)", ylabel="rows")
+    return figure
+
+
+def scores_by_relevance(table: pl.DataFrame) -> Figure:
+    """Distribution of the scores of each relevance grade."""
+    grades = sorted(table["target"].unique().to_list())
+    figure, (axis,) = _figure(width=5.6)
+    scores = [table.filter(pl.col("target") == grade)["score"].to_numpy() for grade in grades]
+    axis.boxplot(scores, showfliers=False, widths=0.6, patch_artist=True, boxprops={"facecolor": "#cfe0f2"})
+    axis.set_xticks(range(1, len(grades) + 1), [f"{grade:g}" for grade in grades])
+    axis.set(xlabel="relevance", ylabel="score")
+    return figure
+
+
+def recall_by_rank(table: pl.DataFrame) -> Figure:
+    """Share of the queries that have their item among the first k, for every k."""
+    ranks = np.sort(table["rank"].to_numpy())
+    figure, (axis,) = _figure(width=5.6)
+    axis.step(ranks, np.arange(1, len(ranks) + 1) / len(ranks), where="post", color=MODEL)
+    axis.set(xscale="log", xlabel="k", ylabel="share found among the first k", ylim=(0, 1), xlim=(1, None))
+    return figure
+
+
+def _natural(label: str) -> tuple[int, float, str]:
+    try:
+        return (0, float(label), label)
+    except ValueError:
+        return (1, 0.0, label)

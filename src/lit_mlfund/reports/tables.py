@@ -1,0 +1,60 @@
+"""Numbers of a run as tables of text, for the terminal and the run card."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+
+def number(value: float | None) -> str:
+    """Four significant digits; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 10000 else f"{value:.4g}"
+
+
+def result_table(metrics: dict[str, Any], split: str = "test") -> tuple[list[str], list[list[str]]]:
+    """Header and rows: a metric each, this model with its interval, then the references.
+
+    Args:
+        metrics: the contents of `metrics.json`.
+        split: which split's numbers.
+    """
+    model = metrics["splits"][split]
+    references = {name: splits[split] for name, splits in metrics["references"].items() if split in splits}
+    header = ["metric", "this model", "95 % interval", *(name.replace("_", " ") for name in references)]
+    rows = [
+        [name, number(entry["value"]), f"{number(entry['low'])} … {number(entry['high'])}"]
+        + [number(values.get(name, {}).get("value")) for values in references.values()]
+        for name, entry in model.items()
+    ]
+    return header, rows
+
+
+def format_table(header: list[str], rows: list[list[str]]) -> str:
+    """Columns aligned with spaces: the first to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths)))
+        for row in [header, *rows]
+    ]
+    return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:]])
+
+
+def run_text(run_dir: Path) -> str:
+    """What a person reads at the end of a run: the table of results, the verdict and where to look."""
+    metrics_file, findings_file = run_dir / "metrics.json", run_dir / "findings.json"
+    parts = []
+    if metrics_file.exists():
+        metrics = json.loads(metrics_file.read_text())
+        parts += ["", format_table(*result_table(metrics)), ""]
+    for finding in json.loads(findings_file.read_text()) if findings_file.exists() else []:
+        parts.append(f"{finding['severity']}: {finding['name']}: {finding['symptom']}")
+        parts += [f"    try {fix}" for fix in finding["fixes"]]
+    if metrics_file.exists() and not (findings_file.exists() and json.loads(findings_file.read_text())):
+        parts.append("verdict: nothing found that is wrong")
+    if (run_dir / "report.html").exists():
+        parts.append(f"report: {run_dir / 'report.html'}")
+    return "\n".join(parts)

@@ -1,0 +1,126 @@
+"""Execute a frozen run: fit, measure the best checkpoint beside its references, write what came out.
+
+Everything is read from `<run>/run.yaml` and written to the run folder, so that one process or many, now or after a
+crash, do the same.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from omegaconf import DictConfig, OmegaConf
+
+from lit_mlfund.callbacks import Preempted, PreemptionFlag, TrainingDiverged
+from lit_mlfund.data.errors import DataError
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.diagnostics import verdict
+from lit_mlfund.modules import TaskModule
+from lit_mlfund.reports import write_card
+from lit_mlfund.atomic import write_json
+from lit_mlfund.runtime.build import Training, build_data, build_module, build_trainer, seed_everything
+from lit_mlfund.runtime.measure import measure_references, measure_splits, write_predictions
+from lit_mlfund.runtime.provenance import provenance
+
+
+def execute(run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
+    """Run what `run.yaml` says and return the contents of `result.json`.
+
+    Args:
+        run_dir: a folder with a checked, resolved `run.yaml`.
+        resume: go on from `checkpoints/last.ckpt` where there is one.
+
+    Raises:
+        DataError, ValueError: the data do not fit the configuration; a folder that holds nothing yet is removed.
+    """
+    flag = PreemptionFlag().install()
+    started = time.perf_counter()
+    config = OmegaConf.load(run_dir / "run.yaml")
+    assert isinstance(config, DictConfig)
+    result: dict[str, Any] = {
+        "run": str(run_dir),
+        "status": "done",
+        "objective": {"name": config.monitor, "value": None},
+        "test": {},
+        "references": {},
+        "findings": [],
+    }
+    try:
+        _run(config, run_dir, resume, flag, result)
+    except (Preempted, SIGTERMException) as stop:
+        result |= {"status": "preempted", "reason": str(stop) or "stopped by a signal; resumable"}
+    except TrainingDiverged as failure:
+        finding = verdict.diverged(str(failure))
+        result |= {"status": "failed", "reason": str(failure), "findings": [finding.name]}
+        write_json(run_dir / "findings.json", [finding.to_dict()])
+    except (DataError, ValueError):
+        if not resume and not (run_dir / "checkpoints").exists():
+            shutil.rmtree(run_dir, ignore_errors=True)
+        raise
+    result["seconds"] = round(time.perf_counter() - started, 3)
+    if _is_first_process():
+        write_json(run_dir / "result.json", result)
+        if result["status"] == "done":
+            write_card(run_dir)
+    return result
+
+
+def _run(config: DictConfig, run_dir: Path, resume: bool, flag: PreemptionFlag, result: dict[str, Any]) -> None:
+    seed_everything(config.seed)
+    data = build_data(config)
+    module = build_module(config, data.spec)
+    training = build_trainer(config, run_dir, flag)
+    first = _is_first_process()
+    if first:
+        write_json(run_dir / "provenance.json", provenance(config, data, module))
+    flag.check()
+    _fit(config, training, module, data, resume)
+    checkpoints = training.checkpoints
+    result["objective"]["value"] = checkpoints.best_value
+    flag.check()
+    if not config.test:
+        return
+    best = str(checkpoints.best_path) if checkpoints.best_path.exists() else None
+    splits = measure_splits(training.trainer, module, data, checkpoint=best)
+    if not first:
+        return
+    references = measure_references(module, data, config.seed) if config.references else {}
+    result["test"] = splits["test"]
+    result["references"] = {name: measured["test"] for name, measured in references.items()}
+    write_predictions(run_dir / "predictions", module)
+    write_json(
+        run_dir / "metrics.json",
+        {
+            "objective": {**result["objective"], "step": checkpoints.best_step},
+            "splits": splits,
+            "references": references,
+            "history": training.progress.history,
+        },
+    )
+    findings = verdict.findings(
+        config.monitor.removeprefix("val/"),
+        module.mode,
+        splits,
+        references,
+        training.progress.history,
+        config.trainer.max_epochs,
+    )
+    write_json(run_dir / "findings.json", [finding.to_dict() for finding in findings])
+    result["findings"] = [finding.name for finding in findings]
+
+
+def _fit(config: DictConfig, training: Training, module: TaskModule, data: DataModule, resume: bool) -> None:
+    if not config.train:
+        return
+    last = training.checkpoints.last_path
+    checkpoint = str(last) if resume and last.exists() else None
+    training.trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+
+
+def _is_first_process() -> bool:
+    initialized = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not initialized or torch.distributed.get_rank() == 0

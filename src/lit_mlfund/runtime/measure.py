@@ -1,0 +1,137 @@
+"""Measure a trained module, and the references beside it, on the same rows by the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from lit_mlfund.atomic import whole_file
+from lit_mlfund.data.store import ListStore, PointStore
+from lit_mlfund.datamodules import DataModule, RetrievalDataModule
+from lit_mlfund.diagnostics.bm25 import BM25
+from lit_mlfund.diagnostics.references import point_references, ranking_references
+from lit_mlfund.metrics import Evaluation, evaluate_retrieval, positive_ranks
+from lit_mlfund.modules import TaskModule
+
+ScoreBlock = Callable[[int, int], Tensor]
+Measured = dict[str, dict[str, float]]  # metric -> value, low, high
+SPLITS = ("val", "test")
+
+
+def measure_splits(
+    trainer: Trainer, module: TaskModule, data: DataModule, checkpoint: str | None, splits: tuple[str, ...] = SPLITS
+) -> dict[str, Measured]:
+    """Every metric of the splits with its interval, from `checkpoint` or from the weights as they are."""
+    measured = {}
+    for split in splits:
+        run = trainer.validate if split == "val" else trainer.test
+        run(module, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True)
+        measured[split] = intervals(module.evaluations[split])
+    return measured
+
+
+def intervals(evaluation: Evaluation) -> Measured:
+    """Plain numbers of an evaluation: metric -> value, low, high."""
+    return {name: interval.to_dict() for name, interval in evaluation.intervals().items()}
+
+
+def measure_references(module: TaskModule, data: DataModule, seed: int) -> dict[str, dict[str, Measured]]:
+    """Reference -> split -> metric -> value, low, high, on the rows that the module was measured on."""
+    measure = _measure_rankers if module.task == "retrieval" else _measure_fitted
+    measured: dict[str, dict[str, Measured]] = {}
+    for name, split, evaluation in measure(module, data, seed):
+        measured.setdefault(name, {})[split] = intervals(evaluation)
+    return measured
+
+
+def _measure_fitted(module: TaskModule, data: DataModule, seed: int) -> list[tuple[str, str, Evaluation]]:
+    """References that are fitted on the rows of the training split."""
+    stores = {split: data.stores[split] for split in ("train", *SPLITS)}
+    train = stores.pop("train")
+    if isinstance(train, PointStore):
+        inputs = {split: store.x for split, store in stores.items()}
+        outputs = point_references(data.spec, (train.x, train.y.numpy()), inputs, seed)
+    elif isinstance(train, ListStore):
+        outputs = ranking_references(data.spec, train, stores, seed)
+    else:
+        raise TypeError(f"no reference models for a {type(train).__name__}")
+    return [
+        (name, split, module.evaluate({**module.collected[split], "output": _like(module, split, output)}, split))
+        for name, by_split in outputs.items()
+        for split, output in by_split.items()
+    ]
+
+
+def _like(module: TaskModule, split: str, output: np.ndarray) -> Tensor:
+    """Reference outputs in the form of the module's: lists padded to the same width."""
+    evidence = module.collected[split]
+    values = torch.as_tensor(output, dtype=torch.float32)
+    if "mask" not in evidence:
+        return values
+    padded = torch.zeros(evidence["mask"].shape)
+    padded[evidence["mask"].cpu()] = values
+    return padded.to(evidence["mask"].device)
+
+
+def _measure_rankers(module: TaskModule, data: DataModule, seed: int) -> list[tuple[str, str, Evaluation]]:
+    """References that rank the corpus without embeddings: at random, by popularity, by words."""
+    assert isinstance(data, RetrievalDataModule)
+    found = []
+    for split in SPLITS:
+        target = module.collected[split]["target"].cpu()
+        num_items = data.pairs(split).num_items
+        for name, score_block in _rankers(data, split, num_items, seed).items():
+            ranks = positive_ranks(score_block, len(target), num_items, target, exclude=data.seen(split))
+            found.append((name, split, evaluate_retrieval(ranks)))
+    return found
+
+
+def _rankers(data: RetrievalDataModule, split: str, num_items: int, seed: int) -> dict[str, ScoreBlock]:
+    """Name -> the scores `[stop - start, num_items]` of the queries start … stop - 1."""
+
+    def random(start: int, stop: int) -> Tensor:
+        return torch.rand(stop - start, num_items, generator=torch.Generator().manual_seed(seed + start))
+
+    rankers = {"random": random}
+    popularity = data.popularity(split)
+    if popularity is not None:
+        rankers["popularity"] = lambda start, stop: popularity.float().expand(stop - start, -1)
+    texts = data.texts(split)
+    if texts is not None:
+        queries, documents = texts
+        bm25 = BM25(documents)
+        rankers["bm25"] = lambda start, stop: torch.from_numpy(bm25.scores(queries[start:stop]))
+    return rankers
+
+
+def write_predictions(folder: Path, module: TaskModule) -> None:
+    """One Parquet file per measured split: the row of the file, the target, and what the model says."""
+    folder.mkdir(exist_ok=True)
+    for split, evidence in module.collected.items():
+        with whole_file(folder / f"{split}.parquet") as path:
+            prediction_table(module, evidence).write_parquet(path)
+
+
+def prediction_table(module: TaskModule, evidence: dict[str, Tensor]) -> pl.DataFrame:
+    """One row per row of the data (document, for lists): where it came from, its target, what the model says."""
+    columns: dict[str, Any] = {}
+    if "mask" in evidence:
+        mask = evidence["mask"]
+        columns["query"] = evidence["index"][:, None].expand_as(mask)[mask].cpu().numpy()
+        columns["row"] = (evidence["row"][mask] - 1).cpu().numpy()
+        columns["target"] = evidence["target"][mask].cpu().numpy()
+    else:
+        if "index" in evidence:
+            columns["row"] = evidence["index"].cpu().numpy()
+        target = evidence["target"].cpu()
+        if module.task in ("binary", "multiclass"):
+            columns["label"] = [module.spec.classes[code] for code in target.long().tolist()]
+        columns["target"] = target.numpy()
+    return pl.DataFrame({**columns, **module.predictions(evidence)})

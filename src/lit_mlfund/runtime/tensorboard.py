@@ -1,0 +1,49 @@
+"""What a finished run adds to its TensorBoard folder: pictures, the verdict, hyper-parameters with the best metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.image import imread
+from omegaconf import DictConfig, OmegaConf
+
+# groups whose values are worth a column in the HParams tab
+GROUPS = ("task", "data", "model", "loss", "optim", "schedule", "regularization", "trainer")
+
+
+def publish(logger: TensorBoardLogger, run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
+    """Add the pictures, the findings and the HParams row of a finished run.
+
+    The HParams tab gets the *best* monitored value and the test metrics, not the last ones of training.
+    """
+    writer = logger.experiment
+    for picture in sorted((run_dir / "pictures").glob("*.png")):
+        writer.add_image(picture.stem, imread(picture)[..., :3], dataformats="HWC")
+    lines = [f"- **{name}**" for name in result["findings"]] or ["nothing found that is wrong"]
+    writer.add_text("verdict", "\n".join(lines))
+    metrics = {f"test/{name}": entry["value"] for name, entry in result["test"].items()}
+    objective = result["objective"]
+    if objective["value"] is not None:
+        metrics[f"best/{objective['name']}"] = objective["value"]
+    logger.log_hyperparams(_flat(config), {name: value for name, value in metrics.items() if value is not None})
+    logger.save()
+
+
+def _flat(config: DictConfig) -> dict[str, Any]:
+    """`optim.lr: 0.001` and the like; nodes appear by the last part of their target."""
+    flat: dict[str, Any] = {"seed": config.seed}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, part in value.items():
+                walk(f"{prefix}.{key}", part)
+        elif prefix.endswith("._target_"):
+            flat[prefix.removesuffix("._target_")] = str(value).rpartition(".")[2]
+        elif value is not None:
+            flat[prefix] = value if isinstance(value, (bool, int, float, str)) else str(value)
+
+    for group in GROUPS:
+        walk(group, OmegaConf.to_container(config[group], resolve=True))
+    return flat
