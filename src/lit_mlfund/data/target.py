@@ -69,7 +69,7 @@ class Target:
             labels = table.labels(self.name)
             codes = labels.replace_strict(
                 self.classes, range(len(self.classes)), default=-1, return_dtype=pl.Int64
-            ).to_numpy()
+            ).to_numpy(writable=True)
             if (codes < 0).any():
                 problem = f"class {labels.filter(codes < 0)[0]!r} does not occur in train"
                 raise table.error(self.name, problem, codes < 0)

@@ -1,0 +1,115 @@
+"""Texts of the user's own: a column of text, and a target."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from lit_mlfund.data.preprocess import Encoded
+from lit_mlfund.data.read import require_columns
+from lit_mlfund.data.table import Table
+from lit_mlfund.data.text import TextEncoder, TextFeatures
+from lit_mlfund.data.tokenize import Tokenizer
+from lit_mlfund.datamodules.table import TableDataModule
+
+
+class TextDataModule(TableDataModule):
+    """A Parquet, CSV or Arrow file of which one column is text and another the target.
+
+    Splits are cut as `data=table` cuts them. The other columns are left out.
+
+    Args:
+        path, target, time, group, weight, val_path, test_path, val_fraction, test_fraction, split_seed,
+            positive: as in `TableDataModule`.
+        text: the column of text.
+        tokenizer: `ngrams` for models that pool, `words` or `bytes` for those that read in order; see
+            `Tokenizer`.
+        vocab_size: ids of the hashed vocabulary, padding included (257 for bytes).
+        max_length: tokens that are kept of a text, the first ones.
+    """
+
+    tasks = ("binary", "multiclass", "regression")
+    inputs = ("tokens",)
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 256,
+        seed: int = 0,
+        task: str,
+        path: str,
+        text: str,
+        target: str,
+        time: str | None = None,
+        group: str | None = None,
+        weight: str | None = None,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        split_seed: int = 0,
+        positive: str | None = None,
+        tokenizer: Literal["ngrams", "words", "bytes"] = "ngrams",
+        vocab_size: int = 32768,
+        max_length: int = 512,
+    ) -> None:
+        if task not in self.tasks:
+            raise ValueError(f"data=text serves {', '.join(self.tasks)}; got task={task}")
+        if text == target:
+            raise ValueError(f"data.text and data.target are both {text!r}")
+        super().__init__(
+            batch_size=batch_size,
+            seed=seed,
+            task=task,
+            path=path,
+            target=target,
+            time=time,
+            group=group,
+            weight=weight,
+            val_path=val_path,
+            test_path=test_path,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            split_seed=split_seed,
+            positive=positive,
+        )
+        self.features = TextFeatures(text, Tokenizer(tokenizer, vocab_size, max_length))
+
+    def read_file(self, path: str) -> Table:
+        table = super().read_file(path)
+        require_columns(table.frame, self.features.columns, path)
+        return table
+
+    def read(self) -> dict[str, Table]:
+        tables = super().read()
+        if self.encoder is None:
+            self.encoder = TextEncoder.of(tables["train"], self.roles, self.features, self.positive)
+        return tables
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.encoder = TextEncoder.from_dict(state)
+
+    def _summarize(self, tables: dict[str, Table], encoded: dict[str, Encoded]) -> dict[str, Any]:
+        assert isinstance(self.encoder, TextEncoder)
+        column, tokenizer = self.encoder.features.column, self.encoder.features.tokenizer
+        lengths = self.stores["train"].lengths
+        used = {column, *self.roles.required(labelled=True)}
+        return {
+            "rows": {split: len(table) for split, table in tables.items()},
+            "columns": {
+                "text": column,
+                "dropped": {
+                    name: "data=text reads one column"
+                    for name in tables["train"].frame.columns
+                    if name not in used
+                },
+            },
+            "tokens": {
+                "tokenizer": tokenizer.kind,
+                "vocab_size": tokenizer.vocab_size,
+                "mean": round(float(lengths.float().mean()), 1),
+                "cut_short": int((lengths >= tokenizer.max_length).sum()),
+            },
+            "imputed_cells": {split: part.imputed for split, part in encoded.items() if part.imputed},
+            "target": {"column": self.roles.target, **self._describe_target()},
+            "notes": list(self.remarks),
+        }
