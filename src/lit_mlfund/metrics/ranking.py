@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 Gain = Literal["exponential", "linear"]
+_BLOCK = 1 << 22  # places of tied documents held at a time
 
 
 def ndcg(
@@ -129,16 +130,15 @@ def reciprocal_rank(
     value = torch.where(num_above < limit, 1 / (num_above + 1).to(dtype), 0)
     tied = ((num_level > 1) & (num_relevant > 0)).nonzero().squeeze(1)
     if tied.numel():
-        above, level = num_above[tied, None], num_level[tied, None]
-        relevant = num_relevant[tied, None].to(_wide(value))
-        step = torch.arange(int(level.max()), device=value.device)
-        left = (level - step).clamp(min=1)
-        survive = (1 - relevant / left).clamp(min=0).cumprod(1)
-        survive = torch.nn.functional.pad(survive[:, :-1], (1, 0), value=1.0)
-        inside = (step < level) & (above + step < limit)
-        value[tied] = (
-            (survive * (relevant / left).clamp(max=1) / (above + step + 1) * inside).sum(1).to(dtype)
-        )
+        num_steps = int(min(num_level[tied].max(), limit))
+        step = torch.arange(num_steps, device=value.device)
+        for rows in tied.split(max(1, _BLOCK // num_steps)):
+            above, level = num_above[rows, None], num_level[rows, None]
+            left = (level - step).clamp(min=1)
+            share = (num_relevant[rows, None].to(_wide(value)) / left).clamp(max=1)
+            survive = torch.nn.functional.pad((1 - share).cumprod(1)[:, :-1], (1, 0), value=1.0)
+            inside = (step < level) & (above + step < limit)
+            value[rows] = (survive * share / (above + step + 1) * inside).sum(1).to(dtype)
     return value.masked_fill(num_relevant == 0, torch.nan)
 
 
@@ -237,6 +237,6 @@ def _hits(scores: Tensor, relevant: Tensor, k: int | None) -> Tensor:
     if tied.numel():
         some, good, edge = scores[tied], relevant[tied], top[tied, -1:]
         above, level = some > edge, some == edge
-        share = (cutoff - above.sum(1)) / level.sum(1)
+        share = (cutoff - above.sum(1)).to(hits.dtype) / level.sum(1)
         hits[tied] = (above & good).sum(1) + (level & good).sum(1) * share
     return hits

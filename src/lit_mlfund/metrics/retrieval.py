@@ -171,7 +171,7 @@ def _edges(name: str, ids: Ids, num_queries: int, num_items: int) -> tuple[Tenso
     if isinstance(ids, Tensor):
         if ids.ndim not in (1, 2) or len(ids) != num_queries:
             raise ValueError(f"{name} must be [Q] or [Q, P] with Q = {num_queries}, got {tuple(ids.shape)}")
-        table = ids.cpu().reshape(num_queries, -1)
+        table = ids.cpu() if ids.ndim == 2 else ids.cpu()[:, None]
         query = torch.arange(num_queries)[:, None].expand_as(table)
         query, item = query[table != -1], table[table != -1]
     else:

@@ -110,7 +110,7 @@ class CalibrationError(Metric):
     plot_upper_bound = 1.0
 
     sums: Tensor
-    rows: list[Tensor] | Tensor
+    rows: list[Tensor]
 
     def __init__(self, num_bins: int = 15, binning: Binning = "width", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -122,6 +122,7 @@ class CalibrationError(Metric):
             self.add_state("sums", torch.zeros(3, num_bins, dtype=torch.float64), dist_reduce_fx="sum")
         else:
             self.add_state("rows", [], dist_reduce_fx="cat")
+            self.set_dtype(torch.float64)  # also of the empty part that a process without rows contributes
 
     def update(self, probability: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
         """Add rows: `[B]` with targets 0 or 1, or `[B, K]` with class numbers."""
