@@ -159,25 +159,27 @@ def check_lists(scores: Tensor, relevance: Tensor, mask: Tensor | None) -> Lists
     return Lists(scores, relevance, mask, lowest, mask.sum(1), relevance.amax(1) > lowest)
 
 
-def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    """Sum of weight times value over the sum of weights; 0, with gradient, where nothing has weight."""
-    if weight is None:
-        return values.mean() if values.numel() else values.sum()
-    if weight.shape != values.shape:
-        raise ValueError(f"weight: expected shape {list(values.shape)}, got {list(weight.shape)}")
+def check_weight(weight: Tensor, size: int, each: str) -> None:
+    """Raise unless `weight` is `[size]`, one per `each`, and (on a CPU) nowhere below zero."""
+    if weight.shape != (size,):
+        raise ValueError(f"weight: expected shape [{size}], one per {each}, got {list(weight.shape)}")
     check_range("weight", weight, 0.0, math.inf)
-    weight = weight.to(values.dtype)
-    total = weight.sum()
-    return (values * weight).sum() / torch.where(total > 0, total, 1)
 
 
-def query_mean(loss_Q: Tensor, has_pair_Q: Tensor, weight: Tensor | None) -> Tensor:
+def weighted_mean(values_B: Tensor, weight_B: Tensor | None) -> Tensor:
+    """Sum of weight times value over the sum of weights; 0, with gradient, where nothing has weight."""
+    if weight_B is None:
+        return values_B.mean() if values_B.numel() else values_B.sum()
+    check_weight(weight_B, len(values_B), "example")
+    weight_B = weight_B.to(values_B.dtype)
+    total = weight_B.sum()
+    return (values_B * weight_B).sum() / torch.where(total > 0, total, 1)
+
+
+def query_mean(loss_Q: Tensor, has_pair_Q: Tensor, weight_Q: Tensor | None) -> Tensor:
     """The weighted mean over the queries that have a pair of documents to order."""
-    counted = has_pair_Q.to(loss_Q.dtype)
-    if weight is not None:
-        if weight.shape != loss_Q.shape:
-            raise ValueError(
-                f"weight: expected shape {list(loss_Q.shape)}, one per query, got {list(weight.shape)}"
-            )
-        counted = counted * weight
-    return weighted_mean(loss_Q, counted)
+    counted_Q = has_pair_Q.to(loss_Q.dtype)
+    if weight_Q is not None:
+        check_weight(weight_Q, len(loss_Q), "query")
+        counted_Q = counted_Q * weight_Q
+    return weighted_mean(loss_Q, counted_Q)

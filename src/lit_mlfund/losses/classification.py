@@ -15,6 +15,7 @@ from lit_mlfund.losses.arguments import (
     check_output,
     check_positive,
     check_real_target,
+    check_weight,
     class_weight_tensor,
     weighted_mean,
 )
@@ -271,4 +272,7 @@ def _by_class(class_weight: Tensor | None, target: Tensor, weight: Tensor | None
     if class_weight is None:
         return weight
     by_class = class_weight[target]
-    return by_class if weight is None else by_class * weight
+    if weight is None:
+        return by_class
+    check_weight(weight, len(target), "example")
+    return by_class * weight

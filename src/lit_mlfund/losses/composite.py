@@ -16,8 +16,9 @@ class CompositeLoss(nn.Module):
     forward         takes what its parts take
 
     `tasks` are those that every part can train. After a call `parts` has each part's own value by name,
-    without weight and gradient, for logging. Raises ValueError when there are no parts, one lacks its loss or
-    weight, or no task is common to all.
+    without weight and gradient, for logging. `link` is what its parts say of the model's output ("log": the
+    log of the prediction). Raises ValueError when there are no parts, one lacks its loss or weight, no task
+    is common to all, or their links differ.
 
     >>> from lit_mlfund.losses import HuberLoss, MAELoss
     >>> huber, mae = {"loss": HuberLoss(), "weight": 1.0}, {"loss": MAELoss(), "weight": 0.5}
@@ -43,6 +44,10 @@ class CompositeLoss(nn.Module):
         if not self.tasks:
             each = ", ".join(f"{name} {tuple(loss.tasks)}" for name, loss in self.losses.items())
             raise ValueError(f"parts: no task that all of them can train: {each}")
+        links = {name: getattr(loss, "link", "identity") for name, loss in self.losses.items()}
+        if len(set(links.values())) > 1:
+            raise ValueError(f"parts: expected the same link in all, got {links}")
+        self.link = next(iter(links.values()))
         self.parts: dict[str, Tensor] = {}
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -62,4 +67,4 @@ def _check_part(name: str, part: Any) -> None:
         raise ValueError(f"parts.{name}.loss: expected a loss module with `tasks`, got {part['loss']!r}")
     weight = part["weight"]
     if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
-        raise ValueError(f"parts.{name}.weight: expected a finite number of at least 0, got {weight!r}")
+        raise ValueError(f"parts.{name}.weight: expected a number of at least 0, got {weight!r}")

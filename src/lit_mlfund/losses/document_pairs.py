@@ -1,7 +1,7 @@
 """Sums over all pairs of documents of a query, block by block: no `[Q, L, L]` tensor is ever stored.
 
 Each function forms its gradient by hand from blocks that fit the processor's cache; what waits for the
-backward pass is `[Q, L]`. Gradients are of first order only.
+backward pass is `[Q, L]`. Gradients are of first order only; create_graph=True raises RuntimeError.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 Block = tuple[slice, slice, slice]  # queries, rows, columns
 PairWeight = Callable[[slice, slice, slice], Tensor]
@@ -82,8 +81,8 @@ class _LogisticPairSums(torch.autograd.Function):
         return loss_Q
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_loss_Q: Tensor) -> tuple[Tensor, None, None, None]:
+        refuse_second_derivative()
         (grad_QL,) = ctx.saved_tensors
         return grad_QL * grad_loss_Q[:, None], None, None, None
 
@@ -100,8 +99,8 @@ class _SoftRanks(torch.autograd.Function):
         return rank_QL
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_rank_QL: Tensor) -> Tensor:
+        refuse_second_derivative()
         (scores_QL,) = ctx.saved_tensors
         grad_QL = torch.empty_like(scores_QL)
         for queries, rows, columns in _squares(scores_QL):
@@ -112,6 +111,13 @@ class _SoftRanks(torch.autograd.Function):
             slope_QIJ.mul_(weight[:, None, columns] - weight[:, rows, None])
             grad_QL[queries, rows] = slope_QIJ.sum(2)
         return grad_QL
+
+
+def refuse_second_derivative(*_: Tensor) -> None:
+    """Raise in a backward pass that is itself to be differentiated."""
+    # once_differentiable would not notice: to a second backward pass the saved gradient is a constant.
+    if torch.is_grad_enabled():
+        raise RuntimeError("ranking loss in blocks: no second derivative (create_graph=True)")
 
 
 def _pairs_at_a_time(scores_QL: Tensor) -> int:

@@ -9,7 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lit_mlfund.losses.arguments import Lists, check_cutoff, check_lists, check_positive, query_mean
-from lit_mlfund.losses.document_pairs import logistic_pair_sums, padded, soft_ranks
+from lit_mlfund.losses.document_pairs import (
+    logistic_pair_sums,
+    padded,
+    refuse_second_derivative,
+    soft_ranks,
+)
 
 
 class LambdaRankLoss(nn.Module):
@@ -29,7 +34,7 @@ class LambdaRankLoss(nn.Module):
     weight          `[Q]` >= 0, one per query; None: all alike
 
     Raises ValueError for shapes that differ, a relevance below zero (seen on CPU tensors), a sigma <= 0 or k
-    < 1. Computed and returned in float32 at least. No second derivative.
+    < 1. Computed and returned in float32 at least. A second derivative raises RuntimeError.
 
     Source: Burges 2010, "From RankNet to LambdaRank to LambdaMART", section 4; as a loss: Wang et al. 2018,
     "The LambdaLoss framework", section 3.
@@ -171,6 +176,9 @@ class ListMLELoss(nn.Module):
 
     tasks = ("ranking",)
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(
         self, scores: Tensor, relevance: Tensor, mask: Tensor | None = None, weight: Tensor | None = None
     ) -> Tensor:
@@ -187,11 +195,13 @@ def listmle_loss(
     """
     lists = check_lists(scores, relevance, mask)
     key, order = lists.relevance_QL.masked_fill(~lists.mask_QL, -1).sort(dim=1)
-    score = padded(lists.scores_QL, lists.mask_QL).gather(1, order)
+    score = padded(lists.scores_QL.double(), lists.mask_QL).gather(1, order)  # large scores nearly cancel
+    if score.requires_grad:
+        score.register_hook(refuse_second_derivative)  # logcumsumexp has NaN for one
     num_lower = torch.searchsorted(key, key)  # padding included: it is lowest and weighs nothing
     rest = F.pad(score.logcumsumexp(1), (1, 0), value=-torch.finfo(score.dtype).max / 4).gather(1, num_lower)
-    loss_QL = F.softplus(rest - score).masked_fill(key < 0, 0)
-    return query_mean(loss_QL.sum(1), lists.has_pair_Q, weight)
+    loss_Q = F.softplus(rest - score).masked_fill(key < 0, 0).sum(1)
+    return query_mean(loss_Q.to(lists.scores_QL.dtype), lists.has_pair_Q, weight)
 
 
 class ApproxNDCGLoss(nn.Module):

@@ -24,7 +24,7 @@ class RankNetLoss(nn.Module):
 
     Raises ValueError for shapes that differ, a relevance below zero (seen on CPU tensors), a sigma <= 0.
     Computed and
-    returned in float32 at least. No second derivative.
+    returned in float32 at least. A second derivative raises RuntimeError.
 
     Source: Burges et al. 2005, "Learning to rank using gradient descent", section 3.
     """
@@ -122,7 +122,7 @@ def pairwise_hinge_loss(
     score = lists.scores_QL.gather(1, order).double()  # sums of thousands of large scores nearly cancel
     above_QL, below_QL = _count_inside_margin(score.detach(), grade, lists.mask_QL.gather(1, order), margin)
     # Over the pairs inside the margin, the sum of margin − s_i + s_j is linear in the scores.
-    sums_Q = margin * above_QL.sum(1) + ((below_QL - above_QL) * score).sum(1)
+    sums_Q = margin * above_QL.sum(1).double() + ((below_QL - above_QL) * score).sum(1)
     return query_mean((sums_Q / _count_pairs(lists)).to(lists.scores_QL.dtype), lists.has_pair_Q, weight)
 
 
@@ -141,7 +141,7 @@ def _count_inside_margin(
         better_QL = (grade_QL >> bit) % 2 == 1
         group_QL = grade_QL >> (bit + 1)
         # Stable sorts: at equal keys the worse document, first in the list, stays first and is not counted.
-        order = (score_QL - margin * better_QL).argsort(dim=1, stable=True)
+        order = (score_QL - margin * better_QL.double()).argsort(dim=1, stable=True)
         order = order.gather(1, group_QL.gather(1, order).argsort(dim=1, stable=True))
         better = (better_QL & mask_QL).gather(1, order).long()
         worse = (~better_QL & mask_QL).gather(1, order).long()

@@ -24,11 +24,15 @@ class MSELoss(nn.Module):
     target          `[B]`, any real dtype
     weight          `[B]` >= 0, one per example: the mean is over the sum of weights; None: all alike
 
+    For ranking it sees each document's score and grade by itself: the pointwise approach, one to beat.
     Raises ValueError for shapes that differ (`[B, 1]` against `[B]` too). Computed and returned in float32 at
     least. An empty batch gives 0.
     """
 
-    tasks = ("regression",)
+    tasks = ("regression", "ranking")
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         return mse_loss(prediction, target, weight)
@@ -50,7 +54,10 @@ class MAELoss(nn.Module):
     Arguments, errors and precision as for `MSELoss`.
     """
 
-    tasks = ("regression",)
+    tasks = ("regression", "ranking")
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         return mae_loss(prediction, target, weight)
@@ -76,7 +83,7 @@ class HuberLoss(nn.Module):
     Source: Huber 1964, "Robust estimation of a location parameter".
     """
 
-    tasks = ("regression",)
+    tasks = ("regression", "ranking")
 
     def __init__(self, delta: float = 1.0) -> None:
         super().__init__()
@@ -156,6 +163,9 @@ class PoissonLoss(nn.Module):
 
     tasks = ("regression",)
     link = "log"
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         return poisson_loss(prediction, target, weight)
