@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,20 +23,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+GREY = ("1", "L", "LA", "I", "I;16")  # Pillow's modes of one channel
 # How people name the folders of the three splits.
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-
-
-class ImageFile(NamedTuple):
-    """An image file, the class that its folder stands for, and its split (empty where none is given)."""
-
-    path: str
-    label: str
-    split: str
 
 
 @dataclass(frozen=True)
@@ -54,46 +48,45 @@ class ImageStore(PointStore):
         return replace(batch, x={"image": (batch.x["image"] - self.mean) / self.std})
 
 
-def list_folder(path: str) -> list[ImageFile]:
-    """The images under `path`, sorted: `path/<class>/*` or `path/{train,val,test}/<class>/*`.
+def split_folders(path: str) -> dict[str, str]:
+    """Folder of each split, where `path` has one for train and one more."""
+    names = {name.lower(): name for name in _subfolders(path)}
+    found = {
+        split: os.path.join(path, names[alias])
+        for split, aliases in SPLIT_FOLDERS.items()
+        for alias in aliases
+        if alias in names
+    }
+    return found if "train" in found and len(found) > 1 else {}
 
-    Raises DataError where there is no such folder, a class folder has no image, or there is only one class.
+
+def read_folder(path: str, label: str) -> pl.DataFrame:
+    """One row per image, sorted: `image` is its path, `label` the folder in `path` that it is in.
+
+    The label is null for what lies in no folder. Raises DataError for a folder without images.
     """
-    if not os.path.isdir(path):
-        raise DataError(f"{path}: no such folder")
-    parts = _split_folders(path) or {"": path}
-    files: list[ImageFile] = []
-    for split, folder in parts.items():
-        for label in _subfolders(folder):
-            found = list(walk_images(os.path.join(folder, label)))
-            if not found:
-                raise DataError(f"{os.path.join(folder, label)}: no image in this class folder ({_known()})")
-            files += [ImageFile(file, label, split) for file in found]
-    classes = {file.label for file in files}
-    if not classes:
-        raise DataError(
-            f"{path}: no folder per class in it (expected {os.path.join(path, '<class>', '*.png')})"
-        )
-    if len(classes) < 2:
-        raise DataError(f"{path}: only one class folder, {classes.pop()!r}; a classifier needs two or more")
-    return files
-
-
-def walk_images(folder: str) -> Iterator[str]:
-    """Paths of all image files in `folder` and below, sorted."""
-    for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield os.path.join(where, name)
+    rows: list[tuple[str, str | None]] = []
+    for name in _subfolders(path):
+        folder = os.path.join(path, name)
+        files = list(_walk(folder))
+        if not files:
+            raise DataError(f"{folder}: no image in this folder ({', '.join(SUFFIXES)})")
+        rows += [(file, name) for file in files]
+    rows += [(os.path.join(path, name), None) for name in sorted(os.listdir(path)) if _is_image(name)]
+    if not rows:
+        raise DataError(f"{path}: no image in this folder ({', '.join(SUFFIXES)})")
+    return pl.DataFrame(rows, schema={"image": pl.String, label: pl.String}, orient="row")
 
 
 def read_images(
-    sources: Sequence[str | bytes], names: Sequence[str], size: int | None, channels: int | None = None
+    sources: Sequence[str | bytes],
+    names: Sequence[str],
+    shape: tuple[int, int] | None = None,
+    channels: int | None = None,
 ) -> NDArray[np.uint8]:
     """Decode files or encoded bytes into `[N, C, H, W]`.
 
-    size        side of the squares that all are resized to; None keeps them, if they are all of one size
+    shape       height and width that all are resized to; None keeps them, if they are all of one size
     channels    1 or 3; None takes 1 if all images are grey, else 3
     names       what to call each source in a message
 
@@ -101,60 +94,63 @@ def read_images(
     """
     from PIL import Image
 
-    def check(source: str | bytes) -> tuple[bool, tuple[int, int]] | None:
-        try:
-            with _open(source) as image:
-                return image.mode in ("1", "L", "I", "I;16"), image.size
-        except (OSError, ValueError, Image.DecompressionBombError):
-            return None
+    unreadable = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
-    def decode(source: str | bytes) -> NDArray[np.uint8] | None:
-        try:
-            with _open(source) as image:
-                return _pixels(image, size, channels or 3)
-        except (OSError, ValueError, SyntaxError):  # Pillow says SyntaxError of a broken PNG
-            return None
+    def every(work: Callable[[Image.Image], Any], problem: str) -> list[Any]:
+        def attempt(source: str | bytes) -> Any:
+            try:
+                with Image.open(source if isinstance(source, str) else io.BytesIO(source)) as image:
+                    return work(image)
+            except unreadable:  # SyntaxError is what Pillow says of a broken PNG
+                return None
 
-    def every(work, what: str) -> list:
         with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
-            results = list(pool.map(work, sources))
+            results = list(pool.map(attempt, sources))
         bad = [name for name, result in zip(names, results) if result is None]
         if bad:
-            raise DataError(f"{_several(bad)}: {what}")
+            shown = ", ".join(bad[:5]) + (f", … ({len(bad)} in all)" if len(bad) > 5 else "")
+            raise DataError(f"{shown}: {problem}")
         return results
 
-    headers = every(check, "not an image that Pillow can open")
-    if size is None and len({shape for _, shape in headers}) > 1:
-        sizes = [f"{names[i]} is {w}×{h}" for i, (w, h) in _one_of_each([shape for _, shape in headers])]
-        raise DataError(
-            f"images differ in size ({'; '.join(sizes)}); set data.size=64 or another common side"
-        )
-    if channels is None:
-        channels = 1 if all(grey for grey, _ in headers) else 3
-    return np.stack(every(decode, "a damaged image"))
+    headers = every(lambda image: (image.mode in GREY, image.size), "cannot be opened as an image")
+    sizes = dict(reversed([(size, name) for (_, size), name in zip(headers, names)]))
+    if shape is None and len(sizes) > 1:
+        told = "; ".join(f"{name} is {width}×{height}" for (width, height), name in list(sizes.items())[-3:])
+        raise DataError(f"images differ in size ({told}); resize them all with data.size=64 or another side")
+    chosen = channels or (1 if all(grey for grey, _ in headers) else 3)
+    return np.stack(every(lambda image: _pixels(image, shape, chosen), "is damaged"))
 
 
-def _open(source: str | bytes) -> Image.Image:
-    from PIL import Image
-
-    return Image.open(source if isinstance(source, str) else io.BytesIO(source))
-
-
-def _pixels(image: Image.Image, size: int | None, channels: int) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image, shape: tuple[int, int] | None, channels: int) -> NDArray[np.uint8]:
     """`[C, H, W]` of one image."""
     from PIL import Image, ImageOps
 
     mode = "L" if channels == 1 else "RGB"
-    if size is not None:
-        image.draft(mode, (2 * size, 2 * size))  # a JPEG decoder can leave out what would be averaged away
+    if shape is not None:  # a JPEG decoder can leave out what would be averaged away
+        image.draft(mode, (2 * shape[1], 2 * shape[0]))
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits: `convert` would cut at 255
         image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8))
-    image = image.convert(mode)
-    if size is not None and image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    pixels = np.asarray(image)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    return _resized(image.convert(mode), shape)
+
+
+def _resized(image: Image.Image, shape: tuple[int, int] | None) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    if shape is not None and image.size != shape[::-1]:
+        image = image.resize(shape[::-1], Image.Resampling.BILINEAR)
+    pixels = np.array(image)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def resize_pixels(pixels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """`[N, C, H, W]` resized to height and width `shape`."""
+    from PIL import Image
+
+    if pixels.shape[2:] == shape:
+        return pixels
+    flat = [pixel[0] if len(pixel) == 1 else pixel.transpose(1, 2, 0) for pixel in pixels]
+    return np.stack([_resized(Image.fromarray(np.ascontiguousarray(part)), shape) for part in flat])
 
 
 def channel_statistics(pixels: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
@@ -180,26 +176,12 @@ def _subfolders(folder: str) -> list[str]:
     )
 
 
-def _split_folders(path: str) -> dict[str, str]:
-    """Folder of each split, if `path` is divided that way."""
-    names = {name.lower(): name for name in _subfolders(path)}
-    found = {
-        split: os.path.join(path, names[alias])
-        for split, aliases in SPLIT_FOLDERS.items()
-        for alias in aliases
-        if alias in names
-    }
-    return found if "train" in found and len(found) > 1 else {}
+def _walk(folder: str) -> Iterator[str]:
+    """Paths of the images in `folder` and below, sorted."""
+    for where, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (os.path.join(where, name) for name in sorted(names) if _is_image(name))
 
 
-def _known() -> str:
-    return " ".join(f"*{suffix}" for suffix in SUFFIXES)
-
-
-def _several(names: Sequence[str], limit: int = 5) -> str:
-    return ", ".join(names[:limit]) + (f", … ({len(names)} in all)" if len(names) > limit else "")
-
-
-def _one_of_each(shapes: Sequence[tuple[int, int]], limit: int = 3) -> list[tuple[int, tuple[int, int]]]:
-    first = {shape: i for i, shape in reversed(list(enumerate(shapes)))}
-    return sorted((i, shape) for shape, i in first.items())[:limit]
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")

@@ -9,8 +9,12 @@ from lit_mlfund.datamodules.flights import (
     FlightsLateDataModule,
     FlightsListsDataModule,
 )
+from lit_mlfund.datamodules.images import ImagesDataModule
+from lit_mlfund.datamodules.interactions import InteractionsDataModule
 from lit_mlfund.datamodules.letor import LetorDataModule
+from lit_mlfund.datamodules.retrieval import RetrievalDataModule
 from lit_mlfund.datamodules.table import TableDataModule
+from lit_mlfund.datamodules.text import TextDataModule
 
 __all__ = [
     "BreastCancerDataModule",
@@ -22,7 +26,11 @@ __all__ = [
     "FlightsAirTimeDataModule",
     "FlightsLateDataModule",
     "FlightsListsDataModule",
+    "ImagesDataModule",
+    "InteractionsDataModule",
     "LetorDataModule",
     "MNIST5kDataModule",
+    "RetrievalDataModule",
     "TableDataModule",
+    "TextDataModule",
 ]

@@ -1,0 +1,121 @@
+"""Images of the user's own: a folder per class, or a table with a column of images."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import polars as pl
+
+from lit_mlfund.data.errors import DataError
+from lit_mlfund.data.image_features import ImageEncoder
+from lit_mlfund.data.images import read_folder, split_folders
+from lit_mlfund.data.preprocess import Encoded
+from lit_mlfund.data.read import require_columns
+from lit_mlfund.data.table import Table
+from lit_mlfund.datamodules.table import TableDataModule
+
+
+class ImagesDataModule(TableDataModule):
+    """A folder per class with PNG, JPEG, BMP or WebP files, or a table of images.
+
+    `path/<class>/*.png`, or `path/{train,val,test}/<class>/*.png`, where splits that are there are kept. In a
+    table, images are a column of encoded bytes, of paths (from the table's folder), or one column per pixel.
+    Pixels are standardised by mean and deviation of each channel in train.
+
+    Args:
+        path: the folder or table.
+        target: the column of labels; what the folders are called by, for a folder.
+        image: the column of images; None finds it: `image`, the only one of bytes, or all numbers as pixels.
+        size: side of the squares that images are resized to; None keeps them, if all are of one size.
+        group, val_path, test_path, val_fraction, test_fraction, split_seed, positive, exclude: as in
+            `TableDataModule`.
+    """
+
+    tasks = ("binary", "multiclass", "regression")
+    inputs = ("image",)
+    eval_batch_size = 1024
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 64,
+        seed: int = 0,
+        task: str,
+        path: str,
+        target: str = "label",
+        image: str | None = None,
+        size: int | None = None,
+        group: str | None = None,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        split_seed: int = 0,
+        positive: str | None = None,
+        exclude: list[str] | tuple[str, ...] = (),
+    ) -> None:
+        if task not in self.tasks:
+            raise ValueError(f"data=images serves {', '.join(self.tasks)}; got task={task}")
+        if size is not None and size < 1:
+            raise ValueError(f"size must be at least 1 pixel, got {size}")
+        super().__init__(
+            batch_size=batch_size,
+            seed=seed,
+            task=task,
+            path=path,
+            target=target,
+            group=group,
+            val_path=val_path,
+            test_path=test_path,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            split_seed=split_seed,
+            positive=positive,
+            exclude=exclude,
+        )
+        self.image = image
+        self.size = size
+
+    def read_file(self, path: str) -> Table:
+        if os.path.isdir(path):
+            return Table.of(read_folder(path, self.roles.target), path)
+        table = super().read_file(path)
+        column = self.image or "image"
+        require_columns(table.frame, [self.image], path)
+        if table.frame.schema.get(column) != pl.String:
+            return table
+        folder = os.path.dirname(os.path.abspath(path))
+        full = table.frame[column].map_elements(lambda name: os.path.join(folder, name), pl.String)
+        return Table.of(table.frame.with_columns(full.alias(column)), path)
+
+    def read(self) -> dict[str, Table]:
+        if os.path.isdir(self.path):
+            found = split_folders(self.path)
+            self.path = found.pop("train", self.path)
+            self.given |= {split: folder for split, folder in found.items() if self.given[split] is None}
+            classes = self.read_file(self.path).frame[self.roles.target].drop_nulls().n_unique()
+            if classes < 2:
+                what = "no folder per class" if classes == 0 else "one folder of images only"
+                raise DataError(f"{self.path}: {what} in it; expected <class>/*.png for two classes or more")
+        tables = super().read()
+        if self.encoder is None:
+            self.encoder = ImageEncoder.of(
+                tables["train"], self.roles, image=self.image, size=self.size, positive=self.positive
+            )
+        return tables
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.encoder = ImageEncoder.from_dict(state)
+
+    def _summarize(self, tables: dict[str, Table], encoded: dict[str, Encoded]) -> dict[str, Any]:
+        assert isinstance(self.encoder, ImageEncoder)
+        features = self.encoder.features
+        columns = features.columns if len(features.columns) == 1 else f"{len(features.columns)} of pixels"
+        return {
+            "rows": {split: len(table) for split, table in tables.items()},
+            "columns": {"image": columns},
+            "shape": list(features.shape),
+            "target": {"column": self.roles.target, **self._describe_target()},
+            "notes": list(self.remarks),
+        }
