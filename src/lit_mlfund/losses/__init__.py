@@ -11,7 +11,7 @@ from lit_mlfund.losses.classification import (
     hinge_loss,
 )
 from lit_mlfund.losses.composite import CompositeLoss
-from lit_mlfund.losses.contrastive import InfoNCELoss, NCELoss, info_nce, nce
+from lit_mlfund.losses.contrastive import InfoNCELoss, NCELoss, infonce_loss, nce_loss
 from lit_mlfund.losses.listwise import (
     ApproxNDCGLoss,
     LambdaRankLoss,
@@ -66,13 +66,13 @@ __all__ = [
     "focal_loss",
     "hinge_loss",
     "huber_loss",
-    "info_nce",
+    "infonce_loss",
     "lambdarank_loss",
     "listmle_loss",
     "listnet_loss",
     "mae_loss",
     "mse_loss",
-    "nce",
+    "nce_loss",
     "pairwise_hinge_loss",
     "poisson_loss",
     "quantile_loss",
