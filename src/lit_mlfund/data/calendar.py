@@ -38,7 +38,7 @@ class DateColumn:
             cycles = [cycle for cycle in cycles if cycle != "hour"]
         if not cycles and (span == 0 or not trend):
             return "one moment only" if span == 0 else "too short a time for a cycle"
-        return cls(name, trend and span > 0, tuple(cycles))
+        return cls(name, trend and bool(span > 0), tuple(cycles))
 
     def expand(self, moments: pl.Series) -> Iterator[tuple[str, np.ndarray]]:
         """Names and float64 columns `[N]`, NaN where the date is missing."""

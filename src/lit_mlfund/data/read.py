@@ -73,7 +73,7 @@ def _read_text(file: Path) -> pl.DataFrame:
 
 def _read_arrow(file: Path) -> pl.DataFrame:
     try:
-        return pl.read_ipc(file, memory_map=False)
+        return pl.read_ipc(file)
     except pl.exceptions.ComputeError:
         return pl.read_ipc_stream(file)
 

@@ -69,7 +69,7 @@ def split_by_time(
     ordered = np.sort(moments)
     split_of = np.zeros(len(moments), dtype=np.int8)
     for code, share in enumerate(_remaining(fractions)[1:], start=1):
-        split_of[moments >= ordered[min(int(share * len(ordered)), len(ordered) - 1)]] = code
+        split_of[moments >= ordered[min(round(share * len(ordered)), len(ordered) - 1)]] = code
     return _collect(split_of, fractions, "too few different moments")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import polars as pl
 
@@ -89,12 +90,16 @@ class FlightsListsDataModule(_Flights):
 
     tasks = ("ranking",)
 
-    def __init__(self, *, batch_size: int, seed: int, exclude: Sequence[str] = IDENTIFIERS) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            seed=seed,
-            roles=Roles("ranking", "relevance", query="list", exclude=tuple(exclude)),
-        )
+    def __init__(
+        self,
+        *,
+        batch_size: int,
+        seed: int,
+        exclude: Sequence[str] = IDENTIFIERS,
+        per_query: Literal["none", "replace", "append"] = "append",
+    ) -> None:
+        roles = Roles("ranking", "relevance", query="list", exclude=tuple(exclude))
+        super().__init__(batch_size=batch_size, seed=seed, roles=roles, per_query=per_query)
 
     def examples(self, flights: pl.DataFrame) -> pl.DataFrame:
         return flights.filter(pl.len().over("dest", "date") >= MIN_LIST).select(
