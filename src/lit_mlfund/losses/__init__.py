@@ -40,6 +40,12 @@ from lit_mlfund.losses.regression import (
     poisson_loss,
     quantile_loss,
 )
+from lit_mlfund.losses.sampled_softmax import (
+    SampledSoftmaxLoss,
+    sample_classes,
+    sampled_softmax,
+    sampled_softmax_loss,
+)
 
 __all__ = [
     "ApproxNDCGLoss",
@@ -60,6 +66,7 @@ __all__ = [
     "PoissonLoss",
     "QuantileLoss",
     "RankNetLoss",
+    "SampledSoftmaxLoss",
     "approx_ndcg_loss",
     "binary_cross_entropy_loss",
     "cross_entropy_loss",
@@ -77,4 +84,7 @@ __all__ = [
     "poisson_loss",
     "quantile_loss",
     "ranknet_loss",
+    "sample_classes",
+    "sampled_softmax",
+    "sampled_softmax_loss",
 ]

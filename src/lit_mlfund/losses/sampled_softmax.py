@@ -1,0 +1,135 @@
+"""Softmax over many classes, with a shared sample of them in place of the whole sum."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lit_mlfund.losses.arguments import check_classes, check_output, computing_dtype, weighted_mean
+
+Distribution = Literal["uniform", "log_uniform"]
+
+
+class SampledSoftmaxLoss(nn.Module):
+    """Cross-entropy whose sum over K classes is estimated from classes drawn once for the whole batch.
+
+    In training the loss is log(exp s_y + Σ_c exp(s_c − log(n·q_c))) − s_y over n draws c from q, with
+    replacement and without those that hit y: the sum estimates that of the softmax without bias. In eval
+    mode, and where n >= K, it is the plain cross-entropy.
+
+    num_samples   n >= 1 draws
+    distribution  q: uniform, or log_uniform (Zipf: q_c ∝ log((c + 2)/(c + 1))) for classes in order of
+                  falling frequency
+    logits        `[B, K]` floating, K >= 2
+    target        `[B]` integer classes 0 … K − 1
+    weight        `[B]` >= 0, one per example; the mean is weighted by it
+
+    Draws come from torch's generator of the logits' device. Logits of all classes are an input here, so what
+    is saved is the softmax; to compute the sampled logits only, see `sampled_softmax`. For two towers,
+    InfoNCELoss with `negatives` and `log_q` is this loss. Raises ValueError as CrossEntropyLoss does.
+
+    Source: Bengio & Sénécal 2008; Jean et al. 2015, eq. 8-10, with the target's term exact.
+    """
+
+    tasks = ("multiclass",)
+
+    def __init__(self, num_samples: int = 100, distribution: Distribution = "uniform") -> None:
+        super().__init__()
+        _check_options(num_samples, distribution)
+        self.num_samples = num_samples
+        self.distribution = distribution
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        num_samples = self.num_samples if self.training else logits.shape[-1]
+        return sampled_softmax_loss(
+            logits, target, weight, num_samples=num_samples, distribution=self.distribution
+        )
+
+    def extra_repr(self) -> str:
+        return f"num_samples={self.num_samples}, distribution={self.distribution}"
+
+
+def sampled_softmax_loss(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    num_samples: int = 100,
+    distribution: Distribution = "uniform",
+) -> Tensor:
+    """`SampledSoftmaxLoss` in training mode as a function."""
+    _check_options(num_samples, distribution)
+    logits = check_output("logits", logits, (2,))
+    target = check_classes(logits, target)
+    num_classes = logits.shape[1]
+    if num_samples >= num_classes:
+        return weighted_mean(F.cross_entropy(logits, target, reduction="none"), weight)
+    sample, log_count = sample_classes(num_classes, num_samples, distribution, device=logits.device)
+    own = logits.gather(1, target[:, None]).squeeze(1)
+    return sampled_softmax(own, logits.index_select(1, sample), target, sample, log_count, weight)
+
+
+def sample_classes(
+    num_classes: int,
+    num_samples: int,
+    distribution: Distribution = "uniform",
+    *,
+    device: torch.device | str = "cpu",
+) -> tuple[Tensor, Tensor]:
+    """Classes `[S]` drawn with replacement, and `[S]` log of the number of times that each is expected."""
+    _check_options(num_samples, distribution)
+    if distribution == "uniform":
+        sample = torch.randint(num_classes, (num_samples,), device=device)
+        return sample, torch.full((num_samples,), math.log(num_samples / num_classes), device=device)
+    # q_c = log((c + 2)/(c + 1)) / log(K + 1) has the distribution function log(c + 2) / log(K + 1)
+    uniform = torch.rand(num_samples, dtype=torch.float64, device=device)
+    sample = (uniform * math.log(num_classes + 1)).exp().long().sub_(1).clamp_(0, num_classes - 1)
+    q = (1 / (sample + 1)).log1p() / math.log(num_classes + 1)
+    return sample, (num_samples * q).log().float()
+
+
+def sampled_softmax(
+    own_logit: Tensor,
+    sampled_logits: Tensor,
+    target: Tensor,
+    sample: Tensor,
+    log_count: Tensor,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """The loss from the logits that it needs, for a classifier too large to compute all.
+
+    own_logit       `[B]` logit of each example's target
+    sampled_logits  `[B, S]` logits of the sampled classes
+    target          `[B]` classes
+    sample          `[S]` classes and log_count `[S]`, from `sample_classes`
+
+    >>> hidden, table, target = torch.randn(8, 16), torch.randn(10**5, 16), torch.randint(10**5, (8,))
+    >>> sample, log_count = sample_classes(10**5, 100)
+    >>> own_logit, sampled_logits = (hidden * table[target]).sum(1), hidden @ table[sample].T
+    >>> sampled_softmax(own_logit, sampled_logits, target, sample, log_count).shape
+    torch.Size([])
+    """
+    shapes = {
+        "own_logit": (own_logit, target.shape),
+        "sampled_logits": (sampled_logits, (*target.shape, *sample.shape)),
+        "log_count": (log_count, sample.shape),
+    }
+    for name, (tensor, shape) in shapes.items():
+        if tensor.shape != shape:
+            raise ValueError(f"{name}: expected shape {list(shape)}, got {list(tensor.shape)}")
+    own_logit = own_logit.to(computing_dtype(own_logit))
+    sampled_logits = sampled_logits.to(own_logit.dtype) - log_count.to(own_logit.dtype)
+    sampled_logits = sampled_logits.masked_fill(target[:, None] == sample, -math.inf)
+    candidates = torch.cat((own_logit[:, None], sampled_logits), 1)
+    return weighted_mean(candidates.logsumexp(1) - own_logit, weight)
+
+
+def _check_options(num_samples: int, distribution: str) -> None:
+    if not isinstance(num_samples, int) or num_samples < 1:
+        raise ValueError(f"num_samples: expected a whole number above 0, got {num_samples!r}")
+    if distribution not in ("uniform", "log_uniform"):
+        raise ValueError(f"distribution: expected uniform or log_uniform, got {distribution!r}")
