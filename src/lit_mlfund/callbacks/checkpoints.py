@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +49,12 @@ class BestAndLast(Checkpoint):
         if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:
             return
         value = float(trainer.callback_metrics[pl_module.monitor])
-        if self._improved(value, pl_module.mode):
+        improved = self._improved(value, pl_module.mode)
+        if improved:
             self.best_value, self.best_step = value, trainer.global_step
-            trainer.save_checkpoint(self.best_path)
         self.save_last(trainer)
+        if improved and trainer.is_global_zero:
+            _duplicate(self.last_path, self.best_path)
 
     def save_last(self, trainer: Trainer) -> None:
         """Write `last.ckpt` now."""
@@ -67,6 +71,17 @@ class BestAndLast(Checkpoint):
         if self._random_state is not None:
             _set_random_state(self._random_state)
             self._random_state = None
+
+
+def _duplicate(source: Path, target: Path) -> None:
+    """Let `target` be `source` as it is now: a second name for the file, a copy where there are no such names."""
+    beside = target.with_suffix(".new")
+    beside.unlink(missing_ok=True)
+    try:
+        os.link(source, beside)
+    except OSError:
+        shutil.copyfile(source, beside)
+    os.replace(beside, target)
 
 
 def _random_state() -> dict[str, Any]:

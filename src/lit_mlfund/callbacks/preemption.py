@@ -49,17 +49,26 @@ class StopOnPreemption(Callback):
     Several processes agree on the flag first, since a scheduler may signal only some of them.
     """
 
+    many_steps = True
+
     def __init__(self, flag: PreemptionFlag, checkpoints: BestAndLast):
         self.flag, self.checkpoints = flag, checkpoints
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        raised = self.flag.raised
-        if trainer.world_size > 1:
-            anyone = torch.tensor(float(raised), device=pl_module.device)
-            torch.distributed.all_reduce(anyone, op=torch.distributed.ReduceOp.MAX)
-            raised = bool(anyone)
-        if raised:
+        # after the last batch comes the validation, which saves by itself and would be skipped on resume
+        if not trainer.is_last_batch and self._anyone_signalled(trainer, pl_module):
             self.checkpoints.save_last(trainer)
             raise Preempted(f"stopped by a signal after {trainer.global_step} optimizer steps")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._anyone_signalled(trainer, pl_module):
+            raise Preempted(f"stopped by a signal after epoch {trainer.current_epoch + 1}")
+
+    def _anyone_signalled(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+        if trainer.world_size == 1:
+            return self.flag.raised
+        anyone = torch.tensor(float(self.flag.raised), device=pl_module.device)
+        torch.distributed.all_reduce(anyone, op=torch.distributed.ReduceOp.MAX)
+        return bool(anyone)

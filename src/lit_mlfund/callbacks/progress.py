@@ -26,6 +26,8 @@ class Progress(Callback):
         stream: where to write; standard error by default, so that standard output stays for results.
     """
 
+    many_steps = True
+
     def __init__(self, refresh_seconds: float = 0.2, stream: TextIO | None = None):
         self.refresh_seconds = refresh_seconds
         self.stream = stream or sys.stderr
@@ -51,13 +53,14 @@ class Progress(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if (batch_idx + 1) % trainer.log_every_n_steps == 0:
+        num_done = (batch_idx + 1) * pl_module.steps_per_call
+        if num_done % trainer.log_every_n_steps == 0:
             self._log(trainer, pl_module)
         if self.live:
             now = time.perf_counter()
             if now - self._drawn_at > self.refresh_seconds:
                 self._drawn_at = now
-                self._draw(trainer, batch_idx + 1, now)
+                self._draw(trainer, num_done, int(trainer.num_training_batches * pl_module.steps_per_call), now)
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         values = pl_module.running.read()
@@ -89,9 +92,8 @@ class Progress(Callback):
             seconds = time.perf_counter() - self._epoch_started_at
             self._write("  ".join([f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", *shown, f"{seconds:.1f} s"]) + "\n")
 
-    def _draw(self, trainer: Trainer, num_done: int, now: float) -> None:
-        total = int(trainer.num_training_batches) if math.isfinite(trainer.num_training_batches) else 0
-        filled = int(24 * num_done / total) if total else 0
+    def _draw(self, trainer: Trainer, num_done: int, total: int, now: float) -> None:
+        filled = 24 * num_done // total
         steps = trainer.global_step - self._first_step
         rate = steps / max(now - self._started_at, 1e-9)
         loss = f"  train/loss {self.latest['train/loss']:.4g}" if "train/loss" in self.latest else ""

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from lit_mlfund.data.batch import Batch
+from lit_mlfund.data.chunks import Chunks
 from lit_mlfund.data.loader import BatchLoader
 from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.data.store import Store
@@ -67,14 +68,19 @@ class DataModule(LightningDataModule):
         if not self.stores:
             self.build()
 
-    def train_dataloader(self) -> BatchLoader:
-        """Shuffled batches of `batch_size`; the same ones each epoch when the trainer overfits a few."""
+    def train_dataloader(self) -> BatchLoader | Chunks:
+        """Shuffled batches of `batch_size`; the same ones each epoch when the trainer overfits a few.
+
+        A module that takes several steps a call gets them in tuples of `steps_per_call`.
+        """
         store = self._split("train")
         shuffle = not (self.trainer and self.trainer.overfit_batches)
         lengths = getattr(store, "lengths", None)
-        return BatchLoader(
+        loader = BatchLoader(
             store, self.batch_size, shuffle=shuffle, seed=self.seed, lengths=lengths, **self._ranks()
         )
+        steps = getattr(self.trainer and self.trainer.lightning_module, "steps_per_call", 1)
+        return loader if steps == 1 else Chunks(loader, steps)
 
     def val_dataloader(self) -> BatchLoader:
         """The validation split in order."""

@@ -7,17 +7,20 @@ computed once an epoch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lit_mlfund.data.batch import Batch, concatenate
+from lit_mlfund.data.chunks import Chunks
 from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.metrics import Evaluation
+from lit_mlfund.modules.lean import steps_per_call
 from lit_mlfund.modules.running import RunningStatistics
 
 Evidence = dict[str, Tensor]
@@ -64,6 +67,8 @@ class TaskModule(LightningModule):
             legal = ", ".join(f"val/{known}" for known in ("loss", *self.metrics))
             raise ValueError(f"monitor: {monitor} is not measured for {self.task}; there is {legal}")
         self.mode = self.metrics.get(name, "min")
+        self.steps_per_call = 1
+        self._clip: float | None = None
         self.running = RunningStatistics()
         self.evaluations: dict[str, Evaluation] = {}
         self.collected: dict[str, Evidence] = {}
@@ -90,10 +95,38 @@ class TaskModule(LightningModule):
 
     # --- training -------------------------------------------------------------------------------------
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def use_lean_steps(self, trainer: Trainer) -> None:
+        """Take several optimizer steps a call where `trainer` allows it; call it before `trainer.fit`."""
+        self.steps_per_call = steps_per_call(trainer, self)
+        if self.steps_per_call > 1:
+            self.automatic_optimization = False
+            # Lightning clips nothing where it does not optimize, and refuses to be asked
+            self._clip, trainer.gradient_clip_val = trainer.gradient_clip_val, None
+
+    def training_step(self, batch: Batch | tuple[Batch, ...], batch_idx: int) -> Tensor | None:
+        if self.steps_per_call > 1:
+            return self._steps(batch)
         loss = self.batch_loss(batch)
         self.running.add_loss(loss.detach())
         return loss
+
+    def _steps(self, batches: tuple[Batch, ...]) -> None:
+        """What Lightning does for a batch, for each of several."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        schedule = self.lr_schedulers()
+        for batch in batches:
+            loss = self.batch_loss(batch)
+            self.running.add_loss(loss.detach())
+            optimizer.zero_grad()
+            loss.backward()
+            self.configure_gradient_clipping(optimizer, self._clip)
+            optimizer.step()
+            if schedule is not None:
+                schedule.step()
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        for count in (progress.total, progress.current):
+            count.ready += len(batches)
+            count.completed += len(batches)
 
     def configure_gradient_clipping(
         self,
@@ -115,10 +148,30 @@ class TaskModule(LightningModule):
         optimizer = self.make_optimizer(self)
         if self.make_schedule is None:
             return optimizer
-        scheduler = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        scheduler = self.make_schedule(optimizer, self._num_steps())
         if isinstance(scheduler, ReduceLROnPlateau):
             return [optimizer], [{"scheduler": scheduler, "interval": "epoch", "monitor": self.monitor}]
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    def _num_steps(self) -> int:
+        """Optimizer steps of the whole training.
+
+        Not `trainer.estimated_stepping_batches`: that sets up the train loader before a checkpoint is restored, and the
+        loader would then begin its epoch anew.
+        """
+        trainer = self.trainer
+        if trainer.datamodule is None:
+            return int(trainer.estimated_stepping_batches)
+        loader = trainer.datamodule.train_dataloader()
+        num_batches = len(loader.loader if isinstance(loader, Chunks) else loader)
+        limit = trainer.overfit_batches or trainer.limit_train_batches
+        num_batches = int(num_batches * limit) if isinstance(limit, float) else min(num_batches, limit)
+        steps = math.ceil(num_batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or -1)
+        if trainer.max_steps != -1:
+            steps = trainer.max_steps if steps < 0 else min(steps, trainer.max_steps)
+        if steps < 0:
+            raise ValueError("trainer: a schedule needs an end: set max_epochs or max_steps")
+        return steps
 
     # --- evaluation -----------------------------------------------------------------------------------
 
