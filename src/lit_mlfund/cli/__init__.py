@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         if problems_of(error) is None:
             return FAILED
-        from lit_mlfund.runtime.launch import outer_world
+        from lit_mlfund.runtime.outer import is_first
 
-        if (outer_world() or (0, 1))[0] == 0:
+        if is_first():
             print(f"mlfund: {error}", file=sys.stderr)
         return WRONG_INPUT
 

@@ -19,7 +19,7 @@ def run(arguments: list[str]) -> int:
         problems.append("split: a new file has no splits; give split= or data.path=, not both")
     if problems + missing:
         raise ConfigError(problems + missing)
-    from lit_mlfund.runtime.execute import evaluate_run
+    from lit_mlfund.runtime.serve import evaluate_run
 
     print(to_json(evaluate_run(run_dir, split=split or "test", path=path, checkpoint=checkpoint)), flush=True)
     return 0

@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> int:
         problems.append(f"output: {output} is {'a folder' if output.is_dir() else 'the file to predict'}")
     if problems + missing:
         raise ConfigError(problems + missing)
-    from lit_mlfund.runtime.execute import predict_run
+    from lit_mlfund.runtime.serve import predict_run
 
     assert path is not None
     print(to_json(predict_run(run_dir, path=path, output=str(output), checkpoint=checkpoint)), flush=True)

@@ -79,9 +79,9 @@ def run(arguments: list[str]) -> int:
 
 def report(result: dict[str, Any]) -> int:
     """Print a result as the last line of stdout, from the first process only; the exit code it stands for."""
-    from lit_mlfund.runtime.launch import outer_world
+    from lit_mlfund.runtime.outer import is_first
 
-    if (outer_world() or (0, 1))[0] == 0:
+    if is_first():
         print(to_json(result), flush=True)
         if result["status"] != "done":
             print(f"mlfund: {result['status']}: {result.get('reason', '')}", file=sys.stderr)

@@ -13,13 +13,15 @@ from typing import Any
 from lit_mlfund.runtime.errors import closest
 
 MISSING = "???"  # OmegaConf's mark for a value that the user must give
+UNRESOLVED = object()  # stands where an interpolation led nowhere, which has been told
 
 
 @dataclass(frozen=True)
 class Hint:
     """One type hint: a kind and its parts (members of a union or literal, the element of a list, …).
 
-    kind: any, int, float, bool, str, none, literal, union, list, tuple (fixed length) or dict.
+    kind: any, int, float, bool, str, none, literal, union, list, tuple (fixed length), dict, or record (a
+    TypedDict, whose parts are pairs of a name and a hint).
     """
 
     kind: str
@@ -41,7 +43,8 @@ class Hint:
 
 ANY = Hint("any")
 NONE = Hint("none")
-_WORDS = {"none": "null", "bool": "true or false", "str": "text", "dict": "mapping", "any": "anything"}
+_WORDS = {"none": "null", "bool": "true or false", "str": "text", "any": "anything"}
+_WORDS |= dict.fromkeys(("dict", "record"), "mapping")
 _SIMPLE = {name: Hint(name) for name in ("int", "float", "bool", "str")} | {"Path": Hint("str"), "None": NONE}
 _LISTS = {"list", "List", "Sequence", "Iterable", "Collection", "set", "frozenset", "MutableSequence"}
 _DICTS = {"dict", "Dict", "Mapping", "MutableMapping"}
@@ -102,8 +105,13 @@ def _generic(name: str, inner: list[ast.expr], resolve: Callable[[str], Hint]) -
 
 
 def _union(parts: list[Hint]) -> Hint:
-    flat = [inner for part in parts for inner in (part.parts if part.kind == "union" else (part,))]
+    flat = [inner for part in parts for inner in members(part)]
     return ANY if ANY in flat else Hint("union", tuple(dict.fromkeys(flat)))
+
+
+def members(hint: Hint) -> tuple[Hint, ...]:
+    """The members of a union, or the hint alone."""
+    return hint.parts if hint.kind == "union" else (hint,)
 
 
 def optional(hint: Hint) -> Hint:
@@ -140,7 +148,7 @@ def fit(value: Any, hint: Hint) -> Any:
 
 
 def _fit(value: Any, hint: Hint, strict: bool) -> Any:
-    if hint.kind == "any" or value == MISSING or (isinstance(value, dict) and "_target_" in value):
+    if hint.kind == "any" or value in (MISSING, UNRESOLVED) or (isinstance(value, dict) and "_target_" in value):
         return value
     match hint.kind:
         case "union":
@@ -156,6 +164,8 @@ def _fit(value: Any, hint: Hint, strict: bool) -> Any:
             return [_fit(element, part, strict) for element, part in zip(value, parts)]
         case "dict" if isinstance(value, dict):
             return {key: _fit(element, hint.parts[0], strict) for key, element in value.items()}
+        case "record" if isinstance(value, dict):
+            return value  # its keys are checked one by one, with their paths
         case "bool" if isinstance(value, bool):
             return value
         case "int" | "float" | "str" if not isinstance(value, bool):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lit_mlfund.runtime.annotations import MISSING, Hint, Misfit, fit
+from lit_mlfund.runtime.annotations import MISSING, Hint, Misfit, fit, members
 from lit_mlfund.runtime.compat import incompatibilities
 from lit_mlfund.runtime.errors import suggestion
-from lit_mlfund.runtime.schema import SECTIONS, VALUES, Section
+from lit_mlfund.runtime.schema import DEFAULTS, SECTIONS, VALUES, Section
 from lit_mlfund.runtime.signatures import describe
 from lit_mlfund.runtime.sources import Catalog
 from lit_mlfund.runtime.target import Target, TargetError
@@ -24,10 +24,12 @@ _PLAIN = Section()
 def check(config: dict[str, Any], catalog: Catalog) -> list[str]:
     """All problems of a composed, resolved configuration, each with the path of its key; none is good news.
 
-    Values are put into the type of their parameter in place: the text `1e-3` becomes a number where only a
-    number will do.
+    In place, values are put into the type of their parameter (the text `1e-3` becomes a number where only a
+    number will do), and values beside the sections that are not given get their defaults.
     """
     problems = []
+    for name, default in DEFAULTS.items():
+        config.setdefault(name, default)
     for key in config:
         if key not in SECTIONS and key not in VALUES and key not in catalog.foreign_groups:
             problems.append(f"{key}: unknown; {_elsewhere(key, config)}")
@@ -110,12 +112,29 @@ def _target(node: dict[str, Any]) -> Target:
 
 
 def _check_value(node: dict[str, Any], key: str, hint: Hint, path: str) -> Iterator[str]:
+    value = node[key]
+    inner = next((part for part in members(hint) if part.kind in ("dict", "record")), None)
+    if inner is not None and isinstance(value, dict) and "_target_" not in value:
+        yield from _check_entries(value, inner, path)
+        return
     try:
-        node[key] = fit(node[key], hint)
+        node[key] = fit(value, hint)
     except Misfit as misfit:
         yield f"{path}: {misfit}"
     else:
         yield from _check_inner(node[key], path)
+
+
+def _check_entries(value: dict[str, Any], hint: Hint, path: str) -> Iterator[str]:
+    """A mapping entry by entry, so that each problem has its own path."""
+    hints = dict(hint.parts) if hint.kind == "record" else dict.fromkeys(value, hint.parts[0])
+    for name in list(value):
+        if name in hints:
+            yield from _check_value(value, name, hints[name], f"{path}.{name}")
+        else:
+            yield f"{path}.{name}: unknown; {suggestion(name, hints)}"
+    for name in sorted(hints.keys() - value.keys()):
+        yield f"{path}.{name} is required: pass {path}.{name}=…"
 
 
 def _check_inner(value: Any, path: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from hydra import version
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
@@ -16,13 +17,15 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
-from lit_mlfund.runtime.annotations import MISSING
+from lit_mlfund.runtime.annotations import MISSING, UNRESOLVED
 from lit_mlfund.runtime.check import check
 from lit_mlfund.runtime.errors import ConfigError, suggestion
 from lit_mlfund.runtime.overrides import read_overrides, searchpath
 from lit_mlfund.runtime.sources import PRIMARY, Catalog, catalog
 
+VERSION_BASE = "1.3"  # Hydra's defaults as of this version: no change of directory, among others
 _REWIRING = {"task", "experiment", "debug"}  # groups whose options choose those of other groups
 
 
@@ -55,6 +58,7 @@ class Composer:
         for source in others:
             path.prepend(source.provider, source.url, anchor=SearchPathQuery(provider="schema"))
         GlobalHydra.instance().clear()
+        version.setbase(VERSION_BASE)
         self.hydra = Hydra.create_main_hydra2("mlfund", path)
 
     def compose(self, lines: Iterable[str]) -> Composed:
@@ -65,9 +69,9 @@ class Composer:
             composed = self.hydra.compose_config(
                 config_name=PRIMARY, overrides=asked.lines, run_mode=RunMode.RUN, with_log_configuration=False
             )
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
+        except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             raise ConfigError([*problems, one_line(error)]) from error
-        problems += [problem for override in asked.deleted for problem in _delete(composed, override)]
+        problems += [problem for override in asked.deleted for problem in delete(composed, override)]
         config, unresolved = plain(composed)
         found = [problem for problem in check(config, self.catalog) if _is_certain(problem, asked.unknown)]
         return Composed(config, composed.hydra, [*problems, *unresolved, *found])
@@ -90,7 +94,7 @@ def _is_certain(problem: str, unknown: set[str]) -> bool:
     return section not in unknown and " does not fit " not in problem and " inputs, but " not in problem
 
 
-def _delete(config: DictConfig, override: Override) -> Iterator[str]:
+def delete(config: DictConfig, override: Override) -> Iterator[str]:
     """Delete a value as Hydra would, after composing, so that a wrong name does not hide other problems."""
     parent_path, _, key = override.key_or_group.rpartition(".")
     parent = OmegaConf.select(config, parent_path) if parent_path else config
@@ -125,7 +129,7 @@ def _plain(parent: DictConfig | ListConfig, key: Any, path: str, problems: list[
         return MISSING
     except OmegaConfBaseException as error:
         problems.append(f"{path}: {one_line(error)}")
-        return None
+        return UNRESOLVED
     if isinstance(value, DictConfig):
         return {str(inner): _plain(value, inner, f"{path}.{inner!s}", problems) for inner in value}
     if isinstance(value, ListConfig):

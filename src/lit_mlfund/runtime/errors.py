@@ -26,10 +26,11 @@ def problems_of(error: BaseException) -> list[str] | None:
     """What to tell the user when `error` is about their input or disk; None when it is a failure of ours."""
     if isinstance(error, ConfigError):
         return error.problems
-    data = sys.modules.get("lit_mlfund.data.errors")  # not imported here: it loads torch
-    if isinstance(error, WriteError) or (data is not None and isinstance(error, data.DataError)):
-        return [str(error)]
-    return None
+    told: list[type[BaseException]] = [WriteError]
+    for module, name in (("lit_mlfund.data.errors", "DataError"), ("hydra.errors", "HydraException")):
+        if module in sys.modules:  # not imported here: the first loads torch
+            told.append(getattr(sys.modules[module], name))
+    return [" ".join(str(error).split())] if isinstance(error, tuple(told)) else None
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from lit_mlfund.runtime.errors import ConfigError
 from lit_mlfund.runtime.freeze import load_frozen
+from lit_mlfund.runtime.outer import outer_world
 
 # Left behind by an earlier job in this process or by the shell; workers must not believe them.
 _INHERITED = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK", "ROLE_RANK")
@@ -26,15 +27,6 @@ WORKER = "lit_mlfund.runtime.worker"
 
 class WorkerError(RuntimeError):
     """The workers ended without a result."""
-
-
-def outer_world() -> tuple[int, int] | None:
-    """(rank, number of processes) when torchrun or srun started several of us, else None."""
-    for rank, world in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
-        values = os.environ.get(rank, ""), os.environ.get(world, "")
-        if values[0].isdigit() and values[1].isdigit() and int(values[1]) > 1:
-            return int(values[0]), int(values[1])
-    return None
 
 
 def launch(run_dir: Path, resume: bool) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def options(catalog: Catalog, group: str) -> list[Option]:
 
 
 def _option(catalog: Catalog, group: str, name: str, file: Path) -> Option:
-    node = _node(catalog, group, name)
+    node = node_of(catalog, group, name)
     declared: dict[str, Any] = {}
     target = node.get("_target_")
     if isinstance(target, str) and target.startswith(f"{PACKAGE}."):
@@ -69,7 +69,7 @@ def _load(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _node(catalog: Catalog, group: str, name: str) -> dict[str, Any]:
+def node_of(catalog: Catalog, group: str, name: str) -> dict[str, Any]:
     """The node that a file and those of its group that it builds on give; enough to see its target."""
     file = catalog.groups.get(group, {}).get(name)
     if file is None:
@@ -79,6 +79,6 @@ def _node(catalog: Catalog, group: str, name: str) -> dict[str, Any]:
     defaults = content.get("defaults")
     for entry in defaults if isinstance(defaults, list) else ():
         if isinstance(entry, str) and entry not in ("_self_", name):
-            node |= _node(catalog, group, entry)
+            node |= node_of(catalog, group, entry)
     own = content.get(group, {}) if "@package _global_" in file.read_text(encoding="utf-8") else content
     return node | {key: value for key, value in own.items() if key != "defaults" and value != MISSING}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString, ValueType
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.errors import OverrideParseException
 
 from lit_mlfund.runtime.errors import ConfigError, closest, suggestion
@@ -105,13 +105,21 @@ def _check(override: Override, catalog: Catalog, result: Overrides) -> str | Non
 def _known_options(override: Override, group: str, catalog: Catalog, result: Overrides) -> str | None:
     known = catalog.groups[group]
     line = str(override.input_line)
+    value: Any = override.value()
+    if value is None:
+        return f"~{group}"
     chosen: list[Any] = []
+    if isinstance(value, Glob):
+        chosen = value.filter(sorted(known))
+        if not chosen:
+            result.problems.append(f"{line}: no {group} matches; known: {', '.join(sorted(known))}")
+            return None
+        return f"{override.get_key_element()}={','.join(chosen)}"
     if not override.is_sweep_override():
-        value = override.value()
         chosen = value if isinstance(value, list) else [value]
-    elif override.is_discrete_sweep() and override.value_type is not ValueType.GLOB_CHOICE_SWEEP:
+    elif override.is_discrete_sweep():
         chosen = list(override.sweep_iterator())
-    wrong = [str(option) for option in chosen if option is not None and str(option) not in known]
+    wrong = [str(option) for option in chosen if str(option) not in known]
     for option in wrong:
         result.problems.append(f"{group}: there is no {group}={option}; {suggestion(option, sorted(known))}")
     if not wrong:

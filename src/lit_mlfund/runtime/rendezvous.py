@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lit_mlfund.atomic import write_text
 from lit_mlfund.runtime.errors import ConfigError
-from lit_mlfund.runtime.launch import outer_world
+from lit_mlfund.runtime.outer import outer_world
 
 TIMEOUT = 600.0  # seconds to wait for the first process
 _FAILED = "-"

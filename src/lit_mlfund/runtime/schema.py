@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 
 from lit_mlfund.runtime.annotations import Hint, parse
 
@@ -30,6 +30,7 @@ class Values:
 
 
 VALUES: dict[str, Hint] = {value.name: parse(str(value.type)) for value in fields(Values)}
+DEFAULTS = {value.name: value.default for value in fields(Values) if value.default is not MISSING}
 
 
 @dataclass(frozen=True)

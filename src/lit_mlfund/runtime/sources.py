@@ -81,16 +81,19 @@ class Catalog:
         return problems
 
 
+def own_folder() -> Path:
+    """The folder of the package `lit_mlfund.conf`, in a checkout and in a wheel."""
+    spec = importlib.util.find_spec("lit_mlfund.conf")
+    assert spec is not None and spec.submodule_search_locations is not None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
 def catalog(config_dir: str | None = None, searchpath: Iterable[Any] = ()) -> Catalog:
     """Our own folder, the entry points, `--config-dir` and `hydra.searchpath`, in this order.
 
     Raises ConfigError for a folder that does not exist.
     """
-    spec = importlib.util.find_spec("lit_mlfund.conf")
-    assert spec is not None and spec.submodule_search_locations is not None, (
-        "lit_mlfund is not installed whole"
-    )
-    found = [Source("lit_mlfund", Path(next(iter(spec.submodule_search_locations))))]
+    found = [Source("lit_mlfund", own_folder())]
     problems = []
     for provider, address in [*_entry_points(), *_named(config_dir, searchpath)]:
         folder = _folder(address)

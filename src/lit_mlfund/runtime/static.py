@@ -130,7 +130,7 @@ def _constructor(module: str, node: ast.ClassDef) -> _Arguments:
 
 
 def _with_inherited(module: str, node: ast.ClassDef, init: _Function) -> _Arguments:
-    """The arguments of a constructor, and what its `super().__init__(…, **kwargs)` hands to a base of ours."""
+    """The arguments of a constructor, and what its `super().__init__(…, **kwargs)` hands to our base."""
     own = hints, required, is_open = _arguments(module, init, method=True)
     bases = _bases(module, node)
     calls = (part for part in ast.walk(init) if isinstance(part, ast.Call))
@@ -168,10 +168,20 @@ def _alias(module: str, name: str) -> Hint:
         here = _module(module)
         if name in here.assignments:
             return _hint(here.assignments[name], module)
+        if name in here.definitions:
+            return _record(module, here.definitions[name])
         if name not in here.imports:
             return ANY
         module, name = here.imports[name]
     return ANY
+
+
+def _record(module: str, node: ast.ClassDef | _Function) -> Hint:
+    """The keys of a `TypedDict`; nothing is known of the values of another class."""
+    if not isinstance(node, ast.ClassDef) or "TypedDict" not in map(ast.unparse, node.bases):
+        return ANY
+    parts = [part for part in node.body if isinstance(part, ast.AnnAssign)]
+    return Hint("record", tuple((ast.unparse(part.target), _hint(part.annotation, module)) for part in parts))
 
 
 def _attributes(module: str, node: ast.ClassDef) -> dict[str, Any]:

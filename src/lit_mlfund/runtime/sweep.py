@@ -23,9 +23,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lit_mlfund.atomic import to_json, write_json
 from lit_mlfund.runtime.check import check
-from lit_mlfund.runtime.compose import Composed, Composer, one_line, plain
+from lit_mlfund.runtime.compose import Composed, Composer, delete, one_line, plain
 from lit_mlfund.runtime.errors import ConfigError, problems_of
-from lit_mlfund.runtime.launch import outer_world
+from lit_mlfund.runtime.outer import outer_world
 from lit_mlfund.runtime.overrides import Overrides, read_overrides, searchpath
 from lit_mlfund.runtime.sources import PRIMARY, catalog
 from lit_mlfund.runtime.train import run_config
@@ -43,12 +43,14 @@ class Job:
     parent      id of the process that prints results as they come
     config_dir  as on the command line
     command     what was typed
+    deletions   values to delete after composing (`~data.time`)
     printed     numbers of the jobs whose result was printed in this process
     """
 
     parent: int
     config_dir: str | None
     command: tuple[str, ...]
+    deletions: tuple[str, ...]
     printed: set[int] = field(default_factory=set)
 
     def __call__(self, composed: DictConfig) -> float:
@@ -68,8 +70,11 @@ class Job:
 
     def _run(self, composed: DictConfig, lines: Sequence[str]) -> dict[str, Any]:
         try:
-            config, problems = plain(composed)
-            problems += check(config, catalog(self.config_dir, searchpath(lines)))
+            known = catalog(self.config_dir, searchpath(lines))
+            deleted = read_overrides(self.deletions, known, sweep=False).deleted
+            problems = [problem for override in deleted for problem in delete(composed, override)]
+            config, unresolved = plain(composed)
+            problems += [*unresolved, *check(config, known)]
             if problems:
                 raise ConfigError(problems)
             return run_config(config, self.command)
@@ -101,8 +106,8 @@ def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] =
     if problems:
         raise ConfigError(problems)
     folder = _sweep_folder(first)
-    job = Job(os.getpid(), config_dir, tuple(command))
-    _multirun(composer, [*asked.lines, *_deletions(asked), *_settings(asked, first, folder)], job)
+    job = Job(os.getpid(), config_dir, tuple(command), tuple(_deletions(asked)))
+    _multirun(composer, [*asked.lines, *_settings(asked, first, folder)], job)
     return _results(folder, len(combinations) if _is_basic(first) else 0, job)
 
 

@@ -1,0 +1,19 @@
+"""Whether somebody else has started us, as one of several processes."""
+
+from __future__ import annotations
+
+import os
+
+
+def outer_world() -> tuple[int, int] | None:
+    """(rank, number of processes) when torchrun or srun started several of us, else None."""
+    for rank, world in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
+        values = os.environ.get(rank, ""), os.environ.get(world, "")
+        if values[0].isdigit() and values[1].isdigit() and int(values[1]) > 1:
+            return int(values[0]), int(values[1])
+    return None
+
+
+def is_first() -> bool:
+    """Whether this process is the one that speaks."""
+    return (outer_world() or (0, 1))[0] == 0
