@@ -86,7 +86,7 @@ SOURCES = {
     """,
     "modules/__init__.py": """
         class TaskModule:
-            def __init__(self, model, loss, spec, optimizer=None, schedule=None, monitor: str = "val/loss"): ...
+            def __init__(self, model, loss, spec, optimizer=None, schedule=None, monitor: str = ""): ...
 
         class BinaryModule(TaskModule):
             metrics = {"auroc": "max", "accuracy": "max"}
@@ -113,8 +113,9 @@ SOURCES = {
         from typing import Literal
         Precision = Literal["32-true", "bf16-mixed", "16-mixed", "32"]
         def build_trainer(*, max_epochs: int = 10, devices: int | str = 1, num_nodes: int = 1,
-                          accelerator: Literal["cpu", "gpu", "auto"] = "cpu", precision: Precision = "32-true",
-                          callbacks=None, logger=None, default_root_dir: str | None = None): ...
+                          accelerator: Literal["cpu", "gpu", "auto"] = "cpu",
+                          precision: Precision = "32-true", callbacks=None, logger=None,
+                          default_root_dir: str | None = None): ...
     """,
 }
 CONF = {
@@ -184,8 +185,8 @@ CONF = {
         batch_size: 32
         seed: ${seed}
     """,
-    "data/own": "# a file of yours\n_target_: lit_mlfund.datamodules.Table\npath: ???\nbatch_size: 8\nseed: 1",
-    "data/pictures": "# pictures\n_target_: lit_mlfund.datamodules.Pictures\nbatch_size: 32\nseed: ${seed}",
+    "data/own": "# yours\n_target_: lit_mlfund.datamodules.Table\npath: ???\nbatch_size: 8\nseed: 1",
+    "data/pictures": "# pictures\n_target_: lit_mlfund.datamodules.Pictures\nbatch_size: 32\nseed: 1",
     "optim/adamw": "# the default\n_target_: lit_mlfund.optim.adamw\nlr: 1e-3\nweight_decay: 1e-2",
     "schedule/cosine": "# to zero\n_target_: lit_mlfund.optim.cosine\nwarmup_fraction: 0.03",
     "regularization/none": "# nothing\n{}",
@@ -197,7 +198,7 @@ CONF = {
         accelerator: cpu
         precision: 32-true
     """,
-    "callbacks/default": "# stop early\nearly_stopping: {_target_: lit_mlfund.callbacks.EarlyStopping, patience: 5}",
+    "callbacks/default": "# stop early\nearly_stopping: {_target_: lit_mlfund.callbacks.EarlyStopping}",
     "logger/tensorboard": "# events\ntensorboard: true",
     "experiment/tilted": """
         # @package _global_

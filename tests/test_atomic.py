@@ -44,7 +44,8 @@ def test_a_full_disk_is_one_message_and_nothing_is_left(tmp_path: Path) -> None:
     """A real refusal by the system: files of more than 100 bytes are not allowed."""
     code = (
         "import resource, signal, sys\nfrom lit_mlfund.atomic import WriteError, write_text\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "try: write_text(sys.argv[1], 'x' * 1000)\nexcept WriteError as error: print(error)"
     )
     file = tmp_path / "a.txt"

@@ -14,9 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "lit_mlfund"
 # A folder imports only from folders before it. Files beside the folders come before all of them.
-ORDER = (
-    "losses metrics models optim data datamodules modules diagnostics callbacks reports runtime systems cli"
-).split()
+ORDER = ["losses", "metrics", "models", "optim", "data", "datamodules", "modules", "diagnostics"]
+ORDER += ["callbacks", "reports", "runtime", "systems", "cli"]
 PURE = ("losses", "metrics", "models", "optim", "diagnostics")  # for users without Lightning or Hydra
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base_utils"}
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -86,7 +86,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_place_where_nothing_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(WriteError, match="cannot make the run folder .*Not a directory"):
+    with pytest.raises(WriteError, match=r"cannot make the run folder .*Not a directory"):
         freeze(config(tmp_path))
     with pytest.raises(WriteError, match="cannot make the run folder /proc/runs/"):
         freeze(config(tmp_path, runs_dir="/proc/runs"))
@@ -95,7 +95,8 @@ def test_a_place_where_nothing_can_be_made(tmp_path: Path) -> None:
 def test_a_read_only_folder() -> None:
     """Tried as another user where the tests run as root, for whom nothing is read-only."""
     code = (
-        "import os, sys\nfrom lit_mlfund.runtime.freeze import freeze\nfrom lit_mlfund.atomic import WriteError\n"
+        "import os, sys\nfrom lit_mlfund.runtime.freeze import freeze\n"
+        "from lit_mlfund.atomic import WriteError\n"
         "config = {'task': {'name': 'b'}, 'name': 'n', 'data': {}, 'runs_dir': sys.argv[1] + '/before'}\n"
         "freeze(config)\nos.chmod(sys.argv[1], 0o555)\nif os.getuid() == 0: os.setuid(65534)\n"
         "try: freeze(config | {'runs_dir': sys.argv[1] + '/after'})\nexcept WriteError as error: print(error)"

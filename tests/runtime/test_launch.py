@@ -78,7 +78,7 @@ def test_num_workers() -> None:
     assert num_workers({"devices": "2", "num_nodes": 1}) == 2
     assert num_workers({"devices": "auto", "accelerator": "cpu"}) == 1
     assert num_workers({"devices": "auto", "accelerator": "gpu"}) >= 1
-    with pytest.raises(ConfigError, match="trainer.num_nodes: 2 machines need a launcher"):
+    with pytest.raises(ConfigError, match=r"trainer.num_nodes: 2 machines need a launcher"):
         num_workers({"devices": 2, "num_nodes": 2})
 
 
@@ -103,7 +103,7 @@ def test_wrong_input_is_told_by_the_parent(workers: Path) -> None:
 def test_workers_without_a_result(workers: Path) -> None:
     (workers / "what").write_text("vanish")
     (workers / "result.json").write_text("{}")
-    with pytest.raises(WorkerError, match="the 1 processes of .* ended with code 0 and without a result"):
+    with pytest.raises(WorkerError, match=r"the 1 processes of .* ended with code 0 and without a result"):
         run_workers(workers, 1, resume=False, module="told_worker")
 
 

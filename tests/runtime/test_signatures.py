@@ -126,7 +126,9 @@ def test_foreign_targets_are_imported(tmp_path: Path, monkeypatch: pytest.Monkey
     assert target.required == {"name"}
     assert target.attributes == {"tasks": ("binary",)}
     assert describe("mine_signatures.Broken.Inner").open
-    with pytest.raises(TargetError, match="cannot import mine_broken.X: ZeroDivisionError: division by zero"):
+    with pytest.raises(
+        TargetError, match=r"cannot import mine_broken.X: ZeroDivisionError: division by zero"
+    ):
         describe("mine_broken.X")
 
 

@@ -44,17 +44,18 @@ def test_every_combination_is_a_run_of_its_own(
 
 def test_all_combinations_are_checked_before_the_first_starts(house: Path, executed: Calls) -> None:
     with pytest.raises(ConfigError) as error:
-        sweep(["loss=bce,mse,lambdarank", "optim.lr=0.1,high", "model.drop=3", "seed=0,-1"], None)
+        sweep(["loss=bce,mse", "optim.lr=0.1,high", "model.drop=3", "seed=0,-1"], None)
     assert error.value.problems == [
         "model.drop: unknown; did you mean dropout?",
-        "seed: expected 0 … 4294967295, got -1  [loss=bce optim.lr=0.1 seed=-1; loss=bce optim.lr=high seed=-1; "
-        "loss=mse optim.lr=0.1 seed=-1 and 3 more]",
-        "optim.lr: expected float, got high (text)  [loss=bce optim.lr=high seed=0; loss=bce optim.lr=high seed=-1; "
-        "loss=mse optim.lr=high seed=0 and 3 more]",
-        "loss: MSE does not fit task=binary; use loss=bce or composite  [loss=mse optim.lr=0.1 seed=0; "
-        "loss=mse optim.lr=0.1 seed=-1; loss=mse optim.lr=high seed=0 and 1 more]",
-        "loss: LambdaRank does not fit task=binary; use loss=bce or composite  [loss=lambdarank optim.lr=0.1 seed=0; "
-        "loss=lambdarank optim.lr=0.1 seed=-1; loss=lambdarank optim.lr=high seed=0 and 1 more]",
+        "seed: expected 0 … 4294967295, got -1"
+        "  [loss=bce optim.lr=0.1 seed=-1; loss=bce optim.lr=high seed=-1; loss=mse optim.lr=0.1 seed=-1"
+        " and 1 more]",
+        "optim.lr: expected float, got high (text)"
+        "  [loss=bce optim.lr=high seed=0; loss=bce optim.lr=high seed=-1; loss=mse optim.lr=high seed=0"
+        " and 1 more]",
+        "loss: MSE does not fit task=binary; use loss=bce or composite"
+        "  [loss=mse optim.lr=0.1 seed=0; loss=mse optim.lr=0.1 seed=-1; loss=mse optim.lr=high seed=0"
+        " and 1 more]",
     ]
     assert executed == []
     assert list(Path.cwd().iterdir()) == []
@@ -99,7 +100,8 @@ def test_a_preempted_job_stops_the_sweep(house: Path, executed: Calls) -> None:
 
 def test_parameters_of_a_file_are_swept_and_the_command_line_wins(house: Path, executed: Calls) -> None:
     (house / "experiment" / "search.yaml").write_text(
-        "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '5,6', optim.lr: '0.1,0.2'}}}\n"
+        "# @package _global_\nhydra:\n  mode: MULTIRUN\n"
+        "  sweeper: {params: {seed: '5,6', optim.lr: '0.1,0.2'}}\n"
     )
     sweep(["experiment=search", "optim.lr=0.3"], None)
     frozen = [load_frozen(folder) for folder, _ in executed]

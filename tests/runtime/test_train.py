@@ -88,7 +88,7 @@ def test_an_interrupted_run_is_resumed_in_its_folder(house: Path, executed: Call
     assert run_again(str(folder), {})["run"] == str(folder)
     assert executed[1] == (folder, True)
     with pytest.raises(
-        ConfigError, match="name: .* was interrupted and is resumed in its own folder; leave it out"
+        ConfigError, match=r"name: .* was interrupted and is resumed in its own folder; leave it out"
     ):
         (folder / "result.json").unlink()
         run_again(str(folder), {"name": "other"})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lit_mlfund.runtime.errors import suggestion
-from lit_mlfund.runtime.options import Option, options
+from lit_mlfund.runtime.options import Option, nodes, options
 from lit_mlfund.runtime.signatures import describe
 from lit_mlfund.runtime.sources import Catalog
 from lit_mlfund.runtime.target import TargetError
@@ -40,7 +40,7 @@ def _task_fits(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
     if task is None:
         return
     for group in ("loss", "model", "data"):
-        for path, node in _nodes(config.get(group), group):
+        for path, node in nodes(config.get(group), group):
             tasks = _declared(node, "tasks")
             if tasks and task not in tasks:
                 fitting = [option for option in options(catalog, group) if task in option.tasks]
@@ -53,15 +53,6 @@ def _task_fits(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
 def _task(config: dict[str, Any]) -> str | None:
     node = config.get("task")
     return node["name"] if isinstance(node, dict) and isinstance(node.get("name"), str) else None
-
-
-def _nodes(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every node with a target in `value`: a composed loss has one for each of its parts."""
-    if isinstance(value, dict):
-        if "_target_" in value:
-            yield path, value
-        for key, part in value.items():
-            yield from _nodes(part, f"{path}.{key}")
 
 
 def _inputs_fit(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -34,17 +35,31 @@ def options(catalog: Catalog, group: str) -> list[Option]:
 
 def _option(catalog: Catalog, group: str, name: str, file: Path) -> Option:
     node = node_of(catalog, group, name)
-    declared: dict[str, Any] = {}
-    target = node.get("_target_")
-    if isinstance(target, str) and target.startswith(f"{PACKAGE}."):
-        with suppress(TargetError):
-            declared = describe(target).attributes
-    tasks = tuple(declared.get("tasks") or ())
-    if group == "task":
-        tasks = ()
-    elif isinstance(node.get("task"), str) and node["task"] in tasks:
+    tasks: tuple[str, ...] = ()
+    for _, inner in nodes(node, group):
+        declared = tuple(_attributes(inner).get("tasks", ()))
+        tasks = tuple(task for task in tasks if task in declared) if tasks and declared else tasks or declared
+    if isinstance(node.get("task"), str) and node["task"] in tasks:
         tasks = (node["task"],)
-    return Option(name, comment(file), tasks, tuple(declared.get("inputs") or ()))
+    return Option(name, comment(file), tasks, tuple(_attributes(node).get("inputs", ())))
+
+
+def _attributes(node: dict[str, Any]) -> dict[str, Any]:
+    """What the target of a node declares, where it is ours."""
+    target = node.get("_target_")
+    with suppress(TargetError):
+        if isinstance(target, str) and target.startswith(f"{PACKAGE}."):
+            return describe(target).attributes
+    return {}
+
+
+def nodes(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every node with a target in `value`, with its path: a composed loss has one for each of its parts."""
+    if isinstance(value, dict):
+        if "_target_" in value:
+            yield path, value
+        for key, part in value.items():
+            yield from nodes(part, f"{path}.{key}")
 
 
 def comment(file: Path) -> str:
