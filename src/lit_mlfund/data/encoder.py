@@ -110,8 +110,7 @@ class Encoder:
         if self.roles.query is None:
             return PointStore(encoded.x, y, weight, rows), encoded
 
-        labels = table.labels(self.roles.query).to_numpy()
-        order, offsets = (torch.from_numpy(part) for part in group_rows(labels))
+        order, offsets = (torch.from_numpy(part) for part in group_rows(table.codes(self.roles.query)))
         x = {name: values[order] for name, values in encoded.x.items()}
         if self.per_query != "none" and "numeric" in x:
             relative = standardize_within(x["numeric"], offsets)

@@ -11,7 +11,7 @@ def group_rows(queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rows of each query side by side, queries in the order of their first row.
 
     Args:
-        queries: `[N]`, one label or code per row; the rows of a query may lie apart.
+        queries: `[N]`, one code per row; the rows of a query may lie apart.
 
     Returns:
         order `[N]` of the rows, and offsets `[Q + 1]` of the queries in that order.

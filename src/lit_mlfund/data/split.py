@@ -31,7 +31,7 @@ def split_table(
     for name in (time, group):
         if name is not None and (missing := table.labels(name).is_null()).any():
             raise table.error(name, "the split follows this column, and it is missing", missing)
-    groups = None if group is None else _codes(table, group)
+    groups = None if group is None else table.codes(group)
     try:
         if time is not None:
             numeric = table.frame.schema[time].is_numeric()
@@ -41,15 +41,11 @@ def split_table(
             splits = split_by_group(groups, fractions, seed)
         else:
             splits = split_at_random(
-                len(table), fractions, seed, None if classes is None else _codes(table, classes)
+                len(table), fractions, seed, None if classes is None else table.codes(classes)
             )
     except DataError as error:
         raise DataError(f"{table.source}: {error}") from None
     return {split: table.take(index, split) for split, index in splits.items()}
-
-
-def _codes(table: Table, name: str) -> np.ndarray:
-    return np.unique(table.labels(name).to_numpy(), return_inverse=True)[1]
 
 
 def split_by_time(

@@ -77,6 +77,10 @@ class Table:
                 column = column.cast(pl.Int64, strict=False)
         return column.cast(pl.String)
 
+    def codes(self, name: str) -> np.ndarray:
+        """A column without missing cells as int64 `[N]`: equal labels, equal numbers from 0."""
+        return self.labels(name).rank("dense").cast(pl.Int64).to_numpy() - 1
+
     def moments(self, name: str) -> pl.Series:
         """A column of dates, or of their ISO text, as microseconds of wall-clock time.
 

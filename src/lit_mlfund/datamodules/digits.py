@@ -64,7 +64,7 @@ class _Digits(DataModule):
         }
 
     def preprocessing(self) -> dict[str, Any]:
-        mean, std = self.statistics
+        mean, std = self._fitted()
         return {"mean": mean, "std": std}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -86,8 +86,13 @@ class _Digits(DataModule):
         store = self._store(values.round().astype(np.uint8).reshape(-1, *self.shape), y, table.rows)
         return self.serve(store), table.frame
 
+    def _fitted(self) -> tuple[list[float], list[float]]:
+        if self.statistics is None:
+            raise RuntimeError("nothing is fitted yet: call setup() or load_state_dict() first")
+        return self.statistics
+
     def _store(self, pixels: np.ndarray, y: torch.Tensor, rows: np.ndarray) -> ImageStore:
-        mean, std = (as_tensor(statistic) for statistic in self.statistics)
+        mean, std = (as_tensor(statistic) for statistic in self._fitted())
         return ImageStore(
             {"image": torch.from_numpy(pixels)}, y, index=torch.from_numpy(rows), mean=mean, std=std
         )

@@ -9,7 +9,7 @@ import polars as pl
 from lit_mlfund.data.encoder import Encoder, Roles
 from lit_mlfund.data.loader import BatchLoader
 from lit_mlfund.data.preprocess import Encoded
-from lit_mlfund.data.store import ListStore
+from lit_mlfund.data.store import ListStore, PointStore, Store
 from lit_mlfund.data.table import Table
 from lit_mlfund.datamodules.base import DataModule
 
@@ -28,7 +28,7 @@ class FrameDataModule(DataModule):
         per_query: `none`, `replace` or `append`: numeric features relative to their query (ranking).
     """
 
-    inputs = ("numeric", "categorical")
+    inputs: tuple[str, ...] = ("numeric", "categorical")
 
     def __init__(
         self,
@@ -48,6 +48,13 @@ class FrameDataModule(DataModule):
         self.remarks: list[str] = []  # what `read` wants the summary to say
         self.encoder: Encoder | None = None
 
+    @property
+    def fitted(self) -> Encoder:
+        """The encoder, once it was fitted or restored."""
+        if self.encoder is None:
+            raise RuntimeError("nothing is fitted yet: call setup() or load_state_dict() first")
+        return self.encoder
+
     def read(self) -> dict[str, Table]:
         """The rows of each split."""
         raise NotImplementedError
@@ -65,7 +72,8 @@ class FrameDataModule(DataModule):
             min_count=self.min_count,
             per_query=self.per_query,
         )
-        stores, encoded = {}, {}
+        stores: dict[str, Store] = {}
+        encoded: dict[str, Encoded] = {}
         for split, table in tables.items():
             stores[split], encoded[split] = encoder.store(table)
         self.encoder, self.stores = encoder, stores
@@ -73,14 +81,14 @@ class FrameDataModule(DataModule):
         self.summary = self._summarize(tables, encoded)
 
     def preprocessing(self) -> dict[str, Any]:
-        return self.encoder.to_dict()
+        return self.fitted.to_dict()
 
     def restore(self, state: dict[str, Any]) -> None:
         self.encoder = Encoder.from_dict(state)
 
     def new_loader(self, path: str, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
         table = self.read_file(path)
-        store, encoded = self.encoder.store(table, labelled=need_target)
+        store, encoded = self.fitted.store(table, labelled=need_target)
         self.notes = {
             "unknown_categories": sum(encoded.unknown.values()),
             "imputed_cells": sum(encoded.imputed.values()),
@@ -90,7 +98,7 @@ class FrameDataModule(DataModule):
         return self.serve(store), table.frame
 
     def _summarize(self, tables: dict[str, Table], encoded: dict[str, Encoded]) -> dict[str, Any]:
-        features = self.encoder.features
+        features = self.fitted.features
         types = tables["train"].frame.schema
         summary: dict[str, Any] = {"rows": {split: len(table) for split, table in tables.items()}}
         if self.roles.query is not None:
@@ -116,11 +124,11 @@ class FrameDataModule(DataModule):
 
     def _describe_target(self) -> dict[str, Any]:
         """Rows per class, or mean and deviation, of the training split."""
-        store, target = self.stores["train"], self.encoder.target
+        store, target = self.stores["train"], self.fitted.target
         if isinstance(store, ListStore):
             grades, counts = store.relevance.unique(return_counts=True)
             return {"grades": {f"{grade:g}": count for grade, count in zip(grades.tolist(), counts.tolist())}}
-        if target.classes:
+        if target.classes and isinstance(store, PointStore):
             counts = store.y.long().bincount(minlength=len(target.classes)).tolist()
             return {"classes": dict(zip(target.classes, counts))}
         return {"mean": target.mean, "std": target.std}

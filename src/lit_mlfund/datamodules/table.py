@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 from lit_mlfund.data.encoder import Roles, check_queries
 from lit_mlfund.data.read import require_columns
+from lit_mlfund.data.spec import Task
 from lit_mlfund.data.split import split_table
 from lit_mlfund.data.table import Table
 from lit_mlfund.data.target import Target
@@ -41,7 +42,7 @@ class TableDataModule(FrameDataModule):
             them within their query, `append` adds that beside them.
     """
 
-    tasks = ("binary", "multiclass", "regression", "ranking")
+    tasks: tuple[str, ...] = ("binary", "multiclass", "regression", "ranking")
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class TableDataModule(FrameDataModule):
         if query is not None and group is not None:
             raise ValueError("data.query keeps its rows in one split already; data.group cannot be given too")
         roles = Roles(
-            task,
+            cast(Task, task),
             target,
             query=query,
             weight=weight,

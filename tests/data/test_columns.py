@@ -60,6 +60,11 @@ def test_one_label_in_any_type():
     assert table(x=[True]).labels("x").to_list() == ["true"]
 
 
+def test_codes():
+    assert table(x=["b", "a", "b", "c"]).codes("x").tolist() == [1, 0, 1, 2]
+    assert table(x=[30, 4, 30]).codes("x").max() == 1
+
+
 def test_moments():
     moment = datetime.datetime(2013, 1, 2, 3, 4)
     utc = pl.Series([moment]).dt.replace_time_zone("UTC")
