@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,10 +11,11 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lit_mlfund.runtime import launch
+from lit_mlfund.runtime import launch, worker
 from lit_mlfund.runtime.errors import ConfigError
 from lit_mlfund.runtime.launch import WorkerError, num_workers, run_workers
 from lit_mlfund.runtime.outer import outer_world
@@ -186,3 +188,20 @@ def test_a_failure_of_the_first_process_reaches_the_others(
     monkeypatch.setenv("SLURM_PROCID", "1")
     with pytest.raises(ConfigError, match="the first process could not make the run folder"):
         agree(Path, tmp_path)
+
+
+def test_a_worker_tells_what_is_wrong(
+    house: Path, executed: list[tuple[Path, bool]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(run_dir: Path) -> dict[str, Any]:
+        run_dir.rmdir()
+        raise ValueError("hidden: expected numbers from 1 on, got 0")
+
+    sys.modules["lit_mlfund.runtime.execute"].behave(refuse)  # type: ignore[attr-defined]
+    monkeypatch.setenv(launch.PROBLEMS_FILE, str(tmp_path / "problems.json"))
+    (tmp_path / "run").mkdir()
+    assert worker.main([str(tmp_path / "run"), "--resume"]) == 2
+    assert executed == [(tmp_path / "run", True)]
+    assert json.loads((tmp_path / "problems.json").read_text()) == [
+        "hidden: expected numbers from 1 on, got 0"
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,18 @@ def test_a_frozen_file_that_was_edited_wrongly(house: Path, executed: Calls) -> 
         "loss.label_smothing: unknown; did you mean label_smoothing?" in told for told in error.value.problems
     )
     assert any("name: 'a/b' cannot be" in told for told in error.value.problems)
+
+
+def test_a_run_at_work_is_not_resumed(house: Path, executed: Calls) -> None:
+    code = "import sys, time\nfrom pathlib import Path\nfrom lit_mlfund.runtime.lock import alone_in\n"
+    code += "with alone_in(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    run_config(config())
+    folder = executed[0][0]
+    (folder / "result.json").unlink()
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        with pytest.raises(ConfigError, match="run: another process is at work in"):
+            run_again(str(folder), {})
+        other.kill()  # a killed process holds nothing
+    run_again(str(folder), {})
+    assert len(executed) == 2

@@ -15,8 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from lit_mlfund.runtime.errors import ConfigError
+from lit_mlfund.runtime.errors import ConfigError, problems_of
 from lit_mlfund.runtime.freeze import load_frozen
+from lit_mlfund.runtime.lock import alone_in
 from lit_mlfund.runtime.outer import outer_world
 
 # Left behind by an earlier job in this process or by the shell; workers must not believe them.
@@ -30,13 +31,31 @@ class WorkerError(RuntimeError):
 
 
 def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
-    """Execute a frozen run with as many processes as it asks for; the contents of its `result.json`."""
-    workers = 1 if outer_world() else num_workers(load_frozen(run_dir)["trainer"])
-    if workers > 1:
-        return run_workers(run_dir, workers, resume)
+    """Execute a frozen run with as many processes as it asks for; the contents of its `result.json`.
+
+    Raises ConfigError when the user's input is wrong, or when another process is at work in the folder.
+    """
+    if outer_world():
+        return execute_here(run_dir, resume)
+    with alone_in(run_dir):
+        workers = num_workers(load_frozen(run_dir)["trainer"])
+        return run_workers(run_dir, workers, resume) if workers > 1 else execute_here(run_dir, resume)
+
+
+def execute_here(run_dir: Path, resume: bool) -> dict[str, Any]:
+    """Execute a frozen run in this process.
+
+    A ValueError is the user's mistake when the run was given up before there was anything to keep, and a
+    defect of ours later on.
+    """
     from lit_mlfund.runtime.execute import execute
 
-    return execute(run_dir, resume=resume)
+    try:
+        return execute(run_dir, resume=resume)
+    except ValueError as error:
+        if problems_of(error) is None and not run_dir.exists():
+            raise ConfigError(str(error)) from error
+        raise
 
 
 def num_workers(trainer: dict[str, Any]) -> int:

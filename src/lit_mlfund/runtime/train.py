@@ -31,8 +31,6 @@ def run_config(config: dict[str, Any], command: Sequence[str] = ()) -> dict[str,
     except Exception as error:
         if problems_of(error) is not None and not (run_dir / "checkpoints").exists():
             shutil.rmtree(run_dir, ignore_errors=True)
-        elif isinstance(error, ValueError) and not run_dir.exists():
-            raise ConfigError(str(error)) from error  # refused before anything was built
         raise
 
 

@@ -8,15 +8,13 @@ from pathlib import Path
 
 from lit_mlfund.atomic import write_json
 from lit_mlfund.runtime.errors import problems_of
-from lit_mlfund.runtime.launch import PROBLEMS_FILE
+from lit_mlfund.runtime.launch import PROBLEMS_FILE, execute_here
 
 
 def main(arguments: list[str]) -> int:
     """Execute the run in `arguments[0]`; the exit code of this process."""
-    from lit_mlfund.runtime.execute import execute
-
     try:
-        execute(Path(arguments[0]), resume="--resume" in arguments[1:])
+        execute_here(Path(arguments[0]), resume="--resume" in arguments[1:])
     except Exception as error:
         problems = problems_of(error)
         if problems is None:
