@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lit_mlfund.metrics.ranking import check_k, reciprocal_rank
+from lit_mlfund.metrics.ranking import check_k, count_true, reciprocal_rank
 
 Ids = Tensor | Sequence[Tensor]
-_BLOCK = 1 << 24  # scores held at a time: 64 MB in float32
+_BLOCK = 1 << 20  # scores held at a time: 4 MB in float32, which stay in the cache
+_BLOCK_GPU = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def embedding_ranks(
             raise ValueError(f"{name} embeddings: {bad} of {value.numel()} numbers are not finite")
     query_QD, item_MD = query_QD.float(), item_MD.float()
     longest = item_MD.norm(dim=1).max() if len(item_MD) else item_MD.new_zeros(())
+    if block_size is None and item_MD.device.type != "cpu":
+        block_size = max(32, _BLOCK_GPU // max(len(item_MD), 1))
     tolerance_Q = 8 * torch.finfo(torch.float32).eps * longest * query_QD.norm(dim=1)
     return positive_ranks(
         lambda start, stop: query_QD[start:stop] @ item_MD.T,
@@ -112,7 +115,7 @@ def positive_ranks(
     score_block  returns `[stop - start, num_items]`, on any device
     positives    item numbers `[Q]` or `[Q, P]`, -1 where there is none; or a sequence of Q 1-D tensors
     exclude      likewise, items that a query must not be shown (already seen); a positive is never excluded
-    block_size   queries at a time; by default as many as make 16 million scores
+    block_size   queries at a time; by default as many as make a million scores, but at least 32
     tolerance_Q  scores of a query that differ by no more are equal; 0 by default
 
     Wrong shapes, item numbers outside 0 … num_items-1 and scores that are not finite raise `ValueError`.
@@ -124,7 +127,7 @@ def positive_ranks(
         kept = ~torch.isin(query_E * num_items + item_E, query_P * num_items + item_P)
         banned = query_E[kept], item_E[kept]
     num_above, num_level = torch.zeros_like(query_P), torch.zeros_like(query_P)
-    size = block_size or max(1, _BLOCK // max(num_items, 1))
+    size = block_size or max(32, _BLOCK // max(num_items, 1))
     for start in range(0, num_queries, size):
         stop = min(start + size, num_queries)
         first, last = _between(query_P, start, stop)
@@ -161,8 +164,8 @@ def _counts(scores: Tensor, row_P: Tensor, item_P: Tensor, slack: Tensor) -> tup
     for number in range(int(turn.max()) + 1):
         which = (turn == number).nonzero().squeeze(1)
         part = scores if len(which) == len(scores) else scores[row_P[which]]
-        above[which] = (part > high[which]).sum(1)
-        level[which] = (part >= low[which]).sum(1) - above[which]
+        above[which] = count_true(part > high[which])
+        level[which] = count_true(part >= low[which]) - above[which]
     return above, level
 
 
