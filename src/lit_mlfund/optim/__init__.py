@@ -1,0 +1,48 @@
+"""Optimizers by era, parameter groups, schedules and the L1 proximal step; plain PyTorch."""
+
+from lit_mlfund.optim.adaptive import adam, adamw
+from lit_mlfund.optim.classic import sgd
+from lit_mlfund.optim.groups import parameter_groups
+from lit_mlfund.optim.low_memory import adafactor, adamw8bit
+from lit_mlfund.optim.orthogonal import muon
+from lit_mlfund.optim.proximal import soft_threshold_
+from lit_mlfund.optim.recent import lion, schedule_free
+from lit_mlfund.optim.schedules import (
+    constant,
+    constant_multiplier,
+    cosine,
+    cosine_multiplier,
+    inverse_sqrt,
+    inverse_sqrt_multiplier,
+    linear,
+    linear_multiplier,
+    one_cycle,
+    one_cycle_multiplier,
+    reduce_on_plateau,
+)
+from lit_mlfund.optim.second_order import sophia
+
+__all__ = [
+    "adafactor",
+    "adam",
+    "adamw",
+    "adamw8bit",
+    "constant",
+    "constant_multiplier",
+    "cosine",
+    "cosine_multiplier",
+    "inverse_sqrt",
+    "inverse_sqrt_multiplier",
+    "linear",
+    "linear_multiplier",
+    "lion",
+    "muon",
+    "one_cycle",
+    "one_cycle_multiplier",
+    "parameter_groups",
+    "reduce_on_plateau",
+    "schedule_free",
+    "sgd",
+    "soft_threshold_",
+    "sophia",
+]

@@ -1,0 +1,81 @@
+"""The pre-norm transformer block that text and list models share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lit_mlfund.models.inputs import check_fraction
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over `[B, L, dim]`; `mask [B, L]` is True where a position may be looked at.
+
+    A row of `mask` that is False throughout is read as True throughout: finite output, without a meaning.
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(f"dim must be a multiple of num_heads, got dim={dim} and num_heads={num_heads}")
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        heads = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = heads.permute(2, 0, 3, 1, 4)  # [B, heads, L, dim / heads] each
+        if mask is not None:
+            mask = (mask | ~mask.any(-1, keepdim=True))[:, None, None, :]
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.out(attended.transpose(1, 2).flatten(-2))
+
+
+class TransformerBlock(nn.Module):
+    """Attention, then a GELU layer of four times the width, each added to its input, `[B, L, dim]`.
+
+    The norm comes before each part ("pre-norm", Xiong et al. 2020, arXiv 2002.04745), so that gradients reach
+    the first layer undamped and warm-up can be short.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        check_fraction("dropout", dropout)
+        self.norm1 = nn.LayerNorm(dim)
+        self.attention = SelfAttention(dim, num_heads)
+        self.norm2 = nn.LayerNorm(dim)
+        self.wide = nn.Linear(dim, 4 * dim)
+        self.narrow = nn.Linear(4 * dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm1(x), mask))
+        return x + self.dropout(self.narrow(F.gelu(self.wide(self.norm2(x)))))
+
+
+def transformer_blocks(dim: int, depth: int, num_heads: int, *, dropout: float = 0.1) -> nn.ModuleList:
+    """`depth` blocks, initialised like GPT-2's (Radford et al. 2019, §2.3).
+
+    Weights have std 0.02; those that add to the residual are divided by √(2 depth), so that the sum over all
+    blocks starts as small as one.
+    """
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
+    blocks = nn.ModuleList(TransformerBlock(dim, num_heads, dropout=dropout) for _ in range(depth))
+    for name, module in blocks.named_modules():
+        if isinstance(module, nn.Linear):
+            adds = name.endswith(("attention.out", "narrow"))
+            nn.init.normal_(module.weight, std=0.02 / math.sqrt(2 * depth) if adds else 0.02)
+            nn.init.zeros_(module.bias)
+    return blocks
+
+
+def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean `[..., D]` of the rows of `x [..., L, D]` where `mask [..., L]` is True; zeros if nowhere."""
+    if mask is None:
+        return x.mean(-2)
+    real = mask.unsqueeze(-1)
+    return torch.where(real, x, 0.0).sum(-2) / real.sum(-2).clamp(min=1)

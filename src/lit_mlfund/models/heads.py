@@ -1,0 +1,33 @@
+"""The last layer of a model, by task shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lit_mlfund.data.spec import DataSpec
+
+
+def num_outputs(spec: DataSpec) -> int:
+    """K for a multi-class task, 1 for every other."""
+    return spec.num_classes if spec.task == "multiclass" else 1
+
+
+class Head(nn.Linear):
+    """`[..., D]` to logits `[..., K]` for multi-class data, to one number `[...]` otherwise.
+
+    It starts near zero (std 0.01): the first predictions are then the uninformed ones (probability 1/K, the
+    training mean of a standardised target), and no step is spent on unlearning random ones.
+    """
+
+    def __init__(self, in_features: int, spec: DataSpec) -> None:
+        super().__init__(in_features, num_outputs(spec))
+        self.squeeze = spec.task != "multiclass"
+        nn.init.normal_(self.weight, std=0.01)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        output = super().forward(input)
+        return output.squeeze(-1) if self.squeeze else output

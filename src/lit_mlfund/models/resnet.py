@@ -1,0 +1,89 @@
+"""Residual network for small images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lit_mlfund.models.heads import Head
+from lit_mlfund.models.inputs import check_fraction, only_field
+
+if TYPE_CHECKING:
+    from lit_mlfund.data.spec import DataSpec
+
+
+class ResNet(nn.Module):
+    """The ResNet for small images: a 3×3 stem, then stages of `blocks` basic blocks, width doubled and
+    resolution halved from stage to stage, global average pooling.
+
+    `blocks=[3, 3, 3], width=16` is ResNet-20 (He et al. 2015, arXiv 1512.03385, §4.2), with 1×1 convolutions
+    where a shortcut changes the shape. Trained at its best by SGD with learning rate 0.1 and momentum 0.9.
+
+    `x[image] [B, C, H, W]` -> `[B, K]` for multi-class data, `[B]` otherwise.
+    """
+
+    tasks = ("binary", "multiclass", "regression")
+    inputs = ("image",)
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        *,
+        blocks: tuple[int, ...] = (2, 2, 2),
+        width: int = 16,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.image = only_field(self, spec, "image")
+        check_fraction("dropout", dropout)
+        if not blocks or min(blocks) < 1 or width < 1:
+            raise ValueError(
+                f"blocks and width must be positive, got blocks={list(blocks)} and width={width}"
+            )
+        layers: list[nn.Module] = [
+            nn.Conv2d(spec.inputs[self.image].shape[0], width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+        ]
+        in_width = width
+        for stage, num_blocks in enumerate(blocks):
+            for block in range(num_blocks):
+                stride = 2 if stage > 0 and block == 0 else 1
+                layers.append(BasicBlock(in_width, width << stage, stride))
+                in_width = width << stage
+        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout))
+        self.head = Head(in_width, spec)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+        return self.head(self.body(x[self.image]))
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and a shortcut; `[B, in_width, H, W]` -> `[B, width, H/stride, W/stride]`.
+
+    The second norm starts at zero, so that a fresh block is its shortcut: deep stacks then take a large
+    learning rate from the first step (Goyal et al. 2017, arXiv 1706.02677, §5.1).
+    """
+
+    def __init__(self, in_width: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_width, width, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        nn.init.zeros_(self.norm2.weight)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_width != width:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_width, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(hidden)) + self.shortcut(x))

@@ -1,0 +1,38 @@
+"""The fused kernels of torch.optim, where they apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+DEVICES = ("cpu", "cuda", "mps", "xpu")
+OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
+
+
+def tensors(params: Iterable[Any]) -> list[Tensor]:
+    """The parameters of all groups, of a plain list, or of (name, parameter) pairs."""
+    found = []
+    for entry in params:
+        for value in entry["params"] if isinstance(entry, dict) else [entry]:
+            found.append(value[1] if isinstance(value, tuple) else value)
+    return found
+
+
+def can_fuse(params: Iterable[Any]) -> bool:
+    """Whether one fused kernel can update all of `params` (a list, not a generator)."""
+    return all(p.device.type in DEVICES and torch.is_floating_point(p) for p in tensors(params))
+
+
+def clippable(optimizer: OptimizerT) -> OptimizerT:
+    """Let gradients of a fused optimizer be clipped in mixed precision.
+
+    Fused kernels claim to undo loss scaling by themselves, for which Lightning refuses to clip before them
+    (and does so in bfloat16, too, where nothing is scaled). Without the claim, scaled gradients are unscaled
+    first, as for any other optimizer.
+    """
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    return optimizer

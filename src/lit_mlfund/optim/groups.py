@@ -1,0 +1,82 @@
+"""Which parameters decay, and which learn at a rate of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+NO_DECAY = (
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.modules.batchnorm._NormBase,
+)
+
+
+def parameter_groups(
+    model: nn.Module,
+    weight_decay: float = 0.0,
+    *,
+    lr: float | None = None,
+    lr_by_pattern: Mapping[str, float] | None = None,
+) -> list[dict[str, Any]]:
+    """The trainable parameters as groups for a torch optimizer: only weights of two or more dimensions decay.
+
+    Biases, gains of norms and other vectors do not: shrinking them limits the function without making it
+    simpler. Embeddings do not either: decay would reach the rows that a batch does not look up, too, and pull
+    rare categories to zero between their appearances.
+
+    Args:
+        model: whose `named_parameters()` are grouped; a shared parameter counts once.
+        weight_decay: of the group that decays.
+        lr: learning rate of the optimizer; needed with `lr_by_pattern`.
+        lr_by_pattern: multipliers of `lr` by shell pattern of the parameter's name, `{"*embedding*": 0.1}`;
+            the first that matches counts. `ValueError` for a pattern that matches nothing.
+
+    Returns:
+        Dicts with `name` ("decay", "no_decay"; with " x0.1" behind it where the learning rate differs),
+        `params` (pairs of name and parameter, from which torch keeps `param_names`), `weight_decay` and, with
+        `lr_by_pattern`, `lr`. Groups without parameters are left out.
+    """
+    if weight_decay < 0:
+        raise ValueError(f"weight_decay must not be negative, got {weight_decay}")
+    multipliers = dict(lr_by_pattern or {})
+    if multipliers and lr is None:
+        raise ValueError("lr_by_pattern multiplies lr, which is missing")
+    spared = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, NO_DECAY)
+        for parameter in module.parameters(recurse=False)
+    }
+    groups: dict[str, dict[str, Any]] = {}
+    unused = set(multipliers)
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        matching = [pattern for pattern in multipliers if fnmatchcase(name, pattern)]
+        unused.difference_update(matching)
+        multiplier = multipliers[matching[0]] if matching else 1.0
+        decays = parameter.ndim >= 2 and id(parameter) not in spared
+        key = ("decay" if decays else "no_decay") + ("" if multiplier == 1 else f" x{multiplier:g}")
+        if key not in groups:
+            groups[key] = {"name": key, "params": [], "weight_decay": weight_decay if decays else 0.0}
+            if multipliers and lr is not None:
+                groups[key]["lr"] = lr * multiplier
+        groups[key]["params"].append((name, parameter))
+    if unused:
+        raise ValueError(f"lr_by_pattern: no trainable parameter is named like {', '.join(sorted(unused))}")
+    return list(groups.values())
+
+
+def as_groups(params: Iterable[Any]) -> list[dict[str, Any]]:
+    """Parameters, named parameters or groups, as torch optimizers take them, as a list of new groups."""
+    entries = list(params)
+    if entries and isinstance(entries[0], dict):
+        return [{**group, "params": list(group["params"])} for group in entries]
+    return [{"params": entries}]

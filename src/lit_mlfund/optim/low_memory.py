@@ -1,0 +1,62 @@
+"""Optimizers whose state is small: for models that do not fit otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from lit_mlfund.optim.extras import load
+
+
+def adafactor(
+    params: Iterable[Any],
+    *,
+    lr: float = 1e-2,
+    beta2_decay: float = -0.8,
+    clip: float = 1.0,
+    eps: float = 1e-3,
+    weight_decay: float = 0.0,
+) -> torch.optim.Adafactor:
+    """Adafactor (Shazeer & Stern 2018, arXiv 1804.04235): for models whose optimizer state does not fit.
+
+    Keeps a row and a column of second moments for a matrix, nothing else: next to no memory.
+
+    Args:
+        params: parameters, (name, parameter) pairs, or groups of either (`parameter_groups`).
+        lr: upper bound of the *relative* step, which is `max(eps, rms(w))·min(lr, 1/√t)`; not comparable with
+            Adam's.
+        beta2_decay: the running variance forgets at rate `t**beta2_decay`.
+        clip: bound of an update's root mean square, before the relative step.
+        eps: the least size that a tensor is taken to have, so that zeros can learn.
+        weight_decay: of groups that do not name their own; decoupled.
+    """
+    return torch.optim.Adafactor(
+        params, lr=lr, beta2_decay=beta2_decay, eps=(None, eps), d=clip, weight_decay=weight_decay
+    )
+
+
+def adamw8bit(
+    params: Iterable[Any],
+    *,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 1e-2,
+    min_8bit_size: int = 4096,
+) -> torch.optim.Optimizer:
+    """AdamW with moments in 8 bits (Dettmers et al. 2022, arXiv 2110.02861): a quarter of its memory.
+
+    For models whose optimizer state does not fit. 2 bytes of state per parameter; tensors of fewer than
+    `min_8bit_size` elements keep 8. Needs the extra `bitsandbytes`. Arguments as for `adamw`.
+    """
+    library = load("bitsandbytes", "bitsandbytes", "adamw8bit")
+    return library.optim.AdamW8bit(
+        params,
+        lr=lr,
+        betas=tuple(betas),
+        eps=eps,
+        weight_decay=weight_decay,
+        min_8bit_size=min_8bit_size,
+    )

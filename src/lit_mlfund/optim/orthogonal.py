@@ -1,0 +1,99 @@
+"""Muon for the hidden matrices, AdamW for everything else, as one optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from lit_mlfund.optim.extras import MissingExtraError
+from lit_mlfund.optim.fused import can_fuse, clippable
+from lit_mlfund.optim.groups import as_groups
+
+
+def muon(
+    params: Iterable[Any],
+    *,
+    lr: float = 1e-3,
+    momentum: float = 0.95,
+    nesterov: bool = True,
+    weight_decay: float = 1e-2,
+    betas: tuple[float, float] = (0.9, 0.95),
+    eps: float = 1e-8,
+    adamw_for: tuple[str, ...] = ("*head*",),
+) -> Optimizer:
+    """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): momentum, orthogonalised, for matrices.
+
+    Fewer steps than AdamW for transformers and MLPs. A matrix moves by one with singular values near 1,
+    scaled to the size of AdamW's steps (Liu et al. 2025, arXiv 2502.16982, eq. 4), so that AdamW's learning
+    rate and decay carry over. AdamW itself trains vectors, convolutions, the group "no_decay" of
+    `parameter_groups` (embeddings) and what is named like one of `adamw_for`. 4 bytes of state per parameter
+    of a matrix, 8 of the others. Needs torch >= 2.9.
+
+    Args:
+        params: parameters, (name, parameter) pairs, or groups of either (`parameter_groups`).
+        lr: learning rate of both.
+        momentum: of Muon.
+        nesterov: look-ahead form of momentum.
+        weight_decay: of groups that do not name their own; decoupled.
+        betas: of AdamW.
+        eps: of AdamW.
+        adamw_for: shell patterns of names, where parameters have names: output layers.
+    """
+    if not hasattr(torch.optim, "Muon"):
+        raise MissingExtraError(f"muon needs torch >= 2.9, this is {torch.__version__}")
+    split: list[dict[str, Any]] = []
+    for group in as_groups(params):
+        options = {key: value for key, value in group.items() if key != "params"}
+        parts: dict[bool, list[Any]] = {True: [], False: []}
+        for entry in group["params"]:
+            name, parameter = entry if isinstance(entry, tuple) else ("", entry)
+            hidden = parameter.ndim == 2 and not str(group.get("name", "")).startswith("no_decay")
+            parts[hidden and not any(fnmatchcase(name, pattern) for pattern in adamw_for)].append(entry)
+        for is_muon, entries in parts.items():
+            if entries:
+                split.append({**options, "params": entries, "algorithm": "muon" if is_muon else "adamw"})
+    both = {"lr": lr, "weight_decay": weight_decay}
+    shared = {
+        "muon": {"momentum": momentum, "nesterov": nesterov, "adjust_lr_fn": "match_rms_adamw"},
+        "adamw": {"betas": tuple(betas), "eps": eps, "fused": can_fuse(split)},
+    }
+    return clippable(MuonAdamW([{**both, **shared[group["algorithm"]], **group} for group in split]))
+
+
+class MuonAdamW(Optimizer):
+    """torch's Muon and AdamW behind one `step`, one state and one list of groups.
+
+    A group's `algorithm` is "muon" or "adamw", its other keys are the arguments of that optimizer.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]]) -> None:
+        super().__init__(groups, {})
+        self._link()
+
+    def _link(self) -> None:
+        """The two optimizers, over *these* group dicts and this state."""
+        self.parts: list[Optimizer] = []
+        for algorithm, cls in (("muon", torch.optim.Muon), ("adamw", torch.optim.AdamW)):
+            groups = [group for group in self.param_groups if group["algorithm"] == algorithm]
+            if groups:
+                part = cls(groups)  # fills in what a group leaves to the defaults
+                part.param_groups, part.state = groups, self.state
+                self.parts.append(part)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._link()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self.parts:
+            part.step()
+        return loss

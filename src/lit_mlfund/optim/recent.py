@@ -1,0 +1,60 @@
+"""Lion and schedule-free AdamW: AdamW with less state, and without a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from lit_mlfund.optim.extras import load
+
+
+def lion(
+    params: Iterable[Any],
+    *,
+    lr: float = 1e-4,
+    betas: tuple[float, float] = (0.9, 0.99),
+    weight_decay: float = 0.1,
+) -> torch.optim.Optimizer:
+    """Lion (Chen et al. 2023, arXiv 2302.06675): every weight moves by ±lr; large batches suit it best.
+
+    4 bytes of state per parameter, half of AdamW's. Needs the extra `optim`.
+
+    Args:
+        params: parameters, (name, parameter) pairs, or groups of either (`parameter_groups`).
+        lr: 3 to 10 times smaller than AdamW's.
+        betas: weight of the momentum in the sign, and its decay rate.
+        weight_decay: 3 to 10 times larger than AdamW's, since it acts as lr·weight_decay; decoupled.
+    """
+    library = load("pytorch_optimizer", "optim", "lion")
+    return library.Lion(params, lr=lr, betas=tuple(betas), weight_decay=weight_decay)
+
+
+def schedule_free(
+    params: Iterable[Any],
+    *,
+    lr: float = 2.5e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 1e-2,
+) -> torch.optim.Optimizer:
+    """Schedule-free AdamW (Defazio et al. 2024, arXiv 2405.15682): for training of unknown length.
+
+    Combine with `schedule=constant`, whose warm-up it needs. What it evaluates is an average of its iterates:
+    call `.eval()` on the optimizer before validation and before saving weights, `.train()` before going on.
+    It comes in training mode. 8 bytes of state per parameter. Needs the extra `optim`.
+
+    Args:
+        params: parameters, (name, parameter) pairs, or groups of either (`parameter_groups`).
+        lr: 1 to 10 times AdamW's.
+        betas: weight of the average in the point of the gradient, and decay rate of the running variance.
+        eps: added to the root of the variance.
+        weight_decay: of groups that do not name their own.
+    """
+    library = load("schedulefree", "optim", "schedule_free")
+    optimizer = library.AdamWScheduleFree(
+        params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay
+    )
+    optimizer.train()
+    return optimizer

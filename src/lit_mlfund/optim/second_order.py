@@ -1,0 +1,91 @@
+"""Sophia: steps scaled by a diagonal of the curvature, clipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+import torch
+
+from lit_mlfund.optim.extras import load
+
+
+def sophia(
+    params: Iterable[Any],
+    *,
+    lr: float = 0.06,
+    betas: tuple[float, float] = (0.96, 0.99),
+    clip: float = 0.01,
+    weight_decay: float = 1e-3,
+    update_period: int = 10,
+    num_examples: int = 512,
+) -> torch.optim.Optimizer:
+    """Sophia-G (Liu et al. 2023, arXiv 2305.14342): a diagonal second-order method for language models.
+
+    The step is `lr·clamp(m/h, ±clip)`: the paper's learning rate is `lr·clip`, its γ is `clip`. The curvature
+    h is a running mean of B·g² over mini-batches of B examples, without a double backward. With g from labels
+    *sampled from the model* it is the Gauss–Newton–Bartlett estimate (Algorithm 2 there): for that, call
+    `optimizer.record_curvature(B)` after a backward pass on sampled labels, every `update_period` steps, and
+    clear these gradients. Where nobody does, g is the training gradient (the "empirical Fisher": cheaper, and
+    too large far from the optimum). 8 bytes of state per parameter. Needs the extra `optim`.
+
+    Args:
+        params: parameters, (name, parameter) pairs, or groups of either (`parameter_groups`).
+        lr: learning rate in the units above; a weight moves by `lr·clip` at most.
+        betas: decay rates of the momentum and of the curvature.
+        clip: bound of the ratio m/h.
+        weight_decay: of groups that do not name their own; decoupled, each step shrinks by lr·weight_decay.
+        update_period: steps between two estimates of the curvature.
+        num_examples: B of the estimates from training gradients.
+    """
+    if update_period < 1:
+        raise ValueError(f"update_period must be at least 1, got {update_period}")
+    if num_examples < 1:
+        raise ValueError(f"num_examples must be at least 1, got {num_examples}")
+    optimizer = _sophia_g()(
+        params, lr=lr, betas=tuple(betas), p=clip, weight_decay=weight_decay, update_period=2**62
+    )
+    optimizer.curvature_period = update_period
+    optimizer.num_examples = num_examples
+    return optimizer
+
+
+@cache
+def _sophia_g() -> Any:
+    library: Any = load("pytorch_optimizer", "optim", "sophia")
+
+    class SophiaG(library.SophiaH):  # type: ignore[name-defined, misc]
+        """SophiaH with curvature from gradients; its own estimate, by double backward, never runs."""
+
+        curvature_period = 10
+        num_examples = 512
+        _recorded: list[torch.Tensor] | None = None
+        _sampled = False
+
+        @torch.no_grad()
+        def record_curvature(self, num_examples: int) -> None:
+            """Take the present gradients, of a mean over `num_examples` sampled labels, as the estimate."""
+            self._recorded = [
+                torch.zeros_like(p) if p.grad is None else num_examples * p.grad**2
+                for group in self.param_groups
+                for p in group["params"]
+            ]
+
+        @torch.no_grad()
+        def step(self, closure: Callable[[], Any] | None = None, hessian: Any = None) -> Any:
+            loss = None
+            if closure is not None:
+                with torch.enable_grad():
+                    loss = closure()
+            if self._recorded is not None:
+                self._sampled = True
+            elif not self._sampled and self.param_groups[0].get("step", 0) % self.curvature_period == 0:
+                self.record_curvature(self.num_examples)
+            super().step(hessian=self._recorded if hessian is None else hessian)
+            self._recorded = None
+            for state in self.state.values():
+                state.pop("hessian", None)
+            return loss
+
+    return SophiaG
