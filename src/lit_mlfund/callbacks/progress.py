@@ -36,6 +36,7 @@ class Progress(Callback):
         self.history: list[dict[str, float]] = []
         self._drawn_at = self._started_at = self._epoch_started_at = 0.0
         self._first_step = 0
+        self._epoch_loss: list[tuple[float, int]] = []  # mean and number of steps of each read since the epoch began
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history}
@@ -49,6 +50,7 @@ class Progress(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._epoch_started_at = time.perf_counter()
+        self._epoch_loss = []
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -63,6 +65,7 @@ class Progress(Callback):
                 self._draw(trainer, num_done, int(trainer.num_training_batches * pl_module.steps_per_call), now)
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        num_steps = pl_module.running.num_steps
         values = pl_module.running.read()
         if not values:
             return
@@ -73,6 +76,7 @@ class Progress(Callback):
                 "trainer.gradient_clip_val, and look for extreme values in the data"
             )
         self.latest = values
+        self._epoch_loss.append((loss, num_steps))
         parts = getattr(pl_module.loss, "parts", {})
         values |= {f"train/loss/{name}": float(value) for name, value in parts.items()}
         for number, group in enumerate(trainer.optimizers[0].param_groups):
@@ -84,8 +88,11 @@ class Progress(Callback):
         if trainer.state.fn != "fit":
             return
         self._log(trainer, pl_module)  # the steps since the last multiple of log_every_n_steps
-        measured = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-        self.history.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **self.latest, **measured})
+        entry = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+        num_steps = sum(steps for _, steps in self._epoch_loss)
+        if num_steps:
+            entry["train/loss"] = sum(loss * steps for loss, steps in self._epoch_loss) / num_steps
+        self.history.append(entry | {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")})
         if trainer.is_global_zero:
             names = dict.fromkeys(("train/loss", "val/loss", pl_module.monitor))
             shown = [f"{name} {self.history[-1][name]:.4g}" for name in names if name in self.history[-1]]

@@ -24,6 +24,7 @@ Outputs = dict[str, np.ndarray]
 # HistGradientBoosting bins a feature into 255 at most; a category with more codes is target-encoded instead
 MAX_NATIVE_CATEGORIES = 255
 PROBABILITY_FLOOR = 1e-7
+MAX_CHOOSING_QUERIES = 2000  # on which the best single feature is chosen: plenty for a choice among dozens
 
 
 class LinearFeatures:
@@ -177,7 +178,7 @@ def ranking_references(
 
 
 def _best_feature(spec: DataSpec, train: ListStore) -> tuple[str, int, int] | None:
-    batch = train.batch(torch.arange(len(train)))
+    batch = train.batch(torch.linspace(0, len(train) - 1, min(len(train), MAX_CHOOSING_QUERIES)).long())
     found: list[tuple[float, tuple[str, int, int]]] = []
     for name, field in spec.inputs.items():
         if field.kind != "numeric":

@@ -90,10 +90,9 @@ def _shift(metric: str, mode: Mode, splits: dict[str, Measured]) -> Finding | No
         name="validation_promises_more",
         severity="warning",
         symptom=f"val/{metric} is {val['value']:.4g} but test/{metric} {test['value']:.4g}: the rows to predict differ "
-        "from those that chose the model.",
+        "from those that chose the model. Where rows have a time or belong together, split by that.",
         evidence={f"val/{metric}": val, f"test/{metric}": test},
         ruled_out={"chance": "the two 95 % intervals do not overlap"},
-        fixes=["data.time=<column> (split by time)", "data.group=<column> (keep related rows together)"],
     )
 
 

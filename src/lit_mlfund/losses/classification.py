@@ -34,7 +34,7 @@ class BinaryCrossEntropyLoss(nn.Module):
     CPU tensors), options out of range. Computed and returned in float32 at least. An empty batch gives 0.
     """
 
-    tasks = ("binary",)
+    tasks = ("binary", "ranking")
 
     def __init__(self, pos_weight: float | None = None, label_smoothing: float = 0.0) -> None:
         super().__init__()
@@ -94,6 +94,7 @@ class CrossEntropyLoss(nn.Module):
     """
 
     tasks = ("multiclass",)
+    class_weight: Tensor | None
 
     def __init__(self, label_smoothing: float = 0.0, class_weight: list[float] | None = None) -> None:
         super().__init__()
@@ -202,6 +203,7 @@ class FocalLoss(nn.Module):
     """
 
     tasks = ("binary", "multiclass")
+    class_weight: Tensor | None
 
     def __init__(
         self, gamma: float = 2.0, alpha: float | None = None, class_weight: list[float] | None = None

@@ -67,6 +67,7 @@ class TaskModule(LightningModule):
             legal = ", ".join(f"val/{known}" for known in ("loss", *self.metrics))
             raise ValueError(f"monitor: {monitor} is not measured for {self.task}; there is {legal}")
         self.mode = self.metrics.get(name, "min")
+        self.data: Any = None  # the data module, where no trainer has one
         self.steps_per_call = 1
         self._clip: float | None = None
         self.running = RunningStatistics()
@@ -207,13 +208,12 @@ class TaskModule(LightningModule):
         losses = [(float(loss), count) for loss, count in self._losses]
         self._buffer, self._losses = [], []
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            world = torch.distributed.get_world_size()
-            parts: list[Any] = [None] * world
+            parts: list[Any] = [None] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(parts, ({k: v.cpu() for k, v in evidence.items()}, losses))
-            evidence = _join([part for part, _ in parts if part])
+            evidence = _interleave([part for part, _ in parts])
             losses = [pair for _, more in parts for pair in more]
         total = sum(count for _, count in losses)
-        return _by_index(evidence), sum(loss * count for loss, count in losses) / max(total, 1)
+        return evidence, sum(loss * count for loss, count in losses) / max(total, 1)
 
     # --- checkpoints ----------------------------------------------------------------------------------
 
@@ -227,12 +227,10 @@ def _join(parts: Iterable[Evidence]) -> Evidence:
     return {name: concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
-def _by_index(evidence: Evidence) -> Evidence:
-    """Sort by row: several processes hand over their shares one after the other."""
-    if "index" not in evidence:
-        return evidence
-    index = evidence["index"]
-    order = torch.argsort(index if index.ndim == 1 else index[:, 0], stable=True)
-    if torch.equal(order, torch.arange(len(order), device=order.device)):
-        return evidence
-    return {name: value[order] for name, value in evidence.items()}
+def _interleave(parts: list[Evidence]) -> Evidence:
+    """Rows in the order of the data: process r of n was served the rows r, r + n, r + 2n, …"""
+    joined = _join([part for part in parts if part])
+    sizes = [len(next(iter(part.values()))) if part else 0 for part in parts]
+    places = torch.cat([torch.arange(size) * len(parts) + rank for rank, size in enumerate(sizes)])
+    order = places.argsort()
+    return {name: value[order] for name, value in joined.items()}

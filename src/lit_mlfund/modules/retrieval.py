@@ -64,10 +64,33 @@ class RetrievalModule(TaskModule):
 
     def ranks(self, evidence: Evidence, split: str) -> PositiveRanks:
         """Where each query's item stands among the corpus of the split, by cosine similarity."""
-        data = self.trainer.datamodule
+        query, corpus = self._unit_vectors(evidence, split)
+        return embedding_ranks(query, corpus, evidence["target"], exclude=self.source.seen(split))
+
+    def search(self, evidence: Evidence, split: str, k: int, block: int = 1024) -> tuple[Tensor, Tensor]:
+        """Similarities and rows of the `k` best items of the corpus for each query, `[Q, k]` each, best first.
+
+        Items that a query has seen already are left out (their similarity is -inf where too few are left).
+        """
+        query, corpus = self._unit_vectors(evidence, split)
+        seen = self.source.seen(split)
+        found = []
+        for start in range(0, len(query), block):
+            scores = query[start : start + block] @ corpus.T
+            for row, items in enumerate(seen[start : start + block] if seen is not None else ()):
+                scores[row, items] = -torch.inf
+            found.append(scores.topk(k, dim=1))
+        return torch.cat([part.values for part in found]).cpu(), torch.cat([part.indices for part in found]).cpu()
+
+    def _unit_vectors(self, evidence: Evidence, split: str) -> tuple[Tensor, Tensor]:
         query = nn.functional.normalize(evidence["output"], dim=-1)
-        corpus = nn.functional.normalize(self.encode_corpus(data.corpus(split)), dim=-1)
-        return embedding_ranks(query, corpus.to(query.device), evidence["target"], exclude=data.seen(split))
+        corpus = nn.functional.normalize(self.encode_corpus(self.source.corpus(split)), dim=-1)
+        return query, corpus.to(query.device)
+
+    @property
+    def source(self) -> Any:
+        """The data module that holds the corpus."""
+        return self.data if self.data is not None else self.trainer.datamodule
 
     def evaluate(self, evidence: Evidence, split: str) -> Evaluation:
         ranks = self.ranks(evidence, split)

@@ -22,6 +22,11 @@ class RunningStatistics:
         self._num_losses = 0
         self._num_norms = 0
 
+    @property
+    def num_steps(self) -> int:
+        """How many losses were added since the last read."""
+        return self._num_losses
+
     def add_loss(self, loss: Tensor) -> None:
         """Add the detached loss of one (micro-)batch."""
         self._loss = loss.clone() if self._loss is None else self._loss.add_(loss)

@@ -93,13 +93,14 @@ def _page(
 
 def _finding(finding: dict[str, Any]) -> str:
     fixes = " or ".join(f"<code>{html.escape(fix)}</code>" for fix in finding["fixes"])
+    fixes = f"<br>Try {fixes}." if fixes else ""
     excluded = "".join(
         f'<br><span class="quiet">not {html.escape(rival)}: {html.escape(reason)}</span>'
         for rival, reason in finding["ruled_out"].items()
     )
     return (
         f'<div class="finding {html.escape(finding["severity"])}"><b>{html.escape(finding["name"])}</b> '
-        f"{html.escape(finding['symptom'])}<br>Try {fixes}.{excluded}</div>"
+        f"{html.escape(finding['symptom'])}{fixes}{excluded}</div>"
     )
 
 

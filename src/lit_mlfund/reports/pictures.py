@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 MODEL, REFERENCE, GREY = "#2f6db3", "#d1742f", "#8a8f98"
 Measured = dict[str, dict[str, float]]
@@ -56,6 +57,8 @@ def learning_curves(history: list[dict[str, float]], metric: str) -> Figure:
         axes[0].plot(epochs, values, color=color, marker="o", markersize=3, label=name)
     axes[0].set(xlabel="epoch", ylabel="loss")
     axes[0].legend(frameon=False)
+    for axis in axes:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     if columns == 2:
         values = [entry.get(f"val/{metric}", np.nan) for entry in history]
         axes[1].plot(epochs, values, color=MODEL, marker="o", markersize=3)
@@ -162,7 +165,7 @@ def scores_by_relevance(table: pl.DataFrame) -> Figure:
     grades = sorted(table["target"].unique().to_list())
     figure, (axis,) = _figure(width=5.6)
     scores = [table.filter(pl.col("target") == grade)["score"].to_numpy() for grade in grades]
-    axis.boxplot(scores, showfliers=False, widths=0.6, patch_artist=True, boxprops={"facecolor": "#cfe0f2"})
+    axis.boxplot(scores, showfliers=False, widths=0.6, patch_artist=True, boxprops={"facecolor": "#cfe0f2"}, medianprops={"color": MODEL})
     axis.set_xticks(range(1, len(grades) + 1), [f"{grade:g}" for grade in grades])
     axis.set(xlabel="relevance", ylabel="score")
     return figure

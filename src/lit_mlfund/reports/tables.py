@@ -43,6 +43,41 @@ def format_table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:]])
 
 
+def start_text(run_dir: Path) -> str:
+    """What a person reads before training starts: the data as they were understood, the size of the model, the folder."""
+    provenance = json.loads((run_dir / "provenance.json").read_text())
+    data = provenance["data"]
+    sizes = "  ".join(f"{split} {size:,}" for split, size in data.get("rows", {}).items())
+    lines = [f"{provenance['task']}  {sizes} rows"]
+    for kind, columns in data.get("columns", {}).items():
+        names = columns if isinstance(columns, str) else ", ".join(map(_column, _pairs(columns)))
+        if names:
+            lines.append(f"  {kind}: {names}")
+    for what in ("imputed_cells", "unknown_cells"):
+        for split, cells in data.get(what, {}).items():
+            lines.append(f"  {what.replace('_', ' ')} in {split}: " + ", ".join(map(_column, _pairs(cells))))
+    lines += [f"  {note}" for note in data.get("notes", [])]
+    lines.append(f"model  {provenance['num_parameters']:,} parameters")
+    lines.append(f"run    {run_dir}")
+    return "\n".join(shorten(line) for line in lines)
+
+
+def shorten(line: str, width: int = 160) -> str:
+    """The line cut to `width` characters; all of it is in the run card."""
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _pairs(columns: Any) -> list[tuple[str, Any]]:
+    if isinstance(columns, dict):
+        return list(columns.items())
+    return [(str(column), None) for column in columns]
+
+
+def _column(pair: tuple[str, Any]) -> str:
+    name, detail = pair
+    return name if detail is None else f"{name} ({detail:,})" if isinstance(detail, int) else f"{name} ({detail})"
+
+
 def run_text(run_dir: Path) -> str:
     """What a person reads at the end of a run: the table of results, the verdict and where to look."""
     metrics_file, findings_file = run_dir / "metrics.json", run_dir / "findings.json"

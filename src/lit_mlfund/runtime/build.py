@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
+import hydra.utils
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 from torch import nn
@@ -19,6 +21,15 @@ from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.optim import parameter_groups
+
+
+def instantiate(node: Mapping[str, Any], **supplied: Any) -> Any:
+    """Call the target of a node with its values, as plain Python, and with what the runtime supplies.
+
+    Hydra's own keywords would make configurations of dataclasses, lists and dicts among them.
+    """
+    make = hydra.utils.instantiate(node, _partial_=True, _convert_="all")
+    return make(**supplied)
 
 
 def seed_everything(seed: int) -> None:
@@ -91,13 +102,17 @@ def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Tr
         from lightning.pytorch.loggers import TensorBoardLogger
 
         logger = TensorBoardLogger(save_dir=run_dir, name="tensorboard", version="", default_hp_metric=False)
-    node = {key: value for key, value in config.trainer.items() if key != "compile"}
     trainer = instantiate(
-        node,
-        compile=bool(config.trainer.get("compile")),
+        config.trainer,
         callbacks=[*callbacks, progress, checkpoints, StopOnPreemption(flag, checkpoints)],
         logger=logger,
         default_root_dir=str(run_dir),
-        _convert_="all",
     )
     return Training(trainer, checkpoints, progress)
+
+
+def quiet_lightning() -> None:
+    """Keep to ourselves what Lightning tells of every run: devices, limits, tips, workers that we do not use."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for text in (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*`isinstance\\(treespec, LeafSpec\\)`.*", ".*Checkpoint directory.*"):
+        warnings.filterwarnings("ignore", text)

@@ -20,11 +20,12 @@ from lit_mlfund.data.errors import DataError
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics import verdict
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.reports import write_card
+from lit_mlfund.reports import run_text, start_text, write_card
 from lit_mlfund.atomic import write_json
-from lit_mlfund.runtime.build import Training, build_data, build_module, build_trainer, seed_everything
+from lit_mlfund.runtime.build import Training, build_data, build_module, build_trainer, quiet_lightning, seed_everything
 from lit_mlfund.runtime.measure import measure_references, measure_splits, write_predictions
 from lit_mlfund.runtime.provenance import provenance
+from lit_mlfund.runtime.tensorboard import publish
 
 
 def execute(run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def execute(run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
         DataError, ValueError: the data do not fit the configuration; a folder that holds nothing yet is removed.
     """
     flag = PreemptionFlag().install()
+    quiet_lightning()
     started = time.perf_counter()
     config = OmegaConf.load(run_dir / "run.yaml")
     assert isinstance(config, DictConfig)
@@ -66,6 +68,8 @@ def execute(run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
         write_json(run_dir / "result.json", result)
         if result["status"] == "done":
             write_card(run_dir)
+            publish(run_dir, config, result)
+        print(run_text(run_dir), flush=True)
     return result
 
 
@@ -77,6 +81,7 @@ def _run(config: DictConfig, run_dir: Path, resume: bool, flag: PreemptionFlag, 
     first = _is_first_process()
     if first:
         write_json(run_dir / "provenance.json", provenance(config, data, module))
+        print(start_text(run_dir), flush=True)
     flag.check()
     _fit(config, training, module, data, resume)
     checkpoints = training.checkpoints
@@ -116,6 +121,7 @@ def _run(config: DictConfig, run_dir: Path, resume: bool, flag: PreemptionFlag, 
 def _fit(config: DictConfig, training: Training, module: TaskModule, data: DataModule, resume: bool) -> None:
     if not config.train:
         return
+    module.use_lean_steps(training.trainer)
     last = training.checkpoints.last_path
     checkpoint = str(last) if resume and last.exists() else None
     training.trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)

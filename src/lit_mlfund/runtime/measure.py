@@ -23,6 +23,7 @@ from lit_mlfund.modules import TaskModule
 ScoreBlock = Callable[[int, int], Tensor]
 Measured = dict[str, dict[str, float]]  # metric -> value, low, high
 SPLITS = ("val", "test")
+REFERENCE_SPLITS = ("test",)  # the validation split has chosen the model: no place for a comparison
 
 
 def measure_splits(
@@ -53,8 +54,8 @@ def measure_references(module: TaskModule, data: DataModule, seed: int) -> dict[
 
 def _measure_fitted(module: TaskModule, data: DataModule, seed: int) -> list[tuple[str, str, Evaluation]]:
     """References that are fitted on the rows of the training split."""
-    stores = {split: data.stores[split] for split in ("train", *SPLITS)}
-    train = stores.pop("train")
+    train = data.stores["train"]
+    stores = {split: data.stores[split] for split in REFERENCE_SPLITS}
     if isinstance(train, PointStore):
         inputs = {split: store.x for split, store in stores.items()}
         outputs = point_references(data.spec, (train.x, train.y.numpy()), inputs, seed)
@@ -62,11 +63,22 @@ def _measure_fitted(module: TaskModule, data: DataModule, seed: int) -> list[tup
         outputs = ranking_references(data.spec, train, stores, seed)
     else:
         raise TypeError(f"no reference models for a {type(train).__name__}")
+    for split, store in stores.items():
+        _check_same_rows(module, split, store)
     return [
         (name, split, module.evaluate({**module.collected[split], "output": _like(module, split, output)}, split))
         for name, by_split in outputs.items()
         for split, output in by_split.items()
     ]
+
+
+def _check_same_rows(module: TaskModule, split: str, store: PointStore | ListStore) -> None:
+    """A reference on rows in another order would look like a weak one; better to stop."""
+    evidence = module.collected[split]
+    target = evidence["target"][evidence["mask"]] if "mask" in evidence else evidence["target"]
+    expected = store.relevance if isinstance(store, ListStore) else store.y
+    if not torch.equal(target.cpu(), expected.cpu()):
+        raise RuntimeError(f"the {split} split was measured on other rows than its store holds")
 
 
 def _like(module: TaskModule, split: str, output: np.ndarray) -> Tensor:
@@ -84,7 +96,7 @@ def _measure_rankers(module: TaskModule, data: DataModule, seed: int) -> list[tu
     """References that rank the corpus without embeddings: at random, by popularity, by words."""
     assert isinstance(data, RetrievalDataModule)
     found = []
-    for split in SPLITS:
+    for split in REFERENCE_SPLITS:
         target = module.collected[split]["target"].cpu()
         num_items = data.pairs(split).num_items
         for name, score_block in _rankers(data, split, num_items, seed).items():

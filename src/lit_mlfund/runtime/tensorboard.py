@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.image import imread
 from omegaconf import DictConfig, OmegaConf
 
@@ -13,22 +13,34 @@ from omegaconf import DictConfig, OmegaConf
 GROUPS = ("task", "data", "model", "loss", "optim", "schedule", "regularization", "trainer")
 
 
-def publish(logger: TensorBoardLogger, run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
-    """Add the pictures, the findings and the HParams row of a finished run.
+def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
+    """Add the pictures, the findings and the HParams row of a finished run to its TensorBoard folder, where it has one.
 
     The HParams tab gets the *best* monitored value and the test metrics, not the last ones of training.
     """
-    writer = logger.experiment
-    for picture in sorted((run_dir / "pictures").glob("*.png")):
-        writer.add_image(picture.stem, imread(picture)[..., :3], dataformats="HWC")
-    lines = [f"- **{name}**" for name in result["findings"]] or ["nothing found that is wrong"]
-    writer.add_text("verdict", "\n".join(lines))
+    if not config.logger.get("tensorboard"):
+        return
+    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard.summary import hparams
+
     metrics = {f"test/{name}": entry["value"] for name, entry in result["test"].items()}
     objective = result["objective"]
-    if objective["value"] is not None:
-        metrics[f"best/{objective['name']}"] = objective["value"]
-    logger.log_hyperparams(_flat(config), {name: value for name, value in metrics.items() if value is not None})
-    logger.save()
+    metrics[f"best/{objective['name']}"] = objective["value"]
+    metrics = {name: value for name, value in metrics.items() if value is not None}
+    with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+        for picture in sorted((run_dir / "pictures").glob("*.png")):
+            writer.add_image(picture.stem, imread(picture)[..., :3], dataformats="HWC")
+        writer.add_text("verdict", _verdict(run_dir))
+        for summary in hparams(_flat(config), metrics):
+            writer._get_file_writer().add_summary(summary)
+        for name, value in metrics.items():
+            writer.add_scalar(name, value)
+
+
+def _verdict(run_dir: Path) -> str:
+    findings = json.loads((run_dir / "findings.json").read_text()) if (run_dir / "findings.json").exists() else []
+    lines = [f"- **{finding['name']}**: {finding['symptom']}" for finding in findings]
+    return "\n".join(lines or ["nothing found that is wrong"])
 
 
 def _flat(config: DictConfig) -> dict[str, Any]:

@@ -1,0 +1,149 @@
+"""A finished run on its splits or on a new file: measure it, or predict."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+from omegaconf import OmegaConf
+
+from lit_mlfund.atomic import whole_file
+from lit_mlfund.data.loader import BatchLoader
+from lit_mlfund.data.spec import DataSpec
+from lit_mlfund.datamodules import DataModule, RetrievalDataModule
+from lit_mlfund.modules import RetrievalModule, TaskModule
+from lit_mlfund.modules.base import Evidence
+from lit_mlfund.runtime.build import build_module, instantiate
+from lit_mlfund.runtime.errors import ConfigError
+from lit_mlfund.runtime.freeze import load_frozen
+from lit_mlfund.runtime.measure import intervals
+
+NEW = "new"
+
+
+def evaluate_run(run_dir: Path, *, split: str, path: str | None, checkpoint: str) -> dict[str, Any]:
+    """Every metric with its interval, on a split of the run's data or on a new file.
+
+    Raises:
+        ConfigError: a checkpoint that is damaged, hostile or of another task.
+        DataError: the file does not fit.
+    """
+    module, data = load_run(run_dir, checkpoint)
+    if path is None:
+        data.setup()
+        loader = data.loader(split)
+    else:
+        split, (loader, _) = NEW, data.new_loader(path, need_target=True)
+    evidence = _collect(module, data, loader)
+    measured = intervals(module.evaluate(evidence, split))
+    return {
+        "run": str(run_dir),
+        "checkpoint": checkpoint,
+        "split": split,
+        "path": path,
+        "rows": len(loader.store),
+        "metrics": measured,
+        "notes": data.notes,
+    }
+
+
+def predict_run(run_dir: Path, *, path: str, output: str, checkpoint: str) -> dict[str, Any]:
+    """Write the rows of a new file with what the model says of each to a Parquet or CSV file.
+
+    For retrieval one row per query and rank: the ten best items of the corpus.
+    """
+    module, data = load_run(run_dir, checkpoint)
+    loader, frame = data.new_loader(path, need_target=False)
+    evidence = _collect(module, data, loader)
+    if isinstance(module, RetrievalModule):
+        table = _search(module, data, evidence)
+    else:
+        table = _beside(frame, evidence, module.predictions(evidence))
+    with whole_file(output) as beside:
+        table.write_csv(beside) if output.endswith(".csv") else table.write_parquet(beside)
+    return {"run": str(run_dir), "checkpoint": checkpoint, "output": output, "rows": len(frame), "notes": data.notes}
+
+
+def load_run(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, DataModule]:
+    """The module of a run with the weights of a checkpoint, and its data module with the fitted preprocessing.
+
+    Args:
+        run_dir: a run folder.
+        checkpoint: `best`, `last` or a path.
+    """
+    config = OmegaConf.create(load_frozen(run_dir))
+    named = run_dir / "checkpoints" / f"{checkpoint}.ckpt"
+    path = named if checkpoint in ("best", "last") else Path(checkpoint)
+    state = read_checkpoint(path)
+    own = state["lit_mlfund"]
+    if own["task"] != config.task.name:
+        raise ConfigError(f"checkpoint: {path} is of task {own['task']}, the run is of task {config.task.name}")
+    data: DataModule = instantiate(config.data)
+    try:
+        data.load_state_dict(state[type(data).__qualname__])
+        module = build_module(config, DataSpec.from_dict(own["spec"]))
+        module.load_state_dict(state["state_dict"])
+    except (KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"checkpoint: {path} does not fit the configuration of {run_dir}: {reason}") from error
+    return module.eval(), data
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of this project as plain tensors and Python; pickled code in it is refused, never run.
+
+    Raises:
+        ConfigError: missing, damaged, hostile, or not ours.
+    """
+    if not path.is_file():
+        raise ConfigError(f"checkpoint: there is no file {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if zipfile.is_zipfile(path):
+            raise ConfigError(f"checkpoint: {path} holds code beside tensors and was not loaded") from error
+        raise ConfigError(f"checkpoint: {path} is damaged or no checkpoint") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"checkpoint: {path} is damaged: {str(error).splitlines()[0]}") from error
+    if not isinstance(state, dict) or "lit_mlfund" not in state:
+        raise ConfigError(f"checkpoint: {path} was not written by lit_mlfund")
+    return state
+
+
+@torch.inference_mode()
+def _collect(module: TaskModule, data: DataModule, loader: BatchLoader) -> Evidence:
+    module.data = data
+    for batch in loader:
+        module.collect(batch)
+    return module.drain()[0]
+
+
+def _beside(frame: pl.DataFrame, evidence: Evidence, columns: dict[str, Any]) -> pl.DataFrame:
+    """The rows of the file in their order, each with its prediction."""
+    said = pl.DataFrame(columns)
+    if "mask" in evidence:  # documents come query by query
+        rows = (evidence["row"][evidence["mask"]] - 1).argsort()
+        said = said[rows.numpy()]
+    renamed = {name: f"{name}_in_file" for name in said.columns if name in frame.columns}
+    return frame.rename(renamed).hstack(said)
+
+
+@torch.inference_mode()
+def _search(module: RetrievalModule, data: DataModule, evidence: Evidence, k: int = 10) -> pl.DataFrame:
+    assert isinstance(data, RetrievalDataModule)
+    names = list(data.item_names(NEW))
+    scores, items = module.search(evidence, NEW, min(k, len(names)))
+    num_queries, k = items.shape
+    return pl.DataFrame(
+        {
+            "row": torch.arange(num_queries).repeat_interleave(k).numpy(),
+            "rank": torch.arange(1, k + 1).repeat(num_queries).numpy(),
+            "item": [names[item] for item in items.flatten().tolist()],
+            "score": scores.flatten().numpy(),
+        }
+    )
