@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import gc
 import inspect
 import os
@@ -37,7 +38,8 @@ class Function(NamedTuple):
         return " ".join(self.docstring.partition("\n\n")[0].split())
 
 
-def standard_library(root: str | None = None) -> list[Function]:
+@functools.cache  # a sweep in one process reads the sources once
+def standard_library(root: str | None = None) -> tuple[Function, ...]:
     """The documented functions and methods under `root` (default: the interpreter's standard library).
 
     Of functions with equal code or equal docstring only the first stays; those with fewer than 3 words of
@@ -65,7 +67,7 @@ def standard_library(root: str | None = None) -> list[Function]:
             docstrings.add(function.summary)
     if not functions:
         raise DataError(f"{root}: no documented functions; is this Python installed without its sources?")
-    return list(functions.values())
+    return tuple(functions.values())
 
 
 def _sources(root: str) -> Iterator[str]:

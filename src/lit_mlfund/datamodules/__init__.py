@@ -11,6 +11,7 @@ from lit_mlfund.datamodules.flights import (
 )
 from lit_mlfund.datamodules.images import ImagesDataModule
 from lit_mlfund.datamodules.interactions import InteractionsDataModule
+from lit_mlfund.datamodules.language_id import LanguageIdDataModule
 from lit_mlfund.datamodules.letor import LetorDataModule
 from lit_mlfund.datamodules.retrieval import RetrievalDataModule
 from lit_mlfund.datamodules.table import TableDataModule
@@ -28,6 +29,7 @@ __all__ = [
     "FlightsListsDataModule",
     "ImagesDataModule",
     "InteractionsDataModule",
+    "LanguageIdDataModule",
     "LetorDataModule",
     "MNIST5kDataModule",
     "RetrievalDataModule",
