@@ -53,9 +53,10 @@ def start_text(run_dir: Path) -> str:
         names = columns if isinstance(columns, str) else ", ".join(map(_column, _pairs(columns)))
         if names:
             lines.append(f"  {kind}: {names}")
-    for what in ("imputed_cells", "unknown_cells"):
-        for split, cells in data.get(what, {}).items():
-            lines.append(f"  {what.replace('_', ' ')} in {split}: " + ", ".join(map(_column, _pairs(cells))))
+    for what, word in (("imputed_cells", "imputed"), ("unknown_categories", "unknown categories")):
+        found = {split: sum(cells.values()) for split, cells in data.get(what, {}).items() if cells}
+        if found:
+            lines.append(f"  {word}: " + "  ".join(f"{split} {count:,} cells" for split, count in found.items()))
     lines += [f"  {note}" for note in data.get("notes", [])]
     lines.append(f"model  {provenance['num_parameters']:,} parameters")
     lines.append(f"run    {run_dir}")

@@ -1,0 +1,98 @@
+"""The user's own files: trained, evaluated, predicted, with answers that are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.system.conftest import Command
+
+QUICK = ("references=false", "logger=none", "optim.lr=1e-2", "trainer.max_epochs=12")
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "metric", "bound"),
+    [("binary", "label", "auroc", 0.97), ("multiclass", "kind", "accuracy", 0.85), ("regression", "value", "r2", 0.9)],
+)
+def test_a_table(mlfund: Command, table: Path, task: str, target: str, metric: str, bound: float) -> None:
+    others = sorted({"label", "kind", "value"} - {target})
+    trained = mlfund(
+        "train", f"task={task}", "data=table", f"data.path={table}", f"data.target={target}",
+        f"data.exclude=[{','.join(others)}]", *QUICK,
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    assert trained.json["test"][metric]["value"] > bound
+    run = trained.json["run"]
+
+    measured = mlfund("evaluate", f"run={run}", "split=test")
+    assert measured.code == 0, measured.err
+    assert measured.json["metrics"][metric] == pytest.approx(trained.json["test"][metric])
+
+    new = pl.read_parquet(table).head(50).with_columns(color=pl.lit("violet")).drop(target)
+    new.write_csv("new.csv")
+    predicted = mlfund("predict", f"run={run}", "data.path=new.csv", "output=out.parquet")
+    assert predicted.code == 0, predicted.err
+    assert predicted.json["notes"]["unknown_categories"] == 50
+    assert predicted.json["notes"]["imputed_cells"] > 0
+    said = pl.read_parquet("out.parquet")
+    assert said.height == 50 and "prediction" in said.columns
+    assert said["noise"].to_list() == pytest.approx(new["noise"].to_list())
+
+    without = mlfund("evaluate", f"run={run}", "data.path=new.csv")
+    assert without.code == 2 and target in without.err and "new.csv" in without.err
+
+
+def test_a_split_by_time_tests_on_the_latest_rows(mlfund: Command, table: Path) -> None:
+    outcome = mlfund(
+        "train", "task=regression", "data=table", f"data.path={table}", "data.target=value", "data.time=day",
+        "data.exclude=[label,kind]", *QUICK, "trainer.max_epochs=1",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    rows = pl.read_parquet(Path(outcome.json["run"]) / "predictions" / "test.parquet")["row"]
+    assert rows.min() > 700
+
+
+def test_letor_lists(mlfund: Command, letor: Path) -> None:
+    outcome = mlfund("train", "task=ranking", "data=letor", f"data.path={letor}", *QUICK)
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["test"]["ndcg@10"]["value"] > 0.9
+    predicted = mlfund("predict", f"run={outcome.json['run']}", f"data.path={letor}", "output=out.csv")
+    assert predicted.code == 0, predicted.err
+    said = pl.read_csv("out.csv")
+    assert said.height == len(letor.read_text().splitlines()) and {"score", "rank"} <= set(said.columns)
+
+
+def test_interactions(mlfund: Command, interactions: Path) -> None:
+    outcome = mlfund(
+        "train", "task=retrieval", "data=interactions", f"data.path={interactions}", "data.user=user",
+        "data.item=item", "data.time=time", "data.exclude_seen=false", *QUICK,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["test"]["recall@10"]["value"] > 0.8  # ten of twenty items are to the user's taste
+
+
+def test_text(mlfund: Command) -> None:
+    words = ["good fine lovely", "bad poor awful"]
+    rows = [{"text": f"{words[i % 2].split()[i % 3]} film number {i}", "label": i % 2} for i in range(400)]
+    pl.DataFrame(rows).write_parquet("reviews.parquet")
+    outcome = mlfund(
+        "train", "task=binary", "data=text", "data.path=reviews.parquet", "data.text=text", "data.target=label", *QUICK
+    )
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["test"]["auroc"]["value"] > 0.99
+
+
+def test_a_finished_run_is_repeated_with_the_same_numbers(mlfund: Command, table: Path) -> None:
+    first = mlfund(
+        "train", "task=binary", "data=table", f"data.path={table}", "data.target=label", "data.exclude=[kind,value]",
+        *QUICK, "trainer.max_epochs=2", "seed=0",
+    )  # fmt: skip
+    again = mlfund("train", f"run={first.json['run']}")
+    assert again.code == 0, again.err
+    assert again.json["run"] != first.json["run"]
+    assert again.json["test"] == first.json["test"]
+    other = json.loads((Path(first.json["run"]) / "result.json").read_text())
+    assert other == first.json  # the first one is left as it was
