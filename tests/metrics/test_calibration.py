@@ -54,6 +54,11 @@ def test_mass_bins_hold_as_many_rows_each_and_keep_equals_together():
     assert values == pytest.approx([want, want])
 
 
+def test_equals_share_the_bin_of_their_middle():
+    probability = torch.tensor([0.1] + [0.9] * 9)
+    assert reliability_curve(probability, torch.ones(10), 2, "mass").weight.tolist() == [1, 9]
+
+
 @pytest.mark.parametrize("binning", ["width", "mass"])
 def test_a_weight_of_three_is_three_rows(binning):
     probability, target = rows(50)
@@ -134,6 +139,8 @@ def test_null_of_weighted_rows():
 
 def test_null_at_the_ends():
     assert calibration_null(torch.tensor([0.0, 1.0, 1.0])) == 0
+    nearly_one = 1 - torch.finfo(torch.float64).eps / 2 * (torch.arange(18) % 3).double()
+    assert 0 <= calibration_null(torch.cat([nearly_one, torch.zeros(19)]), 1) < 1e-7
     for tiny in (1e-15, 1e-9, 1e-5):
         for probability in (torch.full((50,), tiny).double(), 1 - torch.full((50,), tiny).double()):
             want = 2 * tiny * (1 - tiny) ** 50  # de Moivre with a mean below one

@@ -237,6 +237,13 @@ def test_bad_input(metric, change, message):
         metric(**arguments)
 
 
+def test_the_best_order_is_worth_exactly_one():
+    relevance = torch.randint(4, (200, 37), generator=torch.Generator().manual_seed(7))
+    relevance[:, 0] = 1
+    assert ndcg(relevance.float(), relevance).max() == ndcg(relevance.float(), relevance, k=9).max() == 1
+    assert ndcg(torch.zeros(200, 37), torch.full((200, 37), 2)).max() == 1
+
+
 def test_unknown_gain():
     with pytest.raises(ValueError, match="gain must be"):
         ndcg(torch.rand(2, 3), torch.ones(2, 3), gain="exp")

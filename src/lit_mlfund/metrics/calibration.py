@@ -165,7 +165,7 @@ def _deviation(index: Tensor, probability: Tensor, weight: Tensor, num_bins: int
     spread = _sums(index, weight * rare * (1 - rare), num_bins)
     varies = (mean > 0) & (spread > 0)
     mean, spread = torch.where(varies, mean, 1), torch.where(varies, spread, 1)
-    p = (_sums(index, weight * rare**2, num_bins) / mean).clamp(1e-8, 1 - 1e-8)  # 1 - variance / mean
+    p = (_sums(index, weight * rare**2, num_bins) / mean).clamp(max=1 - 1e-12)  # 1 - variance / mean
     scale = _sums(index, weight**2 * rare * (1 - rare), num_bins) / spread  # the weight of a row
     mean = mean / scale.clamp(min=torch.finfo(scale.dtype).tiny)
     trials, above = mean / p, mean.floor() + 1
