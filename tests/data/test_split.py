@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.split import split_at_random, split_by_group, split_by_time, split_table
+from lit_mlfund.data.split import split_at_random, split_by_column, split_by_group, split_by_time, split_table
 from lit_mlfund.data.table import Table
 
 SHARES = {"val": 0.2, "test": 0.1}
@@ -111,3 +111,37 @@ def test_columns_that_cannot_split(column, how, message):
 def test_too_few_rows():
     with pytest.raises(DataError, match=r"x.csv: the val split is empty"):
         split_table(Table.of(pl.DataFrame({"c": [1, 2]}), "x.csv"), {"val": 0.1}, seed=0)
+
+
+@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical])
+def test_as_a_column_says(dtype):
+    words = ["train", " Test", "validation", "TRAIN", "dev", "val", "train", "valid"]
+    table = Table.of(
+        pl.DataFrame({"c": pl.Series(words, dtype=dtype), "q": [1, 2, 3, 1, 4, 3, 5, 6]}), "x.csv"
+    )
+    splits = split_by_column(table, "c", "q")
+    assert {name: part.rows.tolist() for name, part in splits.items()} == {
+        "train": [0, 3, 6],
+        "val": [2, 4, 5, 7],
+        "test": [1],
+    }
+    assert splits["val"].source == "x.csv (val)"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", None, "val", "test"], "column 'c': the split of the row is missing: row 2"),
+        (
+            ["train", "tset", "val", "x"],
+            "column 'c': the split of a row is train, val or test, not 'tset': rows 2, 4",
+        ),
+        ([1, 1, 2, 3], "column 'c': .* not '1': rows 1, 2, 3, 4"),
+        (["train", "train", "val", "val"], "column 'c': no row says 'test'"),
+        (["train", "val", "test", "test"], "column 'c': q 'a' lies in more than one split: rows 2, 3"),
+    ],
+)
+def test_columns_that_do_not_say_the_split(words, message):
+    table = Table.of(pl.DataFrame({"c": words, "q": ["a", "a", "a", "b"]}), "x.csv")
+    with pytest.raises(DataError, match=f"^x.csv: {message}$"):
+        split_by_column(table, "c", "q")

@@ -132,6 +132,33 @@ def test_splits_do_not_leak(path):
     assert sum(later.summary["queries"].values()) == 20
 
 
+def test_a_column_says_the_split(path, tmp_path):
+    words = ["train", "val", "test", "train"]
+    raw = frame().with_columns(part=pl.Series([words[n % 20 % 4] for n in range(SIZE)]))
+    raw.write_parquet(tmp_path / "parts.parquet")
+    parts = str(tmp_path / "parts.parquet")
+    for task, target, query in (("binary", "late", None), ("ranking", "grade", "user")):
+        data = module(parts, task, target, query=query, split="part")
+        assert data.summary["rows"] == {"train": 100, "val": 50, "test": 50}
+        for split in words:
+            batch = data.whole(split)
+            assert set(raw[batch.index.flatten().numpy()]["part"]) == {split}
+        assert "part" not in data.spec.inputs["categorical"].names
+        assert data.summary["notes"] == [f"train, val, test: as the column 'part' of {parts} says"]
+    data = module(parts, "binary", "late", split="part")
+    _, rows = data.new_loader(path, need_target=False)  # a file to be predicted has no such column
+    assert rows.height == SIZE
+    for other in ({"time": "day"}, {"group": "user", "val_path": path}):
+        told = ", ".join(f"data.{name}" for name in other)
+        with pytest.raises(ValueError, match=f"^data.split says .*; {told} cannot be given too$"):
+            module(parts, "binary", "late", split="part", **other)
+    with pytest.raises(DataError, match="no column 'parts'; did you mean 'part'"):
+        module(parts, "binary", "late", split="parts")
+    with pytest.raises(DataError, match="'part': user 'u1' lies in more than one split"):
+        raw.with_columns(part=pl.col("part").shift(1, fill_value="val").shuffle(0)).write_parquet(parts)
+        module(parts, "ranking", "grade", query="user", split="part")
+
+
 def test_the_seed_of_training_leaves_the_test_rows_alone(path):
     first, second = (
         TableDataModule(batch_size=16, seed=seed, task="binary", path=path, target="late", split_seed=split)

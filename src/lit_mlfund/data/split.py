@@ -12,6 +12,8 @@ from lit_mlfund.data.errors import DataError
 from lit_mlfund.data.table import Table
 
 Splits = dict[str, np.ndarray]
+SPLITS = ("train", "val", "test")
+OTHER_NAMES = {"valid": "val", "validation": "val", "dev": "val"}  # as files of others have them
 
 
 def split_table(
@@ -46,6 +48,34 @@ def split_table(
     except DataError as error:
         raise DataError(f"{table.source}: {error}") from None
     return {split: table.take(index, split) for split, index in splits.items()}
+
+
+def split_by_column(table: Table, name: str, group: str | None = None) -> dict[str, Table]:
+    """Split as a column says: train, val (or valid, validation, dev) and test, in any case.
+
+    Raises:
+        DataError: missing cells or other words in the column, a split without rows, or a value of the column
+            `group` that lies in two splits.
+    """
+    labels = table.labels(name).str.strip_chars().str.to_lowercase().replace(OTHER_NAMES)
+    if labels.is_null().any():
+        raise table.error(name, "the split of the row is missing", labels.is_null())
+    other = ~labels.is_in(SPLITS)
+    if other.any():
+        word = str(table.frame[name].filter(other)[0])
+        raise table.error(name, f"the split of a row is train, val or test, not {word!r}", other)
+    for split in SPLITS:
+        if not (labels == split).any():
+            raise DataError(f"{table.source}: column {name!r}: no row says {split!r}")
+    if group is not None:
+        codes, split_of = table.codes(group), labels.rank("dense").to_numpy()
+        first = np.empty(codes.max() + 1, dtype=split_of.dtype)
+        first[codes[::-1]] = split_of[::-1]  # of the first row of each group
+        torn = split_of != first[codes]
+        if torn.any():
+            value = table.frame[group].filter(torn)[0]
+            raise table.error(name, f"{group} {value!r} lies in more than one split", torn)
+    return {split: table.take((labels == split).arg_true().to_numpy(), split) for split in SPLITS}
 
 
 def split_by_time(

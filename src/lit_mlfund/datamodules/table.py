@@ -8,7 +8,7 @@ from typing import Literal, cast
 from lit_mlfund.data.encoder import Roles, check_queries
 from lit_mlfund.data.read import require_columns
 from lit_mlfund.data.spec import Task
-from lit_mlfund.data.split import split_table
+from lit_mlfund.data.split import split_by_column, split_table
 from lit_mlfund.data.table import Table
 from lit_mlfund.data.target import Target
 from lit_mlfund.datamodules.frame import FrameDataModule
@@ -17,9 +17,9 @@ from lit_mlfund.datamodules.frame import FrameDataModule
 class TableDataModule(FrameDataModule):
     """A Parquet, CSV or Arrow file whose rows are examples, or documents of queries (ranking).
 
-    What is not given as a file of its own is cut off from `path`: the latest rows by `time`; whole groups or
-    queries; else at random, classes alike. `split_seed` is apart from `seed`, so that runs of several seeds
-    are measured on the same rows.
+    Validation and test are the rows that the column `split` says, or files of their own, or are cut off from
+    `path`: the latest rows by `time`; whole groups or queries; else at random, classes alike. `split_seed` is
+    apart from `seed`, so that runs of several seeds are measured on the same rows.
 
     Args:
         batch_size: rows (queries for ranking) of a training batch.
@@ -31,6 +31,7 @@ class TableDataModule(FrameDataModule):
         time: a column of dates or numbers; validation and test come after training.
         group: a column whose equal values stay in one split, such as a user; it is no feature.
         weight: a column of weights for loss and metrics.
+        split: a column that says train, val or test of each row.
         val_path, test_path: files of their own for these splits.
         val_fraction, test_fraction: shares of the rows that are cut off for them otherwise.
         split_seed: of a split at random.
@@ -56,6 +57,7 @@ class TableDataModule(FrameDataModule):
         time: str | None = None,
         group: str | None = None,
         weight: str | None = None,
+        split: str | None = None,
         val_path: str | None = None,
         test_path: str | None = None,
         val_fraction: float = 0.15,
@@ -71,13 +73,19 @@ class TableDataModule(FrameDataModule):
             raise ValueError(f"data=table serves {', '.join(self.tasks)}; got task={task}")
         if query is not None and group is not None:
             raise ValueError("data.query keeps its rows in one split already; data.group cannot be given too")
+        others = {"time": time, "group": group, "val_path": val_path, "test_path": test_path}
+        if split is not None and (given := [name for name, value in others.items() if value is not None]):
+            told = ", ".join(f"data.{name}" for name in given)
+            raise ValueError(
+                f"data.split says which rows are validation and test; {told} cannot be given too"
+            )
         roles = Roles(
             cast(Task, task),
             target,
             query=query,
             weight=weight,
             time=time,
-            exclude=(*exclude, *([group] if group else [])),
+            exclude=(*exclude, *([group] if group else []), *([split] if split else [])),
             categorical=tuple(categorical),
         )
         super().__init__(
@@ -90,6 +98,7 @@ class TableDataModule(FrameDataModule):
         )
         self.path = path
         self.group = group
+        self.split = split
         self.given = {"val": val_path, "test": test_path}
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
@@ -104,6 +113,9 @@ class TableDataModule(FrameDataModule):
         Target.fit(
             table, roles.target, roles.task, self.positive
         )  # what is wrong with it is told of the file
+        if self.split is not None:
+            self.remarks = [f"train, val, test: as the column {self.split!r} of {self.path} says"]
+            return split_by_column(table, self.split, roles.query)
         tables = split_table(
             table,
             {split: self.fractions[split] for split, path in self.given.items() if path is None},

@@ -18,8 +18,8 @@ class TextDataModule(TableDataModule):
     Splits are cut as `data=table` cuts them. The other columns are left out.
 
     Args:
-        path, target, time, group, weight, val_path, test_path, val_fraction, test_fraction, split_seed,
-            positive: as in `TableDataModule`.
+        path, target, time, group, weight, split, val_path, test_path, val_fraction, test_fraction,
+            split_seed, positive: as in `TableDataModule`.
         text: the column of text.
         tokenizer: `ngrams` for models that pool, `words` or `bytes` for those that read in order; see
             `Tokenizer`.
@@ -42,6 +42,7 @@ class TextDataModule(TableDataModule):
         time: str | None = None,
         group: str | None = None,
         weight: str | None = None,
+        split: str | None = None,
         val_path: str | None = None,
         test_path: str | None = None,
         val_fraction: float = 0.15,
@@ -65,6 +66,7 @@ class TextDataModule(TableDataModule):
             time=time,
             group=group,
             weight=weight,
+            split=split,
             val_path=val_path,
             test_path=test_path,
             val_fraction=val_fraction,
