@@ -26,18 +26,17 @@ def test_a_task_alone_is_complete(composer: Composer, task: str) -> None:
     assert config["task"]["name"] == task
 
 
-def every_option() -> list[tuple[str, str]]:
-    return [(group, name) for group in sorted(CATALOG.groups) for name in CATALOG.groups[group]]
-
-
-@pytest.mark.parametrize(("group", "name"), every_option(), ids="=".join)
-def test_every_option_is_right_for_some_task(composer: Composer, group: str, name: str) -> None:
+@pytest.mark.parametrize(
+    "option", [f"{group}={name}" for group in sorted(CATALOG.groups) for name in CATALOG.groups[group]]
+)
+def test_every_option_is_right_for_some_task(composer: Composer, option: str) -> None:
     """Another data set or model, or values that only the user has, may be missing beside it."""
-    fitting = {option.name: option.tasks for option in options(CATALOG, group)}[name]
+    group, _, name = option.partition("=")
+    fitting = {other.name: other.tasks for other in options(CATALOG, group)}[name]
     tasks = TASKS if group != "task" else (name,)
     fewest = None
     for task in fitting or tasks:
-        problems = composer.compose([f"task={task}", f"{group}={name}"]).problems
+        problems = composer.compose([f"task={task}", option]).problems
         problems = [told for told in problems if " is required: pass data." not in told]
         if fewest is None or len(problems) < len(fewest):
             fewest = problems

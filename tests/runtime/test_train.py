@@ -45,7 +45,12 @@ def test_wrong_input_leaves_no_folder(house: Path, executed: Calls, error: Excep
     behave(refuse)
     with pytest.raises(type(error)):
         run_config(config())
-    assert not executed[0][0].exists()
+    assert len(executed) == 1
+    assert list(Path.cwd().iterdir()) == []
+    Path("runs").mkdir()
+    with pytest.raises(type(error)):
+        run_config(config())
+    assert list(Path.cwd().rglob("*")) == [Path.cwd() / "runs"]  # the user's own stays
 
 
 def test_a_run_that_has_checkpoints_is_kept(house: Path, executed: Calls) -> None:

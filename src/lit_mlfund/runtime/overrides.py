@@ -25,14 +25,12 @@ class Overrides:
     """What was asked for.
 
     lines     overrides for Hydra; a value (`optim.lr=1`) may also be one that no file spells out
-    parsed    the same, parsed
     deleted   values to delete after composing (`~data.time`)
     problems  what cannot be composed and was left out of `lines`
     unknown   groups whose option was left out: nothing can be said of what is below them
     """
 
     lines: list[str] = field(default_factory=list)
-    parsed: list[Override] = field(default_factory=list)
     deleted: list[Override] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
@@ -42,7 +40,7 @@ def searchpath(lines: Iterable[str]) -> list[str]:
     """The folders that `hydra.searchpath=[…]` adds."""
     for line in lines:
         if line.lstrip("+").startswith("hydra.searchpath="):
-            value = _parse(line).value()
+            value = parse(line).value()
             return [str(folder) for folder in (value if isinstance(value, list) else [value])]
     return []
 
@@ -52,7 +50,7 @@ def read_overrides(lines: Iterable[str], catalog: Catalog, sweep: bool) -> Overr
     result = Overrides()
     for line in lines:
         try:
-            override = _parse(line)
+            override = parse(line)
         except OverrideParseException:
             wanted = "check its brackets, quotes and commas" if "=" in line else "expected key=value"
             result.problems.append(f"{line}: cannot be read; {wanted}")
@@ -68,11 +66,10 @@ def read_overrides(lines: Iterable[str], catalog: Catalog, sweep: bool) -> Overr
             result.deleted.append(override)
         elif checked is not None:
             result.lines.append(checked)
-            result.parsed.append(_parse(checked))
     return result
 
 
-def _parse(line: str) -> Override:
+def parse(line: str) -> Override:
     """Parse one override; text that Hydra's grammar wants quoted (`/data/day=1 (2).csv`) is quoted."""
     parser = OverridesParser.create()
     try:
@@ -142,7 +139,7 @@ def plain_values(lines: Iterable[str], wanted: str) -> dict[str, Any] | None:
     problems = []
     for line in lines:
         try:
-            override = _parse(line)
+            override = parse(line)
         except OverrideParseException:
             problems.append(f"{line}: cannot be read")
         else:

@@ -16,7 +16,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import IntervalSweep
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -26,7 +26,7 @@ from lit_mlfund.runtime.check import check
 from lit_mlfund.runtime.compose import Composed, Composer, delete, one_line, plain
 from lit_mlfund.runtime.errors import ConfigError, problems_of
 from lit_mlfund.runtime.outer import outer_world
-from lit_mlfund.runtime.overrides import Overrides, read_overrides, searchpath
+from lit_mlfund.runtime.overrides import Overrides, parse, read_overrides, searchpath
 from lit_mlfund.runtime.sources import PRIMARY, catalog
 from lit_mlfund.runtime.train import run_config
 
@@ -99,7 +99,7 @@ def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] =
     first = composer.compose([*_representative(asked), *_deletions(asked)])
     if _is_basic(first):
         asked = _with_parameters(asked, first, lines, composer)
-        combinations = [list(job) for job in BasicSweeper.split_arguments(asked.parsed, None)[0]]
+        combinations = [list(job) for job in BasicSweeper.split_arguments(_parsed(asked), None)[0]]
     else:
         combinations = [_representative(asked)]
     problems = [*asked.problems, *_all_problems(composer, combinations, _deletions(asked))]
@@ -115,6 +115,10 @@ def _is_basic(composed: Composed) -> bool:
     return str(composed.hydra.sweeper._target_).endswith(".BasicSweeper")
 
 
+def _parsed(asked: Overrides) -> list[Override]:
+    return [parse(line) for line in asked.lines]
+
+
 def _deletions(asked: Overrides) -> list[str]:
     return [str(override.input_line) for override in asked.deleted]
 
@@ -122,7 +126,7 @@ def _deletions(asked: Overrides) -> list[str]:
 def _representative(asked: Overrides) -> list[str]:
     """The overrides of one job of the sweep: the first of each choice, the start of each interval."""
     lines = []
-    for override in asked.parsed:
+    for override in _parsed(asked):
         line = str(override.input_line)
         if override.is_discrete_sweep():
             line = f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
@@ -139,7 +143,7 @@ def _with_parameters(
 ) -> Overrides:
     """Add the sweeps that a configuration file asks for in `hydra.sweeper.params`; the command line wins."""
     parameters = first.hydra.sweeper.params or {}
-    typed = {override.key_or_group for override in asked.parsed}
+    typed = {override.key_or_group for override in _parsed(asked)}
     added = [f"{key}={values}" for key, values in parameters.items() if str(key).lstrip("+") not in typed]
     if not parameters:
         return asked
@@ -174,7 +178,7 @@ def _sweep_folder(first: Composed) -> Path:
 
 def _settings(asked: Overrides, first: Composed, folder: Path) -> Iterator[str]:
     """Hydra's files go into one folder below `runs_dir`, its logging out of the way, unless asked for."""
-    typed = {override.key_or_group for override in asked.parsed}
+    typed = {override.key_or_group for override in _parsed(asked)}
     settings = {
         "hydra.sweep.dir": f"'{folder}'",
         "hydra.sweep.subdir": ".",

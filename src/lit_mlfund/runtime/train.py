@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,17 @@ def run_config(config: dict[str, Any], command: Sequence[str] = ()) -> dict[str,
     Raises:
         ConfigError, DataError, WriteError: the user's input or disk is wrong; no run folder is left.
     """
-    run_dir = agree(lambda: freeze(config, command), Path(config["runs_dir"]).absolute())
+    runs_dir = Path(config["runs_dir"]).expanduser().absolute()
+    made = [folder for folder in (runs_dir / config["task"]["name"], runs_dir) if not folder.exists()]
+    run_dir = agree(lambda: freeze(config, command), runs_dir)
     try:
         return launch(run_dir, resume=False)
     except Exception as error:
         if problems_of(error) is not None and not (run_dir / "checkpoints").exists():
             shutil.rmtree(run_dir, ignore_errors=True)
+            for folder in made:
+                with suppress(OSError):  # others may have put their runs there
+                    folder.rmdir()
         raise
 
 
