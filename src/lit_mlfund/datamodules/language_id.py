@@ -28,7 +28,7 @@ class LanguageIdDataModule(TextDataModule):
     def __init__(
         self,
         *,
-        batch_size: int = 256,
+        batch_size: int = 64,
         seed: int = 0,
         num_languages: int = 30,
         min_bytes: int = 12,

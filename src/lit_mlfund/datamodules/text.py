@@ -33,7 +33,7 @@ class TextDataModule(TableDataModule):
     def __init__(
         self,
         *,
-        batch_size: int = 256,
+        batch_size: int = 64,
         seed: int = 0,
         task: str,
         path: str,
