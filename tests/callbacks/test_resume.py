@@ -11,7 +11,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from lit_mlfund.callbacks import BestAndLast, Preempted, PreemptionFlag, Progress, StopOnPreemption
+from lit_mlfund.callbacks import BestAndLast, EarlyStopping, Preempted, PreemptionFlag, Progress, StopOnPreemption
 from lit_mlfund.runtime.trainer import build_trainer
 from tests.modules.test_lean import BATCH, Data, make_module
 
@@ -63,6 +63,24 @@ def test_resumed_weights_are_equal_to_the_bit(tmp_path: Path, lean: bool, step: 
         assert torch.equal(value, expected.state_dict()[name]), name
     assert [entry["step"] for entry in progress.history] == [entry["step"] for entry in whole.history]
     assert checkpoints.best_value == best.best_value
+
+
+class KilledAfterValidation(Callback):
+    """Leaves no time to save, as SIGKILL does."""
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("lean", [True, False])
+def test_a_killed_run_goes_on_behind_the_last_validation(tmp_path: Path, lean: bool) -> None:
+    expected, whole, _ = fit(tmp_path / "whole", EarlyStopping(), lean=lean)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fit(tmp_path / "cut", EarlyStopping(), KilledAfterValidation(), lean=lean)
+    resumed, progress, _ = fit(tmp_path / "cut", EarlyStopping(), lean=lean, resume=True)
+    assert progress.history == whole.history
+    for name, value in resumed.state_dict().items():
+        assert torch.equal(value, expected.state_dict()[name]), name
 
 
 def test_checkpoints_hold_plain_data_only(tmp_path: Path) -> None:

@@ -17,9 +17,20 @@ class EarlyStopping(LightningEarlyStopping):
     def __init__(self, patience: int = 5, min_delta: float = 0.0):
         if patience < 1:
             raise ValueError(f"patience must be at least 1, got {patience}")
-        super().__init__(monitor="val/loss", patience=patience, min_delta=min_delta, check_finite=False)
-        self._arguments = {"patience": patience, "min_delta": min_delta}
+        # Checked after validation, before the checkpoint is written: at the end of the epoch a resumed run, which goes on
+        # behind the validation, would have nothing to look at.
+        self._options = {
+            "patience": patience,
+            "min_delta": min_delta,
+            "check_finite": False,
+            "check_on_train_epoch_end": False,
+        }
+        super().__init__("val/loss", **self._options)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().__init__(pl_module.monitor, mode=pl_module.mode, check_finite=False, **self._arguments)
+        super().__init__(pl_module.monitor, mode=pl_module.mode, **self._options)
         super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.wait_count >= self.patience:  # killed between the decision to stop and the stop
+            trainer.should_stop = True
