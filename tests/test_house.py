@@ -16,7 +16,7 @@ SOURCE = ROOT / "src" / "lit_mlfund"
 # A folder imports only from folders before it. Files beside the folders come before all of them, but for
 # `python -m lit_mlfund`, which is the command line.
 ORDER = ["losses", "metrics", "models", "optim", "data", "datamodules", "modules", "diagnostics"]
-ORDER += ["callbacks", "reports", "runtime", "systems", "cli"]
+ORDER += ["callbacks", "reports", "runtime", "cli"]
 PURE = ("losses", "metrics", "models", "optim", "diagnostics")  # for users without Lightning or Hydra
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base_utils"}
 FILES = sorted(SOURCE.rglob("*.py"))
