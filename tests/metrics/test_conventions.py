@@ -74,8 +74,6 @@ def test_ties(by_ranx):
         retrieval_recall(tensor(equal), tensor(relevance), top_k=2).item() for relevance in (first, last)
     ]
     assert len(set(found)) == 2
-    # pytrec_eval compares in float32
-    assert trec([1, 0], [1e9 + 1, 1e9], "recip_rank") == 0.5
 
 
 def test_binary_average_precision_steps_over_ties_at_once():
@@ -120,10 +118,25 @@ def test_cutoffs(by_ranx):
     assert retrieval_precision(tensor(scores), tensor(short), top_k=5).item() == pytest.approx(0.4)
 
 
-def test_one_document_and_graded_relevance():
-    assert one(ndcg, [1], [0.3]) == 1
+def test_one_document(by_ranx):
+    assert one(ndcg, [1], [0.3]) == trec([1], [0.3], "ndcg") == by_ranx([1], [0.3], "ndcg") == 1
+    assert retrieval_normalized_dcg(tensor([0.3]), tensor([1])) == 1
     with pytest.raises(ValueError, match="more than 1 document"):
         ndcg_score([[1]], [[0.3]])
-    assert one(mrr, [0, 2], [0.1, 0.2]) == 1
-    with pytest.raises(ValueError, match="binary"):
-        retrieval_reciprocal_rank(tensor([0.1, 0.2]), tensor([0, 2]))
+
+
+def test_graded_relevance(by_ranx):
+    relevance, scores = [0, 2], [0.1, 0.2]
+    assert one(mrr, relevance, scores) == one(precision_at_k, relevance, scores, k=1) == 1
+    assert trec(relevance, scores, "recip_rank") == trec(relevance, scores, "P_1") == 1
+    assert by_ranx(relevance, scores, "mrr") == by_ranx(relevance, scores, "precision@1") == 1
+    for metric in (retrieval_reciprocal_rank, retrieval_recall, retrieval_precision):
+        with pytest.raises(ValueError, match="binary"):
+            metric(tensor(scores), tensor(relevance))
+
+
+def test_precision_of_scores(by_ranx):
+    scores = [1e9 + 1, 1e9]  # one value in float32
+    assert one(mrr, [1, 0], scores) == by_ranx([1, 0], scores, "mrr") == 1
+    assert average_precision_score([1, 0], scores) == 1
+    assert trec([1, 0], scores, "recip_rank") == 0.5
