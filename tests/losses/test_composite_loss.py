@@ -72,7 +72,7 @@ def test_link_is_that_of_the_parts():
         ({"a": part(MSELoss(), float("nan"))}, "parts.a.weight: .*, got nan"),
         (
             {"a": part(CrossEntropyLoss()), "b": part(ListNetLoss())},
-            "parts: no task that all of them can train: a .'multiclass',., b .'ranking',.",
+            r"parts: expected a task that all of them can train, got .'a': .'multiclass',., 'b': .'ranking'",
         ),
     ],
 )

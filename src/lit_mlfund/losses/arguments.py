@@ -10,22 +10,27 @@ import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
 class Lists(NamedTuple):
     """Ranking arguments made uniform: `[Q, L]` with L >= 1, zeros on padding, float32 or float64.
 
-    `lowest_Q` is a query's lowest real relevance (inf where there is none), `num_documents_Q` its length and
-    `has_pair_Q` tells whether two of its documents differ in relevance: otherwise nothing can be learned.
+    `num_documents_Q` counts a query's real documents; `has_pair_Q` tells whether two of them differ in
+    relevance: otherwise there is nothing to learn.
     """
 
     scores_QL: Tensor
     relevance_QL: Tensor
     mask_QL: Tensor
-    lowest_Q: Tensor
+    is_padded: bool
     num_documents_Q: Tensor
     has_pair_Q: Tensor
+
+    def on_padding(self, values_QL: Tensor, value: float) -> Tensor:
+        """`values_QL` with `value` on padding."""
+        return values_QL.masked_fill(~self.mask_QL, value) if self.is_padded else values_QL
 
 
 def check_positive(name: str, value: float) -> None:
@@ -143,6 +148,7 @@ def check_lists(scores: Tensor, relevance: Tensor, mask: Tensor | None) -> Lists
         raise ValueError(
             f"relevance: expected shape {list(scores.shape)} like scores, got {list(relevance.shape)}"
         )
+    is_padded = mask is not None
     if mask is None:
         mask = torch.ones_like(scores, dtype=torch.bool)
     if mask.shape != scores.shape:
@@ -150,13 +156,16 @@ def check_lists(scores: Tensor, relevance: Tensor, mask: Tensor | None) -> Lists
     if mask.dtype != torch.bool:
         raise ValueError(f"mask: expected dtype torch.bool, got {mask.dtype}")
     if scores.shape[1] == 0:  # a list of one padding document keeps every reduction below defined
-        scores, relevance, mask = (torch.nn.functional.pad(t, (0, 1)) for t in (scores, relevance, mask))
-    padding = ~mask
-    scores = scores.to(computing_dtype(scores)).masked_fill(padding, 0)
-    relevance = relevance.to(scores.dtype).masked_fill(padding, 0)
+        scores, relevance, mask = (F.pad(values, (0, 1)) for values in (scores, relevance, mask))
+        is_padded = True
+    scores = scores.to(computing_dtype(scores))
+    relevance = relevance.to(scores.dtype)
+    lowest = relevance
+    if is_padded:
+        scores, relevance = scores.masked_fill(~mask, 0), relevance.masked_fill(~mask, 0)
+        lowest = relevance.masked_fill(~mask, math.inf)
     check_range("relevance", relevance, 0.0, math.inf)
-    lowest = relevance.masked_fill(padding, math.inf).amin(1)
-    return Lists(scores, relevance, mask, lowest, mask.sum(1), relevance.amax(1) > lowest)
+    return Lists(scores, relevance, mask, is_padded, mask.sum(1), relevance.amax(1) > lowest.amin(1))
 
 
 def check_weight(weight: Tensor, size: int, each: str) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -29,7 +30,7 @@ class CompositeLoss(nn.Module):
     {'huber': tensor(2.5000), 'mae': tensor(3.)}
     """
 
-    tasks = ("binary", "multiclass", "regression", "ranking", "retrieval")
+    tasks: tuple[str, ...] = ("binary", "multiclass", "regression", "ranking", "retrieval")
 
     def __init__(self, parts: Mapping[str, Mapping[str, Any]]) -> None:
         super().__init__()
@@ -39,12 +40,11 @@ class CompositeLoss(nn.Module):
             _check_part(name, part)
         self.losses = nn.ModuleDict({name: part["loss"] for name, part in parts.items()})
         self.weights = {name: float(part["weight"]) for name, part in parts.items()}
-        common = set.intersection(*(set(loss.tasks) for loss in self.losses.values()))
-        self.tasks = tuple(task for task in type(self).tasks if task in common)
+        tasks = {name: tuple(part["loss"].tasks) for name, part in parts.items()}
+        self.tasks = tuple(task for task in type(self).tasks if all(task in of for of in tasks.values()))
         if not self.tasks:
-            each = ", ".join(f"{name} {tuple(loss.tasks)}" for name, loss in self.losses.items())
-            raise ValueError(f"parts: no task that all of them can train: {each}")
-        links = {name: getattr(loss, "link", "identity") for name, loss in self.losses.items()}
+            raise ValueError(f"parts: expected a task that all of them can train, got {tasks}")
+        links = {name: getattr(part["loss"], "link", "identity") for name, part in parts.items()}
         if len(set(links.values())) > 1:
             raise ValueError(f"parts: expected the same link in all, got {links}")
         self.link = next(iter(links.values()))
@@ -53,7 +53,7 @@ class CompositeLoss(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         values = {name: loss(*args, **kwargs) for name, loss in self.losses.items()}
         self.parts = {name: value.detach() for name, value in values.items()}
-        return sum(self.weights[name] * value for name, value in values.items())
+        return torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
 
     def extra_repr(self) -> str:
         return f"weights={self.weights}"

@@ -13,40 +13,53 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lit_mlfund.losses.arguments import Lists
+
 Block = tuple[slice, slice, slice]  # queries, rows, columns
 PairWeight = Callable[[slice, slice, slice], Tensor]
 
 _CPU_BLOCK = 2**16  # pairs per thread: 256 KiB a tensor, a handful of tensors stay in a second-level cache
 _GPU_BLOCK = 2**19  # enough pairs to fill a GPU, still below 10 MB
-_MIN_ROWS = 16  # of a block, before it takes in more queries: fewer, longer inner loops
+_MIN_ROWS = 4  # of a block, before it takes in more queries: lower blocks waste less beside the diagonal
 
 
-def padded(scores_QL: Tensor, mask_QL: Tensor) -> Tensor:
+def padded(scores_QL: Tensor, lists: Lists) -> Tensor:
     """Scores with a huge negative, finite number on padding: logistic terms against it vanish exactly."""
-    return scores_QL.masked_fill(~mask_QL, -torch.finfo(scores_QL.dtype).max / 4)
+    return lists.on_padding(scores_QL, -torch.finfo(scores_QL.dtype).max / 4)
 
 
 def logistic_pair_sums(
     scores_QL: Tensor,
     pair_weight: PairWeight,
-    num_rows_Q: Tensor,
-    num_columns_Q: Tensor,
-    max_rows: int,
+    first_QL: Tensor,
+    num_documents_Q: Tensor,
+    max_rows: int | None = None,
     two_way: bool = False,
 ) -> Tensor:
-    """Per query the sum of w_ij · softplus(−(s_i − s_j)) over the pairs i < j, i < num_rows, j < num_columns.
+    """Per query the sum of w_ij · softplus(−(s_i − s_j)) over pairs of places i < j.
 
-    scores_QL      `padded` scores, in an order in which the documents to compare come first
-    pair_weight    (queries, rows, columns) -> a new `[q, i, j]` tensor, 0 where j <= i and between paddings
-    num_rows_Q     rows and columns that matter; looked at on the CPU only, elsewhere all of
-    num_columns_Q  `max_rows` rows and L columns are computed, without waiting for the device
-    two_way        a negative weight −w says that j belongs above i: w · softplus(−(s_j − s_i))
+    scores_QL       `padded` scores, real documents first
+    pair_weight     (queries, rows, columns) -> a new `[q, i, j]` tensor, 0 where j <= i and between paddings
+    first_QL        the first j > i with w_ij ≠ 0: earlier ones are left out (on a CPU: no waiting for a GPU)
+    num_documents_Q real documents
+    max_rows        only pairs with i < max_rows; None: all
+    two_way         a negative weight −w says that j belongs above i: w · softplus(−(s_j − s_i))
     """
+    num_queries, length = scores_QL.shape
+    height = length if max_rows is None else min(max_rows, length)
     if scores_QL.device.type == "cpu":
-        num_rows, num_columns = num_rows_Q.clamp(max=max_rows).tolist(), num_columns_Q.tolist()
+        useful_QL = first_QL[:, :height] < num_documents_Q[:, None]
+        num_rows, num_columns = useful_QL.sum(1).tolist(), num_documents_Q.tolist()
+
+        def left(queries: slice, top: int) -> int:
+            return int(first_QL[queries, top].min())
     else:
-        num_rows, num_columns = ([n] * scores_QL.shape[0] for n in (max_rows, scores_QL.shape[1]))
-    blocks = _blocks(num_rows, num_columns, _pairs_at_a_time(scores_QL), triangle=True)
+        num_rows, num_columns = [height] * num_queries, [length] * num_queries
+
+        def left(queries: slice, top: int) -> int:
+            return top
+
+    blocks = _blocks(num_rows, num_columns, _pairs_at_a_time(scores_QL), left)
     return _LogisticPairSums.apply(scores_QL, pair_weight, blocks, two_way)
 
 
@@ -127,20 +140,29 @@ def _pairs_at_a_time(scores_QL: Tensor) -> int:
 def _squares(scores_QL: Tensor) -> Iterator[Block]:
     num_queries, num_documents = scores_QL.shape
     every = [num_documents] * num_queries
-    return _blocks(every, every, _pairs_at_a_time(scores_QL), triangle=False)
+    return _blocks(every, every, _pairs_at_a_time(scores_QL), lambda queries, top: 0)
 
 
-def _blocks(num_rows: list[int], num_columns: list[int], num_pairs: int, triangle: bool) -> Iterator[Block]:
-    """Blocks of about `num_pairs` pairs that cover each query's rows × columns, or its upper triangle."""
+def _blocks(
+    num_rows: list[int], num_columns: list[int], num_pairs: int, first_column: Callable[[slice, int], int]
+) -> Iterator[Block]:
+    """Blocks of at most `num_pairs` pairs that cover each query's rows from `first_column` on.
+
+    A block takes in neighbouring queries while `_MIN_ROWS` rows of them fit; the least is a row of one query.
+    """
     first = 0
     while first < len(num_rows):
-        longest = max(num_columns[first], 1)
-        last = min(len(num_rows), first + max(1, num_pairs // (_MIN_ROWS * longest)))
-        height, width = max(num_rows[first:last]), max(num_columns[first:last])
-        top = 0
+        last, width = first, 1
+        while last < len(num_rows):
+            wider = max(width, num_columns[last])
+            if last > first and (last + 1 - first) * _MIN_ROWS * wider > num_pairs:
+                break
+            last, width = last + 1, wider
+        top, height = 0, max(num_rows[first:last])
         while top < height:
-            left = top if triangle else 0
-            bottom = min(height, top + max(1, num_pairs // ((last - first) * (width - left))))
-            yield slice(first, last), slice(top, bottom), slice(left, width)
+            left = first_column(slice(first, last), top)
+            bottom = min(height, top + max(1, num_pairs // ((last - first) * max(width - left, 1))))
+            if left < width:
+                yield slice(first, last), slice(top, bottom), slice(left, width)
             top = bottom
         first = last

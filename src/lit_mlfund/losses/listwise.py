@@ -15,6 +15,7 @@ from lit_mlfund.losses.document_pairs import (
     refuse_second_derivative,
     soft_ranks,
 )
+from lit_mlfund.losses.grades import by_relevance
 
 
 class LambdaRankLoss(nn.Module):
@@ -79,13 +80,13 @@ def lambdarank_loss(
     check_cutoff(k)
     lists = check_lists(scores, relevance, mask)
     num_documents = lists.scores_QL.shape[1]
-    by_score = lists.scores_QL.detach().masked_fill(~lists.mask_QL, -math.inf)
+    by_score = lists.on_padding(lists.scores_QL.detach(), -math.inf)
     by_score = by_score.argsort(dim=1, descending=True, stable=True)
     discount_L = _discounts(lists)
     gain = _gains(lists)
-    gain = gain / _ideal_dcg(gain, discount_L, k)[:, None]
-    score = padded(lists.scores_QL * sigma, lists.mask_QL)
+    score = padded(lists.scores_QL * sigma, lists)
     if k is not None and k < num_documents:
+        gain = gain / _dcg(gain.topk(k).values, discount_L)
         score, gain = score.gather(1, by_score), gain.gather(1, by_score)
 
         def swap(queries: slice, rows: slice, columns: slice) -> Tensor:
@@ -93,21 +94,21 @@ def lambdarank_loss(
             drop_IJ = (discount_L[rows, None] - discount_L[columns]).clamp_(min=0)  # 0 unless ranked lower
             return (gain[queries, rows, None] - gain[queries, None, columns]).mul_(drop_IJ)
 
-        num_rows_Q = lists.num_documents_Q
-        sums_Q = logistic_pair_sums(score, swap, num_rows_Q, lists.num_documents_Q, max_rows=k, two_way=True)
+        below = torch.arange(1, num_documents + 1, device=score.device).expand_as(by_score)
+        sums_Q = logistic_pair_sums(score, swap, below, lists.num_documents_Q, max_rows=k, two_way=True)
         return query_mean(sums_Q, lists.has_pair_Q, weight)
 
+    graded = by_relevance(lists, descending=True)
     discount = torch.empty_like(gain).scatter_(1, by_score, discount_L.expand_as(gain))
-    by_relevance = lists.relevance_QL.masked_fill(~lists.mask_QL, -1).argsort(dim=1, descending=True)
-    score, gain, discount = (t.gather(1, by_relevance) for t in (score, gain, discount))
+    score, gain, discount = (t.gather(1, graded.order_QL) for t in (score, gain, discount))
+    gain = gain / _dcg(gain, discount_L)
 
     def delta_ndcg(queries: slice, rows: slice, columns: slice) -> Tensor:
         # Gains fall along the list, so the cut at 0 takes away the lower triangle.
         rise_QIJ = (gain[queries, rows, None] - gain[queries, None, columns]).clamp_(min=0)
         return rise_QIJ.mul_((discount[queries, rows, None] - discount[queries, None, columns]).abs_())
 
-    above_lowest_Q = (lists.relevance_QL > lists.lowest_Q[:, None]).sum(1)
-    sums_Q = logistic_pair_sums(score, delta_ndcg, above_lowest_Q, lists.num_documents_Q, num_documents)
+    sums_Q = logistic_pair_sums(score, delta_ndcg, graded.runs.end_QL, lists.num_documents_Q)
     return query_mean(sums_Q, lists.has_pair_Q, weight)
 
 
@@ -155,8 +156,8 @@ def listnet_loss(
     """
     check_positive("temperature", temperature)
     lists = check_lists(scores, relevance, mask)
-    logits = padded(lists.scores_QL / temperature, lists.mask_QL)
-    target = padded(lists.relevance_QL, lists.mask_QL).softmax(1)
+    logits = padded(lists.scores_QL / temperature, lists)
+    target = padded(lists.relevance_QL, lists).softmax(1)
     loss_Q = F.cross_entropy(logits, target, reduction="none")
     return query_mean(loss_Q, lists.has_pair_Q, weight)
 
@@ -194,13 +195,14 @@ def listmle_loss(
     tensor(1.7918)
     """
     lists = check_lists(scores, relevance, mask)
-    key, order = lists.relevance_QL.masked_fill(~lists.mask_QL, -1).sort(dim=1)
-    score = padded(lists.scores_QL.double(), lists.mask_QL).gather(1, order)  # large scores nearly cancel
+    graded = by_relevance(lists, descending=False)
+    score = padded(lists.scores_QL.double(), lists).gather(1, graded.order_QL)  # large ones nearly cancel
     if score.requires_grad:
         score.register_hook(refuse_second_derivative)  # logcumsumexp has NaN for one
-    num_lower = torch.searchsorted(key, key)  # padding included: it is lowest and weighs nothing
-    rest = F.pad(score.logcumsumexp(1), (1, 0), value=-torch.finfo(score.dtype).max / 4).gather(1, num_lower)
-    loss_Q = F.softplus(rest - score).masked_fill(key < 0, 0).sum(1)
+    # Padding counts as lower than all, and weighs nothing.
+    total = F.pad(score.logcumsumexp(1), (1, 0), value=-torch.finfo(score.dtype).max / 4)
+    rest = total.gather(1, graded.runs.start_QL)
+    loss_Q = F.softplus(rest - score).masked_fill(~graded.mask_QL, 0).sum(1)
     return query_mean(loss_Q.to(lists.scores_QL.dtype), lists.has_pair_Q, weight)
 
 
@@ -249,10 +251,10 @@ def approx_ndcg_loss(
     """
     check_positive("temperature", temperature)
     lists = check_lists(scores, relevance, mask)
-    rank = soft_ranks(padded(lists.scores_QL / temperature, lists.mask_QL))
+    rank = soft_ranks(padded(lists.scores_QL / temperature, lists))
     gain = _gains(lists)
-    dcg = (gain / torch.log2(1 + rank)).sum(1)
-    loss_Q = 1 - dcg / _ideal_dcg(gain, _discounts(lists), None)
+    ideal = _dcg(gain.sort(dim=1, descending=True).values, _discounts(lists))
+    loss_Q = 1 - (gain / torch.log2(1 + rank) / ideal).sum(1)
     return query_mean(loss_Q, lists.has_pair_Q, weight)
 
 
@@ -268,7 +270,7 @@ def _discounts(lists: Lists) -> Tensor:
     return 1 / torch.arange(2, scores.shape[1] + 2, dtype=scores.dtype, device=scores.device).log2()
 
 
-def _ideal_dcg(gain_QL: Tensor, discount_L: Tensor, k: int | None) -> Tensor:
-    """DCG of the best order, at k; 1 where nothing is relevant."""
-    ideal_QL = gain_QL.sort(dim=1, descending=True).values[:, :k] * discount_L[:k]
-    return torch.where(gain_QL.amax(1) > 0, ideal_QL.sum(1), 1)
+def _dcg(gain_QL: Tensor, discount_L: Tensor) -> Tensor:
+    """DCG `[Q, 1]` of documents in the order given; 1 where nothing is relevant."""
+    dcg_Q1 = (gain_QL * discount_L[: gain_QL.shape[1]]).sum(1, keepdim=True)
+    return torch.where(dcg_Q1 > 0, dcg_Q1, 1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lit_mlfund.losses.arguments import Lists, check_lists, check_positive, query_mean
+from lit_mlfund.losses.arguments import check_lists, check_positive, query_mean
 from lit_mlfund.losses.document_pairs import logistic_pair_sums, padded
+from lit_mlfund.losses.grades import by_relevance, count_pairs, runs
 
 
 class RankNetLoss(nn.Module):
@@ -60,17 +61,16 @@ def ranknet_loss(
     """
     check_positive("sigma", sigma)
     lists = check_lists(scores, relevance, mask)
-    order, grade = _by_relevance(lists, descending=True)
-    grade = grade.to(lists.scores_QL.dtype)
-    above_lowest_Q = (lists.relevance_QL > lists.lowest_Q[:, None]).sum(1)
-    score = padded(lists.scores_QL * sigma, lists.mask_QL).gather(1, order)
+    graded = by_relevance(lists, descending=True)
+    grade = -graded.step_QL.to(lists.scores_QL.dtype)
+    score = padded(lists.scores_QL * sigma, lists).gather(1, graded.order_QL)
 
     def better(queries: slice, rows: slice, columns: slice) -> Tensor:
         # Grades are whole numbers that fall along the list: the difference, cut at 1, tells who is better.
         return (grade[queries, rows, None] - grade[queries, None, columns]).clamp_(0, 1)
 
-    sums_Q = logistic_pair_sums(score, better, above_lowest_Q, lists.num_documents_Q, scores.shape[1])
-    return query_mean(sums_Q / _count_pairs(lists), lists.has_pair_Q, weight)
+    sums_Q = logistic_pair_sums(score, better, graded.runs.end_QL, lists.num_documents_Q)
+    return query_mean(sums_Q / count_pairs(graded), lists.has_pair_Q, weight)
 
 
 class PairwiseHingeLoss(nn.Module):
@@ -118,12 +118,13 @@ def pairwise_hinge_loss(
     """
     check_positive("margin", margin)
     lists = check_lists(scores, relevance, mask)
-    order, grade = _by_relevance(lists, descending=False)
-    score = lists.scores_QL.gather(1, order).double()  # sums of thousands of large scores nearly cancel
-    above_QL, below_QL = _count_inside_margin(score.detach(), grade, lists.mask_QL.gather(1, order), margin)
+    graded = by_relevance(lists, descending=False)
+    score = lists.scores_QL.gather(1, graded.order_QL).double()  # sums of large scores nearly cancel
+    above_QL, below_QL = _count_inside_margin(score.detach(), graded.step_QL, graded.mask_QL, margin)
     # Over the pairs inside the margin, the sum of margin − s_i + s_j is linear in the scores.
     sums_Q = margin * above_QL.sum(1).double() + ((below_QL - above_QL) * score).sum(1)
-    return query_mean((sums_Q / _count_pairs(lists)).to(lists.scores_QL.dtype), lists.has_pair_Q, weight)
+    loss_Q = (sums_Q / count_pairs(graded)).to(lists.scores_QL.dtype)
+    return query_mean(loss_Q, lists.has_pair_Q, weight)
 
 
 def _count_inside_margin(
@@ -146,29 +147,8 @@ def _count_inside_margin(
         better = (better_QL & mask_QL).gather(1, order).long()
         worse = (~better_QL & mask_QL).gather(1, order).long()
         # Grades do not fall along the list, so groups stand in the same places before and after sorting.
-        start = torch.searchsorted(group_QL, group_QL)
-        end = torch.searchsorted(group_QL, group_QL, right=True) - 1
+        start, end = runs(group_QL)
         num_worse, num_better = worse.cumsum(1), better.cumsum(1)
-        above_QL.scatter_add_(1, order, better * (num_worse.gather(1, end) - num_worse))
+        above_QL.scatter_add_(1, order, better * (num_worse.gather(1, end - 1) - num_worse))
         below_QL.scatter_add_(1, order, worse * (num_better - (num_better - better).gather(1, start)))
     return above_QL, below_QL
-
-
-def _by_relevance(lists: Lists, descending: bool) -> tuple[Tensor, Tensor]:
-    """The order of documents by relevance with padding as the lowest, and their grades as whole numbers.
-
-    Grades start at 0 with the first document in order and rise, or fall, by one at each change.
-    """
-    key = lists.relevance_QL.masked_fill(~lists.mask_QL, -1)
-    key, order = key.sort(dim=1, descending=descending)
-    changes = (key[:, 1:] != key[:, :-1]).cumsum(1)
-    grade = torch.nn.functional.pad(changes, (1, 0))
-    return order, -grade if descending else grade
-
-
-def _count_pairs(lists: Lists) -> Tensor:
-    """Per query the number of pairs of documents that differ in relevance, or 1 where there is none."""
-    key, _ = lists.relevance_QL.masked_fill(~lists.mask_QL, -1).sort(dim=1)
-    num_padding_Q = (~lists.mask_QL).sum(1)
-    num_worse = (torch.searchsorted(key, key) - num_padding_Q[:, None]).clamp(min=0)
-    return num_worse.sum(1).clamp(min=1)
