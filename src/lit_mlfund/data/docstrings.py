@@ -94,8 +94,8 @@ def _functions(root: str, file: str) -> Iterator[Function]:
         docstring = first.value.value
         if not isinstance(docstring, str):
             continue
-        # Columns of the tree count bytes.
-        code = [
+        assert first.end_lineno is not None  # parsed, not built by hand
+        code = [  # columns of the tree count bytes
             *lines[node.lineno - 1 : first.lineno - 1],
             lines[first.lineno - 1][: first.col_offset].rstrip(b" \t"),
             lines[first.end_lineno - 1][first.end_col_offset :].lstrip(b" \t;\r\n"),

@@ -17,6 +17,7 @@ from lit_mlfund.data.images import ImageStore, as_tensor, channel_statistics, re
 from lit_mlfund.data.preprocess import Encoded
 from lit_mlfund.data.read import require_columns
 from lit_mlfund.data.spec import Field
+from lit_mlfund.data.store import PointStore
 from lit_mlfund.data.table import Table
 from lit_mlfund.data.target import Target
 
@@ -104,7 +105,7 @@ class ImageFeatures:
 class ImageEncoder(Encoder):
     """Target as in any table, and one image per row."""
 
-    features: ImageFeatures
+    features: ImageFeatures  # type: ignore[assignment]  # has the members of a Preprocessor
 
     @classmethod
     def of(
@@ -117,13 +118,16 @@ class ImageEncoder(Encoder):
     def store(self, table: Table, labelled: bool = True) -> tuple[ImageStore, Encoded]:
         """The rows of `table`; without labels, zeros in their place."""
         store, encoded = super().store(table, labelled)
+        assert isinstance(store, PointStore)  # a ranking has no such encoder
         mean, std = as_tensor(self.features.mean), as_tensor(self.features.std)
         return ImageStore(store.x, store.y, store.weight, store.index, mean, std), encoded
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
-        roles = {name: tuple(v) if isinstance(v, list) else v for name, v in state["roles"].items()}
+        roles: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in state["roles"].items()
+        }
         return cls(
             Roles(**roles), ImageFeatures.from_dict(state["features"]), Target.from_dict(state["target"])
         )

@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,8 +39,8 @@ class ImageStore(PointStore):
     mean, std `[C, 1, 1]` are on the scale 0 … 255: a quarter of the memory that float32 would take.
     """
 
-    mean: Tensor | None = None
-    std: Tensor | None = None
+    mean: Tensor = field(default_factory=lambda: torch.zeros(1, 1, 1))
+    std: Tensor = field(default_factory=lambda: torch.ones(1, 1, 1))
 
     def batch(self, index: Tensor) -> PointBatch:
         """The images at `index [B]`."""

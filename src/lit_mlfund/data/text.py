@@ -106,7 +106,7 @@ class TextFeatures:
 class TextEncoder(Encoder):
     """Target and weight as in any table, and one column of text as the only feature."""
 
-    features: TextFeatures
+    features: TextFeatures  # type: ignore[assignment]  # has the members of a Preprocessor
 
     @classmethod
     def of(cls, train: Table, roles: Roles, features: TextFeatures, positive: str | None = None) -> Self:
@@ -123,11 +123,14 @@ class TextEncoder(Encoder):
     def store(self, table: Table, labelled: bool = True) -> tuple[TextStore, Encoded]:
         """The rows of `table`; without labels, zeros in their place."""
         store, encoded = super().store(table, labelled)
+        assert isinstance(store, PointStore)  # a ranking has no such encoder
         return TextStore(store.x, store.y, store.weight, store.index), encoded
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
-        roles = {name: tuple(v) if isinstance(v, list) else v for name, v in state["roles"].items()}
+        roles: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in state["roles"].items()
+        }
         features = TextFeatures.from_dict(state["features"])
         return cls(Roles(**roles), features, Target.from_dict(state["target"]))

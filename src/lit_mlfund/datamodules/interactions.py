@@ -113,7 +113,8 @@ class InteractionsDataModule(RetrievalDataModule):
         self.summary = self._summarize(splits, user, item)
 
     def preprocessing(self) -> dict[str, Any]:
-        assert self.users is not None and self.items is not None and self.history is not None
+        assert self.users is not None and self.items is not None
+        assert self.history is not None and self.counts is not None
         return {
             "users": self.users.to_dict(),
             "items": self.items.to_dict(),

@@ -31,7 +31,7 @@ class RetrievalDataModule(DataModule):
     def pairs(self, split: str) -> PairStore:
         """The store of a split."""
         store = self.new_store if split == NEW else self.stores.get(split)
-        if store is None:
+        if not isinstance(store, PairStore):
             raise ValueError(f"there is no split {split!r}; there are {', '.join(self.stores)}")
         return store
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from lit_mlfund.data.preprocess import Encoded
 from lit_mlfund.data.read import require_columns
 from lit_mlfund.data.table import Table
-from lit_mlfund.data.text import TextEncoder, TextFeatures
+from lit_mlfund.data.text import TextEncoder, TextFeatures, TextStore
 from lit_mlfund.data.tokenize import Tokenizer
 from lit_mlfund.datamodules.table import TableDataModule
 
@@ -27,7 +27,7 @@ class TextDataModule(TableDataModule):
         max_length: tokens that are kept of a text, the first ones.
     """
 
-    tasks = ("binary", "multiclass", "regression")
+    tasks: tuple[str, ...] = ("binary", "multiclass", "regression")
     inputs = ("tokens",)
 
     def __init__(
@@ -93,7 +93,9 @@ class TextDataModule(TableDataModule):
     def _summarize(self, tables: dict[str, Table], encoded: dict[str, Encoded]) -> dict[str, Any]:
         assert isinstance(self.encoder, TextEncoder)
         column, tokenizer = self.encoder.features.column, self.encoder.features.tokenizer
-        lengths = self.stores["train"].lengths
+        train = self.stores["train"]
+        assert isinstance(train, TextStore)
+        lengths = train.lengths
         used = {column, *self.roles.required(labelled=True)}
         return {
             "rows": {split: len(table) for split, table in tables.items()},
