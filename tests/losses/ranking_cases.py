@@ -47,6 +47,9 @@ LOSSES = {
 }
 
 
+KINDS = ["whole", "padded", "tied", "constant", "extreme", "binary", "real", "degenerate", "half degenerate"]
+
+
 def lists(kind: str, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor | None]:
     """Scores, relevance and mask of one kind of batch."""
     g = torch.Generator().manual_seed(7)
@@ -78,3 +81,10 @@ def lists(kind: str, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor
     elif kind != "padded":
         raise KeyError(kind)
     return scores.to(dtype), relevance, mask
+
+
+def value_and_grad(function, scores, *args, **options) -> tuple[Tensor, Tensor]:
+    scores = scores.clone().requires_grad_()
+    loss = function(scores, *args, **options)
+    loss.backward()
+    return loss.detach(), scores.grad

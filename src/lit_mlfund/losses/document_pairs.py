@@ -47,7 +47,7 @@ def logistic_pair_sums(
     """
     num_queries, length = scores_QL.shape
     height = length if max_rows is None else min(max_rows, length)
-    if scores_QL.device.type == "cpu":
+    if _on_cpu(scores_QL):
         useful_QL = first_QL[:, :height] < num_documents_Q[:, None]
         num_rows, num_columns = useful_QL.sum(1).tolist(), num_documents_Q.tolist()
 
@@ -134,7 +134,12 @@ def refuse_second_derivative(*_: Tensor) -> None:
 
 
 def _pairs_at_a_time(scores_QL: Tensor) -> int:
-    return _CPU_BLOCK * torch.get_num_threads() if scores_QL.device.type == "cpu" else _GPU_BLOCK
+    return _CPU_BLOCK * torch.get_num_threads() if _on_cpu(scores_QL) else _GPU_BLOCK
+
+
+def _on_cpu(tensor: Tensor) -> bool:
+    """Whether looking at values is free; on other devices the host would wait for them."""
+    return tensor.device.type == "cpu"
 
 
 def _squares(scores_QL: Tensor) -> Iterator[Block]:
