@@ -70,6 +70,7 @@ class TaskModule(LightningModule):
         self.data: Any = None  # the data module, where no trainer has one
         self.steps_per_call = 1
         self._clip: float | None = None
+        self._owned: tuple[Any, list[nn.Parameter]] = (None, [])
         self.running = RunningStatistics()
         self.evaluations: dict[str, Evaluation] = {}
         self.collected: dict[str, Evidence] = {}
@@ -115,10 +116,16 @@ class TaskModule(LightningModule):
         """What Lightning does for a batch, for each of several."""
         optimizer = self.optimizers(use_pl_optimizer=False)
         schedule = self.lr_schedulers()
+        parameters = self._parameters_of(optimizer)
+        plain = type(optimizer).zero_grad is torch.optim.Optimizer.zero_grad
         for batch in batches:
             loss = self.batch_loss(batch)
             self.running.add_loss(loss.detach())
-            optimizer.zero_grad()
+            if plain:  # what it does, without its records for a profiler
+                for parameter in parameters:
+                    parameter.grad = None
+            else:
+                optimizer.zero_grad()
             loss.backward()
             self.configure_gradient_clipping(optimizer, self._clip)
             optimizer.step()
@@ -139,9 +146,21 @@ class TaskModule(LightningModule):
         if gradient_clip_algorithm == "value":
             return self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         limit = float("inf") if not gradient_clip_val else float(gradient_clip_val)
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        parameters = [p for p in self._parameters_of(optimizer) if p.grad is not None]
         if parameters:
             self.running.add_norm(nn.utils.clip_grad_norm_(parameters, limit), limit)
+
+    def _parameters_of(self, optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+        """The parameters of `optimizer` in this module's order, not that of the groups.
+
+        A hand loop's `clip_grad_norm_(model.parameters())` sums in this order, on which the last bit depends.
+        """
+        key = (optimizer, len(optimizer.param_groups))
+        if self._owned[0] != key:
+            owned = [p for group in optimizer.param_groups for p in group["params"]]
+            place = {id(parameter): number for number, parameter in enumerate(self.parameters())}
+            self._owned = key, sorted(owned, key=lambda p: place.get(id(p), len(place)))
+        return self._owned[1]
 
     def configure_optimizers(self) -> Any:
         if self.make_optimizer is None:

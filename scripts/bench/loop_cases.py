@@ -1,0 +1,222 @@
+"""The models of the loop benchmark: small ones of every kind, on random data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lit_mlfund.data.spec import DataSpec, Field
+from lit_mlfund.data.store import ListStore, PairStore, PointStore, Store
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.losses import infonce_loss, lambdarank_loss
+
+NUM_DOCUMENTS, NUM_USERS, NUM_ITEMS = 40, 2000, 5000
+LETTERS = tuple("abcdefghij")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, its data and how its loss is written down by hand.
+
+    limit       what the ratio of our step to the hand loop's is meant to stay under
+    overrides   the run's configuration
+    batch_size  examples of a step
+    steps       of an epoch, unless told otherwise
+    tensors     from the number of examples to the tensors of a `TensorDataset`
+    store       the same tensors as a store
+    loss        from the model and the tensors of a batch to the loss
+    """
+
+    limit: float
+    overrides: list[str]
+    spec: DataSpec
+    batch_size: int
+    steps: int
+    tensors: Callable[[int], tuple[Tensor, ...]]
+    store: Callable[..., Store]
+    loss: Callable[..., Tensor]
+    corpus: dict[str, Tensor] = field(default_factory=dict)
+
+    def make_tensors(self, num_batches: int, seed: int = 0) -> tuple[Tensor, ...]:
+        """Examples for `num_batches` batches."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return self.tensors(num_batches * self.batch_size)
+
+
+class CaseData(DataModule):
+    """`num_batches` of training and one of validation, as one of the package's data modules."""
+
+    tasks = ("binary", "multiclass", "ranking", "retrieval")
+
+    def __init__(self, case: Case, num_batches: int, val_batches: int = 1) -> None:
+        super().__init__(batch_size=case.batch_size, seed=0)
+        self.case, self.num_batches, self.val_batches = case, num_batches, val_batches
+
+    def build(self) -> None:
+        self.spec = self.case.spec
+        for seed, (split, size) in enumerate({"train": self.num_batches, "val": self.val_batches}.items()):
+            self.stores[split] = self.case.store(*self.case.make_tensors(size, seed))
+
+    def preprocessing(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        pass
+
+    def corpus(self, split: str) -> dict[str, Tensor]:
+        """All items, for retrieval."""
+        return self.case.corpus
+
+    def seen(self, split: str) -> None:
+        """No query has seen any item."""
+
+
+def numeric(width: int) -> dict[str, Field]:
+    return {"numeric": Field("numeric", (width,), tuple(f"f{i}" for i in range(width)))}
+
+
+def labelled(make: Callable[[int], Tensor], num_classes: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+    def tensors(size: int) -> tuple[Tensor, Tensor]:
+        x, y = make(size), torch.randint(num_classes, (size,))
+        return x, y.float() if num_classes == 2 else y
+
+    return tensors
+
+
+def points(kind: str) -> dict[str, Callable[..., Any]]:
+    """Store and hand loss of examples with one tensor of inputs and a label."""
+
+    def loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        output = model({kind: x})
+        return (
+            F.cross_entropy(output, y) if output.ndim == 2 else F.binary_cross_entropy_with_logits(output, y)
+        )
+
+    return {"store": lambda x, y: PointStore({kind: x}, y), "loss": loss}
+
+
+def dlrm_tensors(size: int) -> tuple[Tensor, ...]:
+    return torch.randn(size, 13), torch.randint(1000, (size, 10)), torch.randint(2, (size,)).float()
+
+
+def dlrm_loss(model: nn.Module, numeric: Tensor, categorical: Tensor, y: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(model({"numeric": numeric, "categorical": categorical}), y)
+
+
+def list_tensors(size: int) -> tuple[Tensor, ...]:
+    """Lists of one length: padded ones would be an advantage of ours, which puts lists of a length together."""
+    mask = torch.ones(size, NUM_DOCUMENTS, dtype=torch.bool)
+    return torch.randn(size, NUM_DOCUMENTS, 46), torch.randint(5, mask.shape).float(), mask
+
+
+def list_store(x: Tensor, relevance: Tensor, mask: Tensor) -> ListStore:
+    offsets = torch.cat((torch.zeros(1, dtype=torch.long), mask.sum(1).cumsum(0)))
+    return ListStore({"numeric": x[mask]}, relevance[mask], offsets)
+
+
+def list_loss(model: nn.Module, x: Tensor, relevance: Tensor, mask: Tensor) -> Tensor:
+    return lambdarank_loss(model({"numeric": x}, mask=mask), relevance, mask)
+
+
+def pair_tensors(size: int) -> tuple[Tensor, ...]:
+    return torch.randint(NUM_USERS, (size,)), torch.randint(NUM_ITEMS, (size,))
+
+
+def codes(size: int) -> dict[str, Tensor]:
+    return {"categorical": torch.arange(size)[:, None]}
+
+
+def pair_store(user: Tensor, item: Tensor) -> PairStore:
+    return PairStore(codes(NUM_USERS), codes(NUM_ITEMS), user, item)
+
+
+def pair_loss(model: nn.Module, user: Tensor, item: Tensor) -> Tensor:
+    query, key = model({"categorical": user[:, None]}, {"categorical": item[:, None]})
+    return infonce_loss(query, key, item_id=item)
+
+
+def table(cardinality: int) -> dict[str, Field]:
+    return {"categorical": Field("categorical", (1,), ("id",), (cardinality,))}
+
+
+BINARY = ["task=binary", "monitor=val/loss"]
+MULTICLASS = ["task=multiclass", "monitor=val/loss"]
+CASES = {
+    "mlp-30-64-1": Case(
+        0.5,
+        [*BINARY, "model=mlp", "model.hidden=[64]", "model.dropout=0"],
+        DataSpec("binary", numeric(30), classes=("no", "yes")),
+        256,
+        300,
+        labelled(lambda size: torch.randn(size, 30), 2),
+        **points("numeric"),
+    ),
+    "mlp-256-512-512-10": Case(
+        0.8,
+        [*MULTICLASS, "model=mlp", "model.hidden=[512,512]", "model.dropout=0"],
+        DataSpec("multiclass", numeric(256), classes=LETTERS),
+        256,
+        100,
+        labelled(lambda size: torch.randn(size, 256), 10),
+        **points("numeric"),
+    ),
+    "cnn-28x28": Case(
+        1.0,
+        [*MULTICLASS, "model=cnn", "model.channels=[8,16]", "model.dropout=0"],
+        DataSpec("multiclass", {"image": Field("image", (1, 28, 28))}, classes=LETTERS),
+        256,
+        40,
+        labelled(lambda size: torch.randn(size, 1, 28, 28), 10),
+        **points("image"),
+    ),
+    "transformer-128": Case(
+        1.05,
+        [*MULTICLASS, "data=language_id", "model=text_transformer", "model.dropout=0"],
+        DataSpec("multiclass", {"tokens": Field("tokens", (64,), cardinalities=(1000,))}, classes=LETTERS),
+        64,
+        15,
+        labelled(lambda size: torch.randint(1, 1000, (size, 64)), 10),
+        **points("tokens"),
+    ),
+    "dlrm-10": Case(
+        0.8,
+        [*BINARY, "model=dlrm", "model.dropout=0"],
+        DataSpec(
+            "binary",
+            numeric(13) | {"categorical": Field("categorical", (10,), LETTERS, (1000,) * 10)},
+            classes=("no", "yes"),
+        ),
+        1024,
+        60,
+        dlrm_tensors,
+        lambda x, codes, y: PointStore({"numeric": x, "categorical": codes}, y),
+        dlrm_loss,
+    ),
+    "lambdarank": Case(
+        1.0,
+        ["task=ranking", "monitor=val/loss", "model=list_mlp", "model.dropout=0", "loss=lambdarank"],
+        DataSpec("ranking", numeric(46)),
+        64,
+        60,
+        list_tensors,
+        list_store,
+        list_loss,
+    ),
+    "infonce": Case(
+        1.0,
+        ["task=retrieval", "monitor=val/loss", "model=two_tower", "model.dim=64", "loss=infonce"],
+        DataSpec("retrieval", table(NUM_USERS), table(NUM_ITEMS), num_items=NUM_ITEMS),
+        512,
+        60,
+        pair_tensors,
+        pair_store,
+        pair_loss,
+        corpus=codes(NUM_ITEMS),
+    ),
+}
