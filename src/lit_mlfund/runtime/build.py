@@ -21,6 +21,7 @@ from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.optim import parameter_groups
+from lit_mlfund.runtime.schema import SECTIONS
 
 
 def instantiate(node: Mapping[str, Any], **supplied: Any) -> Any:
@@ -42,10 +43,13 @@ def seed_everything(seed: int) -> None:
 
 
 def build_data(config: DictConfig) -> DataModule:
-    """The data module, read and split, with its preprocessing fitted."""
-    data: DataModule = instantiate(config.data)
-    data.setup("fit")
-    return data
+    """The data module as configured; nothing is read before its `setup`."""
+    return instantiate(_own_left_out("data", config.data))
+
+
+def _own_left_out(section: str, node: DictConfig) -> dict[str, Any]:
+    """A node without the keys that the runtime reads itself."""
+    return {str(key): value for key, value in node.items() if key not in SECTIONS[section].own}
 
 
 def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
@@ -53,9 +57,8 @@ def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
     seed_everything(config.seed)
     loss = instantiate(config.loss)
     model = instantiate(config.model, spec=spec)
-    task = {key: value for key, value in config.task.items() if key != "name"}
     module: TaskModule = instantiate(
-        task,
+        _own_left_out("task", config.task),
         model=model,
         loss=loss,
         spec=spec,

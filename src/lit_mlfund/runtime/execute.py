@@ -76,6 +76,7 @@ def execute(run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
 def _run(config: DictConfig, run_dir: Path, resume: bool, flag: PreemptionFlag, result: dict[str, Any]) -> None:
     seed_everything(config.seed)
     data = build_data(config)
+    data.setup("fit")
     module = build_module(config, data.spec)
     training = build_trainer(config, run_dir, flag)
     first = _is_first_process()

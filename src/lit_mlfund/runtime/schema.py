@@ -58,7 +58,7 @@ SECTIONS: dict[str, Section] = {
     "schedule": Section(optional=True, supplied=("optimizer",), offered=("num_steps",)),
     "regularization": Section(several=True),
     "model": Section(supplied=("spec",)),
-    "data": Section(),
+    "data": Section(own={"max_epochs": Hint("int")}),
     "trainer": Section(supplied=("callbacks", "logger", "default_root_dir")),
     "callbacks": Section(several=True),
     "logger": Section(several=True, own={"tensorboard": Hint("bool")}),

@@ -18,7 +18,7 @@ from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.datamodules import DataModule, RetrievalDataModule
 from lit_mlfund.modules import RetrievalModule, TaskModule
 from lit_mlfund.modules.base import Evidence
-from lit_mlfund.runtime.build import build_module, instantiate
+from lit_mlfund.runtime.build import build_data, build_module
 from lit_mlfund.runtime.errors import ConfigError
 from lit_mlfund.runtime.freeze import load_frozen
 from lit_mlfund.runtime.measure import intervals
@@ -83,7 +83,7 @@ def load_run(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, DataM
     own = state["lit_mlfund"]
     if own["task"] != config.task.name:
         raise ConfigError(f"checkpoint: {path} is of task {own['task']}, the run is of task {config.task.name}")
-    data: DataModule = instantiate(config.data)
+    data = build_data(config)
     try:
         data.load_state_dict(state[type(data).__qualname__])
         module = build_module(config, DataSpec.from_dict(own["spec"]))
