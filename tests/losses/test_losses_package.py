@@ -46,6 +46,11 @@ def test_a_config_tells_its_use_and_every_default(path):
     assert node == defaults
 
 
+def test_every_config_is_in_the_table_of_the_documentation():
+    table = (Path(__file__).parents[2] / "docs" / "losses.md").read_text()
+    assert [path.stem for path in CONFIGS if f"\n| `{path.stem}` |" not in table] == []
+
+
 def test_every_loss_has_a_config():
     targets = {yaml.safe_load(path.read_text())["_target_"] for path in CONFIGS}
     assert targets >= {f"lit_mlfund.losses.{cls.__name__}" for cls in CLASSES}
