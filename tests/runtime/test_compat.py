@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from lit_mlfund.runtime.compose import Composer
+from lit_mlfund.runtime.options import options
+from lit_mlfund.runtime.sources import catalog
 
 
 def problems(*lines: str) -> list[str]:
@@ -122,3 +124,4 @@ def test_a_data_set_made_for_one_task(house: Path) -> None:
     )
     assert problems("data=fixed") == ["data.task: regression is not the task, which is binary"]
     assert problems("data=fixed", "task=regression") == []
+    assert {option.name: option.tasks for option in options(catalog(), "data")}["fixed"] == ("regression",)

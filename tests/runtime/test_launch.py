@@ -96,6 +96,19 @@ def test_workers_know_their_own_rank_and_nothing_of_others(
     assert (workers / "1").read_text() == '[2, "1", ["--resume"]]'
 
 
+def test_what_workers_inherit(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "MASTER_ADDR": "x",
+        "TORCHELASTIC_RUN_ID": "x",
+        "GROUP_RANK": "0",
+        "LOCAL_RANK": "0",
+        "MINE": "kept",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert launch._clean_environment().keys() & given.keys() == {"MINE"}
+
+
 def test_wrong_input_is_told_by_the_parent(workers: Path) -> None:
     (workers / "what").write_text("wrong")
     with pytest.raises(ConfigError, match="no column y"):

@@ -78,6 +78,17 @@ def test_keywords_handed_to_a_base_are_its_own(house: Path) -> None:
     assert regression.parameters["monitor"] == Hint("str")
 
 
+def test_a_default_of_none_allows_null(house: Path) -> None:
+    (house.parent / "lit_mlfund" / "loose.py").write_text(
+        "def f(a: float = None, *, b: int = None, c: int = 0): ..."
+    )
+    assert read("lit_mlfund.loose.f").parameters == {
+        "a": parse("float | None"),
+        "b": parse("int | None"),
+        "c": Hint("int"),
+    }
+
+
 def test_dataclasses(house: Path) -> None:
     (house.parent / "lit_mlfund" / "settings.py").write_text(
         "from dataclasses import dataclass\nfrom typing import ClassVar\n"

@@ -90,6 +90,20 @@ def test_a_failing_job_does_not_lose_the_others(
     assert shown.err.count("Traceback") == 1  # of the defect; wrong input needs none
 
 
+def test_results_are_printed_as_they_come(
+    house: Path, executed: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = []
+
+    def run(run_dir: Path) -> dict[str, Any]:
+        printed.append(len(capsys.readouterr().out.splitlines()))
+        return {"run": str(run_dir), "status": "done", "objective": None}
+
+    behave(run)
+    sweep(["seed=0,1,2"], None)
+    assert printed == [0, 1, 1]
+
+
 def test_a_preempted_job_stops_the_sweep(house: Path, executed: Calls) -> None:
     behave(lambda run_dir: {"run": str(run_dir), "status": "preempted", "objective": None})
     with pytest.raises(SystemExit) as stop:

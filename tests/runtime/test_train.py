@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lit_mlfund.atomic import WriteError
 from lit_mlfund.data.errors import DataError
@@ -37,7 +38,9 @@ def test_executes_the_frozen_file(house: Path, executed: Calls) -> None:
     assert load_frozen(folder)["optim"]["lr"] == 0.5
 
 
-@pytest.mark.parametrize("error", [DataError("no column y"), ConfigError("no"), WriteError("full")])
+@pytest.mark.parametrize(
+    "error", [DataError("no y"), ConfigError("no"), WriteError("full"), MisconfigurationException("no GPU")]
+)
 def test_wrong_input_leaves_no_folder(house: Path, executed: Calls, error: Exception) -> None:
     def refuse(run_dir: Path) -> dict[str, Any]:
         raise error

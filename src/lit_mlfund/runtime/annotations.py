@@ -148,7 +148,9 @@ def fit(value: Any, hint: Hint) -> Any:
 
 
 def _fit(value: Any, hint: Hint, strict: bool) -> Any:
-    if hint.kind == "any" or value in (MISSING, UNRESOLVED) or (isinstance(value, dict) and "_target_" in value):
+    if hint.kind == "any" or value is UNRESOLVED or value == MISSING:
+        return value
+    if isinstance(value, dict) and "_target_" in value:
         return value
     match hint.kind:
         case "union":

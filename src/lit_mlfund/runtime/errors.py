@@ -8,6 +8,13 @@ from difflib import get_close_matches
 
 from lit_mlfund.atomic import WriteError
 
+# Errors about the user's input, where their module has been loaded: loading it here would load torch.
+_INPUT_ERRORS = {
+    "lit_mlfund.data.errors": "DataError",
+    "hydra.errors": "HydraException",
+    "lightning.fabric.utilities.exceptions": "MisconfigurationException",
+}
+
 
 class ConfigError(ValueError):
     """The command or its configuration cannot be run; `problems` holds one line for each reason."""
@@ -27,8 +34,8 @@ def problems_of(error: BaseException) -> list[str] | None:
     if isinstance(error, ConfigError):
         return error.problems
     told: list[type[BaseException]] = [WriteError]
-    for module, name in (("lit_mlfund.data.errors", "DataError"), ("hydra.errors", "HydraException")):
-        if module in sys.modules:  # not imported here: the first loads torch
+    for module, name in _INPUT_ERRORS.items():
+        if module in sys.modules:
             told.append(getattr(sys.modules[module], name))
     return [" ".join(str(error).split())] if isinstance(error, tuple(told)) else None
 

@@ -143,8 +143,7 @@ def _with_parameters(
 ) -> Overrides:
     """Add the sweeps that a configuration file asks for in `hydra.sweeper.params`; the command line wins."""
     parameters = first.hydra.sweeper.params or {}
-    typed = {override.key_or_group for override in _parsed(asked)}
-    added = [f"{key}={values}" for key, values in parameters.items() if str(key).lstrip("+") not in typed]
+    added = [f"{key}={values}" for key, values in parameters.items()]
     if not parameters:
         return asked
     return read_overrides([*added, *lines, "hydra.sweeper.params=null"], composer.catalog, sweep=True)
