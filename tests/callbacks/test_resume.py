@@ -11,7 +11,14 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from lit_mlfund.callbacks import BestAndLast, EarlyStopping, Preempted, PreemptionFlag, Progress, StopOnPreemption
+from lit_mlfund.callbacks import (
+    BestAndLast,
+    EarlyStopping,
+    Preempted,
+    PreemptionFlag,
+    Progress,
+    StopOnPreemption,
+)
 from lit_mlfund.runtime.trainer import build_trainer
 from tests.modules.test_lean import BATCH, Data, make_module
 

@@ -122,7 +122,9 @@ class SeesEveryStep(Callback):
     def __init__(self) -> None:
         self.steps = 0
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self.steps += 1
 
 
@@ -147,7 +149,10 @@ def test_a_callback_that_sees_every_step_turns_it_off(tmp_path: Path) -> None:
     ],
 )
 def test_what_needs_every_step_turns_it_off(tmp_path: Path, options: dict[str, Any]) -> None:
-    assert fit(tmp_path, max_epochs=1, **{k: v for k, v in options.items() if k != "max_epochs"}).steps_per_call == 1
+    assert (
+        fit(tmp_path, max_epochs=1, **{k: v for k, v in options.items() if k != "max_epochs"}).steps_per_call
+        == 1
+    )
 
 
 def test_the_chunk_divides_the_logging_interval(tmp_path: Path) -> None:

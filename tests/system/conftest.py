@@ -52,7 +52,9 @@ def letor(tmp_path: Path) -> Path:
     for query in range(60):
         for _ in range(generator.integers(3, 13)):
             relevance = generator.integers(0, 3)
-            lines.append(f"{relevance} qid:{query} 1:{relevance + generator.normal(0, 0.3):.4f} 2:{generator.normal():.4f}")
+            lines.append(
+                f"{relevance} qid:{query} 1:{relevance + generator.normal(0, 0.3):.4f} 2:{generator.normal():.4f}"
+            )
     path = tmp_path / "lists.txt"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -84,7 +86,9 @@ def table(tmp_path: Path) -> Path:
             "number": [None if index % 17 == 0 else x for index, x in enumerate(number)],
             "noise": noise,
             "color": color,
-            "day": pl.date_range(pl.date(2020, 1, 1), pl.date(2020, 1, 1) + pl.duration(days=size - 1), eager=True),
+            "day": pl.date_range(
+                pl.date(2020, 1, 1), pl.date(2020, 1, 1) + pl.duration(days=size - 1), eager=True
+            ),
             "value": value,
             "label": (value > 0.5).astype(int),
             "kind": np.where(value > 2, "high", np.where(value < -1, "low", "middle")),

@@ -52,7 +52,9 @@ def test_tables(mlfund: Command, case: str) -> None:
     task, make, words = CASES[case]
     make().write_parquet("t.parquet")
     refused(
-        mlfund("train", f"task={task}", "data=table", "data.path=t.parquet", "data.target=y", *FAST), "t.parquet", *words
+        mlfund("train", f"task={task}", "data=table", "data.path=t.parquet", "data.target=y", *FAST),
+        "t.parquet",
+        *words,
     )
 
 
@@ -109,7 +111,9 @@ def test_all_problems_of_a_configuration_at_once(mlfund: Command) -> None:
         (("task=binary", "data=table"), ("data.path", "data.target")),
     ],
 )
-def test_what_does_not_fit_together(mlfund: Command, overrides: tuple[str, ...], words: tuple[str, ...]) -> None:
+def test_what_does_not_fit_together(
+    mlfund: Command, overrides: tuple[str, ...], words: tuple[str, ...]
+) -> None:
     refused(mlfund("train", *overrides, *FAST), *words)
 
 

@@ -15,7 +15,11 @@ QUICK = ("references=false", "logger=none", "optim.lr=1e-2", "trainer.max_epochs
 
 @pytest.mark.parametrize(
     ("task", "target", "metric", "bound"),
-    [("binary", "label", "auroc", 0.97), ("multiclass", "kind", "accuracy", 0.85), ("regression", "value", "r2", 0.9)],
+    [
+        ("binary", "label", "auroc", 0.97),
+        ("multiclass", "kind", "accuracy", 0.85),
+        ("regression", "value", "r2", 0.9),
+    ],
 )
 def test_a_table(mlfund: Command, table: Path, task: str, target: str, metric: str, bound: float) -> None:
     others = sorted({"label", "kind", "value"} - {target})
@@ -79,7 +83,13 @@ def test_text(mlfund: Command) -> None:
     rows = [{"text": f"{words[i % 2].split()[i % 3]} film number {i}", "label": i % 2} for i in range(400)]
     pl.DataFrame(rows).write_parquet("reviews.parquet")
     outcome = mlfund(
-        "train", "task=binary", "data=text", "data.path=reviews.parquet", "data.text=text", "data.target=label", *QUICK
+        "train",
+        "task=binary",
+        "data=text",
+        "data.path=reviews.parquet",
+        "data.text=text",
+        "data.target=label",
+        *QUICK,
     )
     assert outcome.code == 0, outcome.err
     assert outcome.json["test"]["auroc"]["value"] > 0.99

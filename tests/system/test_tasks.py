@@ -33,7 +33,14 @@ def test_a_task_alone_is_a_complete_run(mlfund: Command, task: str) -> None:
     result = outcome.json
     assert result["status"] == "done" and result["objective"]["name"].startswith("val/")
     run = Path(result["run"])
-    for name in ("run.yaml", "provenance.json", "metrics.json", "findings.json", "result.json", "report.html"):
+    for name in (
+        "run.yaml",
+        "provenance.json",
+        "metrics.json",
+        "findings.json",
+        "result.json",
+        "report.html",
+    ):
         assert (run / name).is_file(), name
     for name in ("best", "last"):
         torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
@@ -48,10 +55,14 @@ def loss_pairs() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("task", "loss"), loss_pairs())
-def test_every_legal_loss_trains(mlfund: Command, letor: Path, interactions: Path, task: str, loss: str) -> None:
+def test_every_legal_loss_trains(
+    mlfund: Command, letor: Path, interactions: Path, task: str, loss: str
+) -> None:
     options = [*SMALL[task]]
     if loss == "bce" and task == "ranking":  # relevance is 0 or 1 there
-        letor.write_text("\n".join(line.replace("2 qid", "1 qid", 1) for line in letor.read_text().splitlines()))
+        letor.write_text(
+            "\n".join(line.replace("2 qid", "1 qid", 1) for line in letor.read_text().splitlines())
+        )
     outcome = mlfund("train", f"task={task}", f"loss={loss}", *options, *PAIR)
     assert outcome.code == 0, outcome.err
     assert outcome.json["status"] == "done"

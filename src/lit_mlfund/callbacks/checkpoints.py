@@ -14,7 +14,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 
-
 class BestAndLast(Checkpoint):
     """Saves `best.ckpt` when the monitored value improves, and `last.ckpt` after every validation.
 

@@ -17,8 +17,8 @@ class EarlyStopping(LightningEarlyStopping):
     def __init__(self, patience: int = 5, min_delta: float = 0.0):
         if patience < 1:
             raise ValueError(f"patience must be at least 1, got {patience}")
-        # Checked after validation, before the checkpoint is written: at the end of the epoch a resumed run, which goes on
-        # behind the validation, would have nothing to look at.
+        # Checked after validation, before the checkpoint is written: at the end of the epoch a resumed run,
+        # which goes on behind the validation, would have nothing to look at.
         self._options = {
             "patience": patience,
             "min_delta": min_delta,

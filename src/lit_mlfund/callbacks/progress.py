@@ -36,7 +36,9 @@ class Progress(Callback):
         self.history: list[dict[str, float]] = []
         self._drawn_at = self._started_at = self._epoch_started_at = 0.0
         self._first_step = 0
-        self._epoch_loss: list[tuple[float, int]] = []  # mean and number of steps of each read since the epoch began
+        self._epoch_loss: list[
+            tuple[float, int]
+        ] = []  # mean and number of steps of each read since the epoch began
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history}
@@ -62,7 +64,9 @@ class Progress(Callback):
             now = time.perf_counter()
             if now - self._drawn_at > self.refresh_seconds:
                 self._drawn_at = now
-                self._draw(trainer, num_done, int(trainer.num_training_batches * pl_module.steps_per_call), now)
+                self._draw(
+                    trainer, num_done, int(trainer.num_training_batches * pl_module.steps_per_call), now
+                )
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         num_steps = pl_module.running.num_steps
@@ -92,12 +96,19 @@ class Progress(Callback):
         num_steps = sum(steps for _, steps in self._epoch_loss)
         if num_steps:
             entry["train/loss"] = sum(loss * steps for loss, steps in self._epoch_loss) / num_steps
-        self.history.append(entry | {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")})
+        self.history.append(
+            entry | {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        )
         if trainer.is_global_zero:
             names = dict.fromkeys(("train/loss", "val/loss", pl_module.monitor))
             shown = [f"{name} {self.history[-1][name]:.4g}" for name in names if name in self.history[-1]]
             seconds = time.perf_counter() - self._epoch_started_at
-            self._write("  ".join([f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", *shown, f"{seconds:.1f} s"]) + "\n")
+            self._write(
+                "  ".join(
+                    [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", *shown, f"{seconds:.1f} s"]
+                )
+                + "\n"
+            )
 
     def _draw(self, trainer: Trainer, num_done: int, total: int, now: float) -> None:
         filled = 24 * num_done // total
@@ -105,7 +116,9 @@ class Progress(Callback):
         rate = steps / max(now - self._started_at, 1e-9)
         loss = f"  train/loss {self.latest['train/loss']:.4g}" if "train/loss" in self.latest else ""
         bar = "━" * filled + "╌" * (24 - filled)
-        self._write(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {bar} {num_done}/{total}{loss}  {rate:.0f} steps/s")
+        self._write(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {bar} {num_done}/{total}{loss}  {rate:.0f} steps/s"
+        )
 
     def _write(self, text: str) -> None:
         self.stream.write(f"\r\x1b[2K{text}" if self.live else text)

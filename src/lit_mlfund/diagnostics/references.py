@@ -141,7 +141,9 @@ def point_references(
     design = features.fit_transform(x)
     linear = LogisticRegression(max_iter=200, tol=1e-3) if classify else Ridge(alpha=1.0)
     linear.fit(design, y)
-    references["linear"] = {split: outputs(linear, features.transform(inputs)) for split, inputs in splits.items()}
+    references["linear"] = {
+        split: outputs(linear, features.transform(inputs)) for split, inputs in splits.items()
+    }
 
     if any(field.kind != "tokens" for field in spec.inputs.values()):
         trees = TreeFeatures(spec, seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from lit_mlfund.diagnostics.finding import Finding
 
@@ -53,7 +53,9 @@ def _better(a: dict[str, float], b: dict[str, float], mode: Mode) -> bool:
     return a["low"] > b["high"] if mode == "max" else a["high"] < b["low"]
 
 
-def _against_references(metric: str, mode: Mode, model: Measured, references: dict[str, Measured]) -> Finding | None:
+def _against_references(
+    metric: str, mode: Mode, model: Measured, references: dict[str, Measured]
+) -> Finding | None:
     known = {name: values[metric] for name, values in references.items() if metric in values}
     better = {name: value for name, value in known.items() if _better(value, model[metric], mode)}
     if better:
@@ -66,7 +68,10 @@ def _against_references(metric: str, mode: Mode, model: Measured, references: di
                 "the features hold more than the model takes out of them."
             ),
             evidence={f"model/{metric}": model[metric], **{f"{n}/{metric}": v for n, v in better.items()}},
-            ruled_out={"chance": "the two 95 % intervals do not overlap", "other rows": "both saw the same splits"},
+            ruled_out={
+                "chance": "the two 95 % intervals do not overlap",
+                "other rows": "both saw the same splits",
+            },
             fixes=["optim.lr=3e-3", "trainer.max_epochs=30", "optim.lr=3e-4"],
         )
     floor = {name: known[name] for name in ("constant", "random") if name in known}

@@ -28,4 +28,7 @@ class BinaryModule(PointModule):
     def predictions(self, evidence: Evidence) -> dict[str, Any]:
         probability = evidence["output"].double().sigmoid().cpu().numpy()
         negative, positive = self.spec.classes or ("0", "1")
-        return {"prediction": [positive if p > 0.5 else negative for p in probability], "probability": probability}
+        return {
+            "prediction": [positive if p > 0.5 else negative for p in probability],
+            "probability": probability,
+        }

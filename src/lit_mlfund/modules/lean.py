@@ -1,9 +1,9 @@
 """Several optimizer steps for one call from Lightning's loop, where nothing needs to happen between them.
 
-Lightning's loop around a step (hooks, counters, closures, profiler contexts) costs about as much as the five-line loop on
-a small model. So the train loader hands over a tuple of batches at a time and the module takes the steps itself. The
-arithmetic of a step is the same, in the same order: the weights are equal to the bit. What has to see every single step
-turns this off (`steps_per_call` says what does).
+Lightning's loop around a step (hooks, counters, closures, profiler contexts) costs about as much as the
+five-line loop on a small model. So the train loader hands over a tuple of batches at a time and the module
+takes the steps itself. The arithmetic of a step is the same, in the same order: the weights are equal to the
+bit. What has to see every single step turns this off (`steps_per_call` says what does).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ MODULE_HOOKS = (*STEP_HOOKS, "backward", "optimizer_step", "optimizer_zero_grad"
 def steps_per_call(trainer: Trainer, module: LightningModule) -> int:
     """How many optimizer steps a call may take; 1 leaves everything to Lightning.
 
-    Several devices, mixed precision, accumulation, limits and validation inside an epoch need Lightning's own loop, and so
-    do a module or a callback with something to do in every step. A callback that is content with being called once
-    for several steps says so with `many_steps = True`.
+    Several devices, mixed precision, accumulation, limits and validation inside an epoch need Lightning's own
+    loop, and so do a module or a callback with something to do in every step. A callback that is content with
+    being called once for several steps says so with `many_steps = True`.
 
     Returns:
-        The largest divisor of `trainer.log_every_n_steps` up to `MAX_STEPS`, so that what is logged every n steps is
-        logged at exactly the steps that it would have been.
+        The largest divisor of `trainer.log_every_n_steps` up to `MAX_STEPS`, so that what is logged every n
+        steps is logged at exactly the steps that it would have been.
     """
     callbacks = [callback for callback in trainer.callbacks if not getattr(callback, "many_steps", False)]
     plain = (

@@ -35,7 +35,9 @@ class RankingModule(TaskModule):
         parts = list(getattr(self.loss, "losses", {"": self.loss}).values())
         takes_lists = ["mask" in inspect.signature(part.forward).parameters for part in parts]
         if len(set(takes_lists)) > 1:
-            raise ValueError("a composite loss for ranking cannot mix losses of lists with losses of single rows")
+            raise ValueError(
+                "a composite loss for ranking cannot mix losses of lists with losses of single rows"
+            )
         self.pointwise = not takes_lists[0]
 
     def forward(self, batch: ListBatch) -> Tensor:

@@ -57,7 +57,9 @@ class RetrievalModule(TaskModule):
         """Embeddings `[num_items, D]` of a corpus, a block at a time, on this module's device."""
         size = next(iter(items.values())).shape[0]
         blocks = [
-            self.model.encode_item({k: v[start : start + CORPUS_BLOCK].to(self.device) for k, v in items.items()})
+            self.model.encode_item(
+                {k: v[start : start + CORPUS_BLOCK].to(self.device) for k, v in items.items()}
+            )
             for start in range(0, size, CORPUS_BLOCK)
         ]
         return torch.cat(blocks).float()
@@ -80,7 +82,9 @@ class RetrievalModule(TaskModule):
             for row, items in enumerate(seen[start : start + block] if seen is not None else ()):
                 scores[row, items] = -torch.inf
             found.append(scores.topk(k, dim=1))
-        return torch.cat([part.values for part in found]).cpu(), torch.cat([part.indices for part in found]).cpu()
+        return torch.cat([part.values for part in found]).cpu(), torch.cat(
+            [part.indices for part in found]
+        ).cpu()
 
     def _unit_vectors(self, evidence: Evidence, split: str) -> tuple[Tensor, Tensor]:
         query = nn.functional.normalize(evidence["output"], dim=-1)

@@ -18,13 +18,14 @@ from lit_mlfund.reports.tables import number, result_table
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1d2329;max-width:60rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:2rem}
+h1{font-size:1.5rem;margin-bottom:.2rem} h2{font-size:1.1rem;margin-top:2rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}
-td,th{padding:.3rem .8rem;text-align:right;border-bottom:1px solid #e6e8eb}td:first-child,th:first-child{text-align:left}
-.interval{color:#8a8f98;font-size:.8em}.finding{border-left:4px solid #d1742f;padding:.2rem 1rem;margin:.8rem 0;background:#fbf6f2}
-.finding.error{border-color:#b3261e}.finding.info{border-color:#2f6db3;background:#f3f7fb}
-code,pre{background:#f4f5f6;padding:.1rem .3rem;border-radius:3px;font-size:.88em}pre{padding:1rem;overflow:auto}
-img{max-width:100%}.quiet{color:#6a7079}
+td,th{padding:.3rem .8rem;text-align:right;border-bottom:1px solid #e6e8eb}
+td:first-child,th:first-child{text-align:left}
+.finding{border-left:4px solid #d1742f;padding:.2rem 1rem;margin:.8rem 0;background:#fbf6f2}
+.finding.error{border-color:#b3261e} .finding.info{border-color:#2f6db3;background:#f3f7fb}
+code,pre{background:#f4f5f6;padding:.1rem .3rem;border-radius:3px;font-size:.88em}
+pre{padding:1rem;overflow:auto} img{max-width:100%} .quiet{color:#6a7079}
 """
 
 
@@ -107,7 +108,9 @@ def _finding(finding: dict[str, Any]) -> str:
 def _table(metrics: dict[str, Any]) -> str:
     header, rows = result_table(metrics)
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
     return f"<table><tr>{head}</tr>{body}</table>"
 
 

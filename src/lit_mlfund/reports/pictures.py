@@ -108,7 +108,13 @@ def reliability(table: pl.DataFrame, num_bins: int = 15) -> Figure:
         axis.errorbar(mean, share, yerr=error, fmt="o", color=MODEL, markersize=4, linewidth=1.2)
     axis.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
     limit = min(1.0, 1.15 * float(max(probability.max(), target.mean())))
-    axis.set(xlabel="predicted probability", ylabel="observed share", xlim=(0, limit), ylim=(0, limit), title="reliability")
+    axis.set(
+        xlabel="predicted probability",
+        ylabel="observed share",
+        xlim=(0, limit),
+        ylim=(0, limit),
+        title="reliability",
+    )
     counts.hist(probability, bins=40, color=MODEL, alpha=0.8)
     counts.set(xlabel="predicted probability", ylabel="rows", title="how the predictions spread")
     return figure
@@ -116,7 +122,9 @@ def reliability(table: pl.DataFrame, num_bins: int = 15) -> Figure:
 
 def confusion(table: pl.DataFrame, max_classes: int = 30) -> Figure:
     """Share of each true class that was given each label; the classes confused most where there are many."""
-    labels = sorted(set(table["target"].cast(pl.String)) | set(table["prediction"].cast(pl.String)), key=_natural)
+    labels = sorted(
+        set(table["target"].cast(pl.String)) | set(table["prediction"].cast(pl.String)), key=_natural
+    )
     code = {label: number for number, label in enumerate(labels)}
     matrix = np.zeros((len(labels), len(labels)))
     for true, said in zip(table["target"].cast(pl.String), table["prediction"].cast(pl.String)):
@@ -136,7 +144,9 @@ def confusion(table: pl.DataFrame, max_classes: int = 30) -> Figure:
     if len(labels) <= 12:
         for row, column in zip(*np.nonzero(matrix)):
             color = "white" if share[row, column] > 0.5 else "black"
-            axis.text(column, row, f"{matrix[row, column]:.0f}", ha="center", va="center", color=color, fontsize=8)
+            axis.text(
+                column, row, f"{matrix[row, column]:.0f}", ha="center", va="center", color=color, fontsize=8
+            )
     figure.colorbar(image, ax=axis, shrink=0.8, label="share of the true class")
     return figure
 
@@ -165,7 +175,14 @@ def scores_by_relevance(table: pl.DataFrame) -> Figure:
     grades = sorted(table["target"].unique().to_list())
     figure, (axis,) = _figure(width=5.6)
     scores = [table.filter(pl.col("target") == grade)["score"].to_numpy() for grade in grades]
-    axis.boxplot(scores, showfliers=False, widths=0.6, patch_artist=True, boxprops={"facecolor": "#cfe0f2"}, medianprops={"color": MODEL})
+    axis.boxplot(
+        scores,
+        showfliers=False,
+        widths=0.6,
+        patch_artist=True,
+        boxprops={"facecolor": "#cfe0f2"},
+        medianprops={"color": MODEL},
+    )
     axis.set_xticks(range(1, len(grades) + 1), [f"{grade:g}" for grade in grades])
     axis.set(xlabel="relevance", ylabel="score")
     return figure

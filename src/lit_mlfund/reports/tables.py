@@ -37,14 +37,17 @@ def format_table(header: list[str], rows: list[list[str]]) -> str:
     """Columns aligned with spaces: the first to the left, the others to the right."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = [
-        "  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths)))
+        "  ".join(
+            cell.ljust(width) if not column else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths))
+        )
         for row in [header, *rows]
     ]
     return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:]])
 
 
 def start_text(run_dir: Path) -> str:
-    """What a person reads before training starts: the data as they were understood, the size of the model, the folder."""
+    """What a person reads before training starts: the data as they were understood, the model, the folder."""
     provenance = json.loads((run_dir / "provenance.json").read_text())
     data = provenance["data"]
     sizes = "  ".join(f"{split} {size:,}" for split, size in data.get("rows", {}).items())
@@ -56,7 +59,9 @@ def start_text(run_dir: Path) -> str:
     for what, word in (("imputed_cells", "imputed"), ("unknown_categories", "unknown categories")):
         found = {split: sum(cells.values()) for split, cells in data.get(what, {}).items() if cells}
         if found:
-            lines.append(f"  {word}: " + "  ".join(f"{split} {count:,} cells" for split, count in found.items()))
+            lines.append(
+                f"  {word}: " + "  ".join(f"{split} {count:,} cells" for split, count in found.items())
+            )
     lines += [f"  {note}" for note in data.get("notes", [])]
     lines.append(f"model  {provenance['num_parameters']:,} parameters")
     lines.append(f"run    {run_dir}")
@@ -76,7 +81,13 @@ def _pairs(columns: Any) -> list[tuple[str, Any]]:
 
 def _column(pair: tuple[str, Any]) -> str:
     name, detail = pair
-    return name if detail is None else f"{name} ({detail:,})" if isinstance(detail, int) else f"{name} ({detail})"
+    return (
+        name
+        if detail is None
+        else f"{name} ({detail:,})"
+        if isinstance(detail, int)
+        else f"{name} ({detail})"
+    )
 
 
 def run_text(run_dir: Path) -> str:

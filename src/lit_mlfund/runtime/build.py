@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hydra.utils
 import numpy as np
 import torch
-import hydra.utils
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 from torch import nn
@@ -92,14 +92,15 @@ class Training:
     trainer: Trainer
     checkpoints: BestAndLast
     progress: Progress
+    chosen: list[Any]  # those of the configuration
 
 
 def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Training:
     """Lightning's Trainer with the callbacks of the configuration and those that every run has."""
     progress = Progress()
     checkpoints = BestAndLast(run_dir / "checkpoints")
-    chosen = {**config.regularization, **config.callbacks}
-    callbacks = [instantiate(node) for node in chosen.values() if node is not None]
+    chosen = [*config.regularization.values(), *config.callbacks.values()]
+    callbacks = [instantiate(node) for node in chosen if node is not None]
     logger = None
     if config.logger.get("tensorboard"):
         from lightning.pytorch.loggers import TensorBoardLogger
@@ -111,11 +112,16 @@ def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Tr
         logger=logger,
         default_root_dir=str(run_dir),
     )
-    return Training(trainer, checkpoints, progress)
+    return Training(trainer, checkpoints, progress, callbacks)
 
 
 def quiet_lightning() -> None:
     """Keep to ourselves what Lightning tells of every run: devices, limits, tips, workers that we do not use."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for text in (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*`isinstance\\(treespec, LeafSpec\\)`.*", ".*Checkpoint directory.*"):
+    for text in (
+        ".*does not have many workers.*",
+        ".*smaller than the logging interval.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)`.*",
+        ".*Checkpoint directory.*",
+    ):
         warnings.filterwarnings("ignore", text)

@@ -15,14 +15,21 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
+from lit_mlfund.atomic import write_json
 from lit_mlfund.callbacks import Preempted, PreemptionFlag, TrainingDiverged
 from lit_mlfund.data.errors import DataError
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics import verdict
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.reports import run_text, start_text, write_card
-from lit_mlfund.atomic import write_json
-from lit_mlfund.runtime.build import Training, build_data, build_module, build_trainer, quiet_lightning, seed_everything
+from lit_mlfund.runtime.build import (
+    Training,
+    build_data,
+    build_module,
+    build_trainer,
+    quiet_lightning,
+    seed_everything,
+)
 from lit_mlfund.runtime.measure import measure_references, measure_splits, write_predictions
 from lit_mlfund.runtime.provenance import provenance
 from lit_mlfund.runtime.tensorboard import publish
@@ -73,7 +80,9 @@ def execute(run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
     return result
 
 
-def _run(config: DictConfig, run_dir: Path, resume: bool, flag: PreemptionFlag, result: dict[str, Any]) -> None:
+def _run(
+    config: DictConfig, run_dir: Path, resume: bool, flag: PreemptionFlag, result: dict[str, Any]
+) -> None:
     seed_everything(config.seed)
     data = build_data(config)
     data.setup("fit")
@@ -115,6 +124,7 @@ def _run(config: DictConfig, run_dir: Path, resume: bool, flag: PreemptionFlag, 
         training.progress.history,
         config.trainer.max_epochs,
     )
+    findings += [chosen.finding(module, data) for chosen in training.chosen if hasattr(chosen, "finding")]
     write_json(run_dir / "findings.json", [finding.to_dict() for finding in findings])
     result["findings"] = [finding.name for finding in findings]
 

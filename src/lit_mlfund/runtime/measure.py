@@ -27,7 +27,11 @@ REFERENCE_SPLITS = ("test",)  # the validation split has chosen the model: no pl
 
 
 def measure_splits(
-    trainer: Trainer, module: TaskModule, data: DataModule, checkpoint: str | None, splits: tuple[str, ...] = SPLITS
+    trainer: Trainer,
+    module: TaskModule,
+    data: DataModule,
+    checkpoint: str | None,
+    splits: tuple[str, ...] = SPLITS,
 ) -> dict[str, Measured]:
     """Every metric of the splits with its interval, from `checkpoint` or from the weights as they are."""
     measured = {}
@@ -66,7 +70,11 @@ def _measure_fitted(module: TaskModule, data: DataModule, seed: int) -> list[tup
     for split, store in stores.items():
         _check_same_rows(module, split, store)
     return [
-        (name, split, module.evaluate({**module.collected[split], "output": _like(module, split, output)}, split))
+        (
+            name,
+            split,
+            module.evaluate({**module.collected[split], "output": _like(module, split, output)}, split),
+        )
         for name, by_split in outputs.items()
         for split, output in by_split.items()
     ]

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -23,12 +23,16 @@ def provenance(config: DictConfig, data: DataModule, module: TaskModule) -> dict
     """Plain Python for `provenance.json`."""
     return {
         "lit_mlfund": lit_mlfund.__version__,
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "git": _git_state(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS")},
+        "machine": {
+            "system": platform.platform(),
+            "cpus": os.cpu_count(),
+            "threads": os.environ.get("OMP_NUM_THREADS"),
+        },
         "task": module.task,
         "seed": config.seed,
         "data": data.summary,

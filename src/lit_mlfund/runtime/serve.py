@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 import torch
-
 from omegaconf import OmegaConf
 
 from lit_mlfund.atomic import whole_file
@@ -66,7 +65,13 @@ def predict_run(run_dir: Path, *, path: str, output: str, checkpoint: str) -> di
         table = _beside(frame, evidence, module.predictions(evidence))
     with whole_file(output) as beside:
         table.write_csv(beside) if output.endswith(".csv") else table.write_parquet(beside)
-    return {"run": str(run_dir), "checkpoint": checkpoint, "output": output, "rows": len(frame), "notes": data.notes}
+    return {
+        "run": str(run_dir),
+        "checkpoint": checkpoint,
+        "output": output,
+        "rows": len(frame),
+        "notes": data.notes,
+    }
 
 
 def load_run(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, DataModule]:
@@ -82,7 +87,9 @@ def load_run(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, DataM
     state = read_checkpoint(path)
     own = state["lit_mlfund"]
     if own["task"] != config.task.name:
-        raise ConfigError(f"checkpoint: {path} is of task {own['task']}, the run is of task {config.task.name}")
+        raise ConfigError(
+            f"checkpoint: {path} is of task {own['task']}, the run is of task {config.task.name}"
+        )
     data = build_data(config)
     try:
         data.load_state_dict(state[type(data).__qualname__])
@@ -90,7 +97,9 @@ def load_run(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, DataM
         module.load_state_dict(state["state_dict"])
     except (KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"checkpoint: {path} does not fit the configuration of {run_dir}: {reason}") from error
+        raise ConfigError(
+            f"checkpoint: {path} does not fit the configuration of {run_dir}: {reason}"
+        ) from error
     return module.eval(), data
 
 

@@ -38,7 +38,9 @@ def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
 
 
 def _verdict(run_dir: Path) -> str:
-    findings = json.loads((run_dir / "findings.json").read_text()) if (run_dir / "findings.json").exists() else []
+    findings = (
+        json.loads((run_dir / "findings.json").read_text()) if (run_dir / "findings.json").exists() else []
+    )
     lines = [f"- **{finding['name']}**: {finding['symptom']}" for finding in findings]
     return "\n".join(lines or ["nothing found that is wrong"])
 
