@@ -29,7 +29,9 @@ class Case:
     steps       of an epoch, unless told otherwise
     tensors     from the number of examples to the tensors of a `TensorDataset`
     store       the same tensors as a store
-    loss        from the model and the tensors of a batch to the loss
+    forward     from the model and the tensors of a batch to the model's output
+    criterion   from the output and the tensors to the loss
+    evidence    from the output and the tensors to what the metrics are computed of
     """
 
     limit: float
@@ -39,8 +41,14 @@ class Case:
     steps: int
     tensors: Callable[[int], tuple[Tensor, ...]]
     store: Callable[..., Store]
-    loss: Callable[..., Tensor]
+    forward: Callable[..., Any]
+    criterion: Callable[..., Tensor]
+    evidence: Callable[..., dict[str, Tensor]]
     corpus: dict[str, Tensor] = field(default_factory=dict)
+
+    def loss(self, model: nn.Module, *tensors: Tensor) -> Tensor:
+        """As one writes it in a loop."""
+        return self.criterion(self.forward(model, *tensors), *tensors)
 
     def make_tensors(self, num_batches: int, seed: int = 0) -> tuple[Tensor, ...]:
         """Examples for `num_batches` batches."""
@@ -89,28 +97,31 @@ def labelled(make: Callable[[int], Tensor], num_classes: int) -> Callable[[int],
     return tensors
 
 
-def points(kind: str) -> dict[str, Callable[..., Any]]:
-    """Store and hand loss of examples with one tensor of inputs and a label."""
+def label_loss(output: Tensor, *tensors: Tensor) -> Tensor:
+    y = tensors[-1]
+    return F.cross_entropy(output, y) if output.ndim == 2 else F.binary_cross_entropy_with_logits(output, y)
 
-    def loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        output = model({kind: x})
-        return (
-            F.cross_entropy(output, y) if output.ndim == 2 else F.binary_cross_entropy_with_logits(output, y)
-        )
 
-    return {"store": lambda x, y: PointStore({kind: x}, y), "loss": loss}
+def label_evidence(output: Tensor, *tensors: Tensor) -> dict[str, Tensor]:
+    return {"output": output, "target": tensors[-1]}
+
+
+def points(*kinds: str) -> tuple[Callable[..., Any], ...]:
+    """Store, forward, criterion and evidence of examples with a tensor of each kind and a label."""
+    return (
+        lambda *tensors: PointStore(dict(zip(kinds, tensors)), tensors[-1]),
+        lambda model, *tensors: model(dict(zip(kinds, tensors))),
+        label_loss,
+        label_evidence,
+    )
 
 
 def dlrm_tensors(size: int) -> tuple[Tensor, ...]:
     return torch.randn(size, 13), torch.randint(1000, (size, 10)), torch.randint(2, (size,)).float()
 
 
-def dlrm_loss(model: nn.Module, numeric: Tensor, categorical: Tensor, y: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(model({"numeric": numeric, "categorical": categorical}), y)
-
-
 def list_tensors(size: int) -> tuple[Tensor, ...]:
-    """Lists of one length: padded ones would be an advantage of ours, which puts lists of a length together."""
+    """Lists of one length: ragged ones would favour ours, which puts lists of a length together."""
     mask = torch.ones(size, NUM_DOCUMENTS, dtype=torch.bool)
     return torch.randn(size, NUM_DOCUMENTS, 46), torch.randint(5, mask.shape).float(), mask
 
@@ -120,8 +131,16 @@ def list_store(x: Tensor, relevance: Tensor, mask: Tensor) -> ListStore:
     return ListStore({"numeric": x[mask]}, relevance[mask], offsets)
 
 
-def list_loss(model: nn.Module, x: Tensor, relevance: Tensor, mask: Tensor) -> Tensor:
-    return lambdarank_loss(model({"numeric": x}, mask=mask), relevance, mask)
+def list_forward(model: nn.Module, x: Tensor, relevance: Tensor, mask: Tensor) -> Tensor:
+    return model({"numeric": x}, mask=mask)
+
+
+def list_loss(scores: Tensor, x: Tensor, relevance: Tensor, mask: Tensor) -> Tensor:
+    return lambdarank_loss(scores, relevance, mask)
+
+
+def list_evidence(scores: Tensor, x: Tensor, relevance: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    return {"output": scores, "target": relevance, "mask": mask}
 
 
 def pair_tensors(size: int) -> tuple[Tensor, ...]:
@@ -136,9 +155,16 @@ def pair_store(user: Tensor, item: Tensor) -> PairStore:
     return PairStore(codes(NUM_USERS), codes(NUM_ITEMS), user, item)
 
 
-def pair_loss(model: nn.Module, user: Tensor, item: Tensor) -> Tensor:
-    query, key = model({"categorical": user[:, None]}, {"categorical": item[:, None]})
-    return infonce_loss(query, key, item_id=item)
+def pair_forward(model: nn.Module, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+    return model({"categorical": user[:, None]}, {"categorical": item[:, None]})
+
+
+def pair_loss(output: tuple[Tensor, Tensor], user: Tensor, item: Tensor) -> Tensor:
+    return infonce_loss(*output, item_id=item)
+
+
+def pair_evidence(output: tuple[Tensor, Tensor], user: Tensor, item: Tensor) -> dict[str, Tensor]:
+    return {"output": output[0], "target": item}
 
 
 def table(cardinality: int) -> dict[str, Field]:
@@ -155,7 +181,7 @@ CASES = {
         256,
         300,
         labelled(lambda size: torch.randn(size, 30), 2),
-        **points("numeric"),
+        *points("numeric"),
     ),
     "mlp-256-512-512-10": Case(
         0.8,
@@ -164,7 +190,7 @@ CASES = {
         256,
         100,
         labelled(lambda size: torch.randn(size, 256), 10),
-        **points("numeric"),
+        *points("numeric"),
     ),
     "cnn-28x28": Case(
         1.0,
@@ -173,7 +199,7 @@ CASES = {
         256,
         40,
         labelled(lambda size: torch.randn(size, 1, 28, 28), 10),
-        **points("image"),
+        *points("image"),
     ),
     "transformer-128": Case(
         1.05,
@@ -182,7 +208,7 @@ CASES = {
         64,
         15,
         labelled(lambda size: torch.randint(1, 1000, (size, 64)), 10),
-        **points("tokens"),
+        *points("tokens"),
     ),
     "dlrm-10": Case(
         0.8,
@@ -195,8 +221,7 @@ CASES = {
         1024,
         60,
         dlrm_tensors,
-        lambda x, codes, y: PointStore({"numeric": x, "categorical": codes}, y),
-        dlrm_loss,
+        *points("numeric", "categorical"),
     ),
     "lambdarank": Case(
         1.0,
@@ -206,7 +231,9 @@ CASES = {
         60,
         list_tensors,
         list_store,
+        list_forward,
         list_loss,
+        list_evidence,
     ),
     "infonce": Case(
         1.0,
@@ -216,7 +243,9 @@ CASES = {
         60,
         pair_tensors,
         pair_store,
+        pair_forward,
         pair_loss,
+        pair_evidence,
         corpus=codes(NUM_ITEMS),
     ),
 }
