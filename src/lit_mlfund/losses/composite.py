@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
+
+
+class Part(TypedDict):
+    """One loss of the sum, and its weight."""
+
+    loss: Any  # an nn.Module with `tasks`
+    weight: float
 
 
 class CompositeLoss(nn.Module):
@@ -32,7 +39,7 @@ class CompositeLoss(nn.Module):
 
     tasks: tuple[str, ...] = ("binary", "multiclass", "regression", "ranking", "retrieval")
 
-    def __init__(self, parts: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, parts: Mapping[str, Part]) -> None:
         super().__init__()
         if not parts:
             raise ValueError("parts: expected at least one {name: {loss, weight}}, got none")
