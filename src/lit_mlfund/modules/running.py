@@ -35,6 +35,8 @@ class RunningStatistics:
     def add_norm(self, norm: Tensor, limit: float) -> None:
         """Add the gradient norm of one optimizer step, as it was before clipping at `limit`."""
         norm = norm.detach()
+        if hasattr(norm, "full_tensor"):  # of sharded parameters
+            norm = norm.full_tensor()
         if self._norm is None:
             self._norm, self._largest = norm.clone(), norm.clone()
             self._clipped = torch.zeros_like(norm)

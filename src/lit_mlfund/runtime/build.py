@@ -117,10 +117,12 @@ def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Tr
 
 def quiet_lightning() -> None:
     """Keep to ourselves what Lightning tells of every run: devices, limits, tips, workers that we do not use."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for text in (
         ".*does not have many workers.*",
         ".*smaller than the logging interval.*",
+        ".*when logging on epoch level in distributed setting.*",
         ".*`isinstance\\(treespec, LeafSpec\\)`.*",
         ".*Checkpoint directory.*",
     ):

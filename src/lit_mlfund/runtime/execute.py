@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
@@ -30,6 +29,7 @@ from lit_mlfund.runtime.build import (
     quiet_lightning,
     seed_everything,
 )
+from lit_mlfund.runtime.launch import outer_world
 from lit_mlfund.runtime.measure import measure_references, measure_splits, write_predictions
 from lit_mlfund.runtime.provenance import provenance
 from lit_mlfund.runtime.tensorboard import publish
@@ -139,5 +139,4 @@ def _fit(config: DictConfig, training: Training, module: TaskModule, data: DataM
 
 
 def _is_first_process() -> bool:
-    initialized = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return not initialized or torch.distributed.get_rank() == 0
+    return (outer_world() or (0, 1))[0] == 0
