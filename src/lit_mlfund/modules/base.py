@@ -70,8 +70,13 @@ class TaskModule(LightningModule):
         self.data: Any = None  # the data module, where no trainer has one
         self.steps_per_call = 1
         self._clip: float | None = None
+        self._sharded = False
         self._owned: tuple[Any, list[nn.Parameter]] = (None, [])
         self.running = RunningStatistics()
+        self.transforms: list[
+            Callable[[Any], Any]
+        ] = []  # of training batches, on the device: augmentation, mixup
+        self.penalties: list[Callable[[], Tensor]] = []  # of the weights, added to the training loss
         self.evaluations: dict[str, Evaluation] = {}
         self.collected: dict[str, Evidence] = {}
         self._buffer: list[Evidence] = []
@@ -95,6 +100,21 @@ class TaskModule(LightningModule):
         """Columns of the table of predictions: name -> array of one value per row."""
         raise NotImplementedError
 
+    def configure_model(self) -> None:
+        """Under FSDP2 shard the model: each block of its `blocks` by itself, so that one is gathered at a time."""
+        mesh = getattr(self, "_device_mesh", None)
+        if mesh is None or self._sharded:
+            return
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = mesh["data_parallel"]
+        for block in getattr(self.model, "blocks", ()):
+            fully_shard(block, mesh=mesh)
+        fully_shard(self.model, mesh=mesh)
+        if any(parameter.requires_grad for parameter in self.loss.parameters()):
+            fully_shard(self.loss, mesh=mesh)
+        self._sharded = True
+
     # --- training -------------------------------------------------------------------------------------
 
     def use_lean_steps(self, trainer: Trainer) -> None:
@@ -108,8 +128,16 @@ class TaskModule(LightningModule):
     def training_step(self, batch: Batch | tuple[Batch, ...], batch_idx: int) -> Tensor | None:
         if self.steps_per_call > 1:
             return self._steps(batch)
+        return self._training_loss(batch)
+
+    def _training_loss(self, batch: Batch) -> Tensor:
+        """What is minimised; what is logged is the loss without penalties, to be compared with validation's."""
+        for transform in self.transforms:
+            batch = transform(batch)
         loss = self.batch_loss(batch)
         self.running.add_loss(loss.detach())
+        for penalty in self.penalties:
+            loss = loss + penalty()
         return loss
 
     def _steps(self, batches: tuple[Batch, ...]) -> None:
@@ -119,8 +147,7 @@ class TaskModule(LightningModule):
         parameters = self._parameters_of(optimizer)
         plain = type(optimizer).zero_grad is torch.optim.Optimizer.zero_grad
         for batch in batches:
-            loss = self.batch_loss(batch)
-            self.running.add_loss(loss.detach())
+            loss = self._training_loss(batch)
             if plain:  # what it does, without its records for a profiler
                 for parameter in parameters:
                     parameter.grad = None
@@ -218,7 +245,8 @@ class TaskModule(LightningModule):
         evaluation = self.evaluate(evidence, split)
         self.collected[split], self.evaluations[split] = evidence, evaluation
         self.log_dict(
-            {f"{split}/loss": loss, **{f"{split}/{k}": v for k, v in evaluation.values().items()}}, rank_zero_only=False
+            {f"{split}/loss": loss, **{f"{split}/{k}": v for k, v in evaluation.values().items()}},
+            rank_zero_only=False,
         )
 
     def drain(self) -> tuple[Evidence, float]:
