@@ -22,6 +22,7 @@ from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.optim import parameter_groups
 from lit_mlfund.runtime.schema import SECTIONS
+from lit_mlfund.runtime.signatures import describe
 
 
 def instantiate(node: Mapping[str, Any], **supplied: Any) -> Any:
@@ -82,7 +83,13 @@ def _optimizer(config: DictConfig) -> Callable[[nn.Module], torch.optim.Optimize
 def _schedule(config: DictConfig) -> Callable[[torch.optim.Optimizer, int], Any] | None:
     if not config.get("schedule"):
         return None
-    return lambda optimizer, num_steps: instantiate(config.schedule, optimizer=optimizer, num_steps=num_steps)
+    target = describe(config.schedule._target_)
+    counted = target.open or "num_steps" in target.parameters  # torch's own schedules count no steps
+
+    def build(optimizer: torch.optim.Optimizer, num_steps: int) -> Any:
+        return instantiate(config.schedule, optimizer=optimizer, **({"num_steps": num_steps} if counted else {}))
+
+    return build
 
 
 @dataclass
