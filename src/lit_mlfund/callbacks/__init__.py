@@ -1,13 +1,24 @@
-"""Lightning callbacks: checkpoints, progress, stopping, and what TensorBoard shows."""
+"""Lightning callbacks: checkpoints, progress, stopping, regularization, and what TensorBoard shows."""
 
+from lit_mlfund.callbacks.augmentation import AugmentImages, MaskTokens, Mixup
+from lit_mlfund.callbacks.averages import EMA, SWA
 from lit_mlfund.callbacks.checkpoints import BestAndLast
 from lit_mlfund.callbacks.early_stopping import EarlyStopping
+from lit_mlfund.callbacks.l1 import L1
+from lit_mlfund.callbacks.l2 import L2
 from lit_mlfund.callbacks.preemption import Preempted, PreemptionFlag, StopOnPreemption
 from lit_mlfund.callbacks.progress import Progress, TrainingDiverged
 
 __all__ = [
+    "EMA",
+    "L1",
+    "L2",
+    "SWA",
+    "AugmentImages",
     "BestAndLast",
     "EarlyStopping",
+    "MaskTokens",
+    "Mixup",
     "Preempted",
     "PreemptionFlag",
     "Progress",

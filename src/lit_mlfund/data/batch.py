@@ -52,6 +52,26 @@ class PointBatch(Movable):
 
 
 @dataclass(frozen=True)
+class MixedBatch(PointBatch):
+    """Examples mixed in pairs: `share [B]` of an example is of target `y`, the rest of target `other [B]`.
+
+    `other_weight [B]` is the weight of the example that the rest is of.
+    """
+
+    other: Tensor | None = None
+    share: Tensor | None = None
+    other_weight: Tensor | None = None
+
+    def parts(self) -> tuple[Tensor, Tensor]:
+        """Targets and weights `[2 B]` of the examples and, behind them, of those that they were mixed with."""
+        assert self.other is not None and self.share is not None
+        shares = torch.cat([self.share, 1 - self.share])
+        if self.weight is not None and self.other_weight is not None:
+            shares = shares * torch.cat([self.weight, self.other_weight])
+        return torch.cat([self.y, self.other]), shares
+
+
+@dataclass(frozen=True)
 class ListBatch(Movable):
     """Q queries of up to L documents: `x[name]` is `[Q, L, …]`, `relevance` and `mask` are `[Q, L]`.
 
@@ -106,7 +126,7 @@ def _register(cls: type) -> None:
     )
 
 
-for _cls in (PointBatch, ListBatch, PairBatch):
+for _cls in (PointBatch, MixedBatch, ListBatch, PairBatch):
     _register(_cls)
 
 

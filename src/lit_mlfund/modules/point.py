@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from lit_mlfund.data.batch import PointBatch
+from lit_mlfund.data.batch import MixedBatch, PointBatch
 from lit_mlfund.modules.base import Evidence, TaskModule
 
 
@@ -23,6 +24,10 @@ class PointModule(TaskModule):
         return self.natural(self.model(batch.x))
 
     def batch_loss(self, batch: PointBatch) -> Tensor:
+        if isinstance(batch, MixedBatch):  # share · loss against y + (1 - share) · loss against the other target
+            output = self.model(batch.x)
+            target, weight = batch.parts()
+            return self.loss(torch.cat([output, output]), self.loss_target(target), weight=weight)
         return self.loss(self.model(batch.x), self.loss_target(batch.y), weight=batch.weight)
 
     def evidence(self, batch: PointBatch) -> tuple[Tensor, Evidence]:

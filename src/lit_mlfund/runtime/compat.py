@@ -20,6 +20,7 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
     return [
         *_task_fits(config, catalog),
         *_inputs_fit(config, catalog),
+        *_regularization_fits(config),
         *_monitors(config),
         *_plain_values(config),
     ]
@@ -73,6 +74,42 @@ def _inputs_fit(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
             f"model: {_name(model)} takes {kinds} inputs, but {_name(data)} has {needed}; "
             + _use("model", fitting)
         )
+
+
+def _regularization_fits(config: dict[str, Any]) -> Iterator[str]:
+    """Tasks, kinds of inputs of which the data must have one, and the targets (`not_with`) that it excludes."""
+    chosen = config.get("regularization")
+    if not isinstance(chosen, dict):
+        return
+    task, data, trainer = _task(config), config.get("data"), config.get("trainer")
+    strategy = trainer.get("strategy") if isinstance(trainer, dict) else None
+    parts = {f"regularization={key}": node for key, node in chosen.items()} | {"optim": config.get("optim")}
+    others = {
+        where: _name(part) for where, part in parts.items() if isinstance(part, dict) and "_target_" in part
+    }
+    others |= {f"optim={name}": name for name in [others.pop("optim", None)] if name}
+    others |= {f"trainer.strategy={strategy}": str(strategy)}
+    for key, node in chosen.items():
+        tasks, inputs, offered = (
+            _declared(node, "tasks"),
+            _declared(node, "inputs"),
+            _declared(data, "inputs"),
+        )
+        if task and tasks and task not in tasks:
+            yield f"regularization.{key}: {_name(node)} does not fit task={task}; it is for {_list(tasks)}"
+        if inputs and offered and not set(inputs) & set(offered):
+            wanted, there = " or ".join(inputs), " and ".join(offered)
+            yield f"regularization.{key}: {_name(node)} takes {wanted} inputs, but {_name(data)} has {there}"
+        for excluded in _declared(node, "not_with") or ():
+            wrong = [where for where, name in others.items() if name == excluded]
+            yield from (
+                f"regularization.{key}: {_name(node)} does not work with {where}; leave one out"
+                for where in wrong
+            )
+
+
+def _list(words: tuple[str, ...]) -> str:
+    return ", ".join(words[:-1]) + f" and {words[-1]}" if len(words) > 1 else words[0]
 
 
 def _use(group: str, fitting: list[Option]) -> str:

@@ -1,0 +1,191 @@
+"""Regularization that changes training batches; evaluation never sees it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from lit_mlfund.data.augment import IMAGE_DRAWS, augment_images, drop_tokens, mask_tokens
+from lit_mlfund.data.batch import Inputs, MixedBatch, PointBatch
+from lit_mlfund.data.draws import uniform
+from lit_mlfund.data.spec import DataSpec
+
+
+def _fraction(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {value}")
+
+
+class BatchTransform(Callback):
+    """Changes every training batch on its way into the model; a subclass says how in `transform`.
+
+    What is random is drawn for (seed, epoch, row), so that a resumed run repeats it.
+    """
+
+    tasks: tuple[str, ...] = ("binary", "multiclass", "regression")
+    inputs: tuple[str, ...] = ()
+
+    def __init__(self, seed: int):
+        self.seed = seed
+        self.names: list[str] = []  # of the inputs that are changed
+        self._trainer: Trainer | None = None
+
+    def check(self, spec: DataSpec) -> None:
+        """Raise ValueError where `spec` has what cannot be transformed."""
+
+    def transform(self, batch: PointBatch, epoch: int) -> PointBatch:
+        """`batch`, as the model shall see it in `epoch`."""
+        raise NotImplementedError
+
+    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+        spec: DataSpec = pl_module.spec
+        self.check(spec)
+        self.names = [name for name, field in spec.inputs.items() if field.kind in self.inputs]
+        if not self.names:
+            raise ValueError(
+                f"{type(self).__name__}: the data have no inputs of kind {' or '.join(self.inputs)}"
+            )
+        self._trainer = trainer
+        pl_module.transforms.append(self._apply)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
+        pl_module.transforms.remove(self._apply)
+        self._trainer = None
+
+    def _apply(self, batch: PointBatch) -> PointBatch:
+        assert self._trainer is not None
+        return self.transform(batch, self._trainer.current_epoch)
+
+
+class AugmentImages(BatchTransform):
+    """Random crops, shifts, small rotations and mirror images, on whole batches; see `augment_images`.
+
+    TensorBoard gets a few images beside what became of them.
+
+    Args:
+        seed: with the epoch and the row it decides what happens to an image.
+        shift: the largest shift, as a fraction of the side.
+        rotation: the largest rotation either way, in degrees.
+        crop: the smallest side of a crop, as a fraction of the image's; 1 for none.
+        flip: mirror every other image, left to right; not for digits and letters.
+    """
+
+    inputs = ("image",)
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        shift: float = 0.07,
+        rotation: float = 10.0,
+        crop: float = 1.0,
+        flip: bool = False,
+    ):
+        super().__init__(seed)
+        _fraction("shift", shift)
+        if not 0 <= rotation <= 180:
+            raise ValueError(f"rotation must be in [0, 180] degrees, got {rotation}")
+        if not 0 < crop <= 1:
+            raise ValueError(f"crop must be in (0, 1], got {crop}")
+        self.options: dict[str, Any] = {"shift": shift, "rotation": rotation, "crop": crop, "flip": flip}
+
+    def transform(self, batch: PointBatch, epoch: int) -> PointBatch:
+        assert batch.index is not None
+        draws = uniform(batch.index, IMAGE_DRAWS, seed=self.seed, epoch=epoch, stream=1)
+        changed: Inputs = {name: augment_images(batch.x[name], draws, **self.options) for name in self.names}
+        return replace(batch, x={**batch.x, **changed})
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        add_image = getattr(getattr(trainer.logger, "experiment", None), "add_image", None)
+        store = getattr(trainer.datamodule, "stores", {}).get("train")  # type: ignore[attr-defined]
+        if add_image is None or store is None or not trainer.is_global_zero:
+            return
+        batch = store.batch(torch.arange(min(8, len(store))))
+        for name in self.names:
+            rows = [batch.x[name], *(self.transform(batch, epoch).x[name] for epoch in range(3))]
+            rows = [row[:, : 3 if row.shape[1] >= 3 else 1] for row in rows]
+            low, high = rows[0].min(), rows[0].max()
+            sheet = torch.cat([torch.cat(list(row), -1) for row in rows], -2)
+            add_image(f"augmentation/{name}", ((sheet - low) / (high - low).clamp(min=1e-9)).clamp(0, 1), 0)
+
+
+class MaskTokens(BatchTransform):
+    """Hides some tokens of a text (`mask`), or takes them out (`drop`), anew in every epoch.
+
+    Args:
+        seed: with the epoch, the row and the place it decides which.
+        mask: the chance of a token to be turned into padding, which models do not look at.
+        drop: the chance of a token to be taken out; those behind it move up.
+    """
+
+    inputs = ("tokens",)
+
+    def __init__(self, *, seed: int = 0, mask: float = 0.1, drop: float = 0.0):
+        super().__init__(seed)
+        _fraction("mask", mask)
+        _fraction("drop", drop)
+        self.mask, self.drop = mask, drop
+
+    def transform(self, batch: PointBatch, epoch: int) -> PointBatch:
+        assert batch.index is not None
+        changed: Inputs = {}
+        for name in self.names:
+            ids = batch.x[name]
+            for stream, change, probability in ((2, drop_tokens, self.drop), (3, mask_tokens, self.mask)):
+                if probability > 0:
+                    draws = uniform(batch.index, ids.shape[1], seed=self.seed, epoch=epoch, stream=stream)
+                    ids = change(ids, draws, probability)
+            changed[name] = ids
+        return replace(batch, x={**batch.x, **changed})
+
+
+class Mixup(BatchTransform):
+    """Trains on convex combinations of pairs of examples and of their losses (Zhang et al. 2018, arXiv 1710.09412).
+
+    Needs inputs that can be mixed: numbers and images only. One share per example, partners from the same batch.
+
+    Args:
+        seed: with the epoch and the first row of the batch it decides on partners and shares.
+        alpha: of the Beta(alpha, alpha) of the shares: 0.1 … 0.4 mixes little, 1 evenly.
+    """
+
+    inputs = ("numeric", "image")
+
+    def __init__(self, *, seed: int = 0, alpha: float = 0.2):
+        super().__init__(seed)
+        if not alpha > 0:
+            raise ValueError(f"alpha must be positive, got {alpha}")
+        self.alpha = alpha
+
+    def check(self, spec: DataSpec) -> None:
+        wrong = [name for name, field in spec.inputs.items() if field.kind not in self.inputs]
+        if wrong:
+            raise ValueError(
+                f"regularization: mixup mixes numbers and images, but the data have {' and '.join(wrong)} inputs"
+            )
+
+    def transform(self, batch: PointBatch, epoch: int) -> PointBatch:
+        assert batch.index is not None
+        size = len(batch)
+        generator = np.random.default_rng([self.seed, epoch, int(batch.index[0]), 4])
+        device = batch.y.device
+        share = torch.from_numpy(generator.beta(self.alpha, self.alpha, size).astype(np.float32)).to(device)
+        partner = torch.from_numpy(generator.permutation(size)).to(device)
+
+        def mix(values: Any) -> Any:
+            part = share.view(-1, *(1,) * (values.ndim - 1)).to(values.dtype)
+            return torch.lerp(values[partner], values, part)
+
+        return MixedBatch(
+            {**batch.x, **{name: mix(batch.x[name]) for name in self.names}},
+            batch.y,
+            batch.weight,
+            batch.index,
+            batch.y[partner],
+            share,
+            None if batch.weight is None else batch.weight[partner],
+        )

@@ -1,0 +1,114 @@
+"""L1 regularization by a proximal step after every optimizer step."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor, nn
+
+from lit_mlfund.data.batch import Inputs, ListBatch
+from lit_mlfund.data.store import ListStore, PointStore
+from lit_mlfund.diagnostics.finding import Finding
+from lit_mlfund.diagnostics.unused_inputs import unused_inputs
+from lit_mlfund.optim import soft_threshold_
+
+MOST_NAMES = 50
+PROBES = 64  # examples on which an input is tried
+
+
+def chosen_weights(model: nn.Module, pattern: str) -> dict[str, nn.Parameter]:
+    """The trainable weights of two or more dimensions whose name fits a shell pattern; ValueError for none."""
+    chosen = {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.ndim >= 2 and fnmatchcase(name, pattern)
+    }
+    if not chosen:
+        raise ValueError(f"parameters: no weight of the model is named like {pattern}")
+    return chosen
+
+
+class L1(Callback):
+    """Proximal gradient descent on loss + strength · ‖w‖₁: weights become *exactly* zero, under any optimizer.
+
+    After every optimizer step each weight moves towards zero by learning rate × strength (`soft_threshold_`).
+    Biases and other vectors are left alone. TensorBoard gets the share of zeros after every epoch; at the
+    end a finding names the inputs that the best model no longer looks at.
+
+    Args:
+        strength: of the penalty. Under Adam and its kin, whose steps have about the size of the learning rate
+            whatever the gradient, zeros want a larger one (1e-2 … 1e-1) than under SGD (1e-4 … 1e-2).
+        parameters: shell pattern of the names of the weights, such as `terms.numeric.*`.
+    """
+
+    # averages of weights are seldom zero; the weights of schedule_free are made anew from its state
+    not_with = ("EMA", "SWA", "schedule_free")
+
+    def __init__(self, *, strength: float = 1e-3, parameters: str = "*"):
+        if not strength >= 0:
+            raise ValueError(f"strength must not be negative, got {strength}")
+        self.strength = strength
+        self.parameters = parameters
+        self._hook: Any = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        chosen = {id(parameter) for parameter in chosen_weights(pl_module.model, self.parameters).values()}
+        optimizer = trainer.optimizers[0]
+        by_group = [[p for p in group["params"] if id(p) in chosen] for group in optimizer.param_groups]
+
+        def shrink(optimizer: Any, *_: Any) -> None:
+            for group, parameters in zip(optimizer.param_groups, by_group):
+                soft_threshold_(parameters, float(group["lr"]) * self.strength)
+
+        self._hook = optimizer.register_step_post_hook(shrink)
+
+    def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.state.fn == "fit" and trainer.logger is not None:
+            trainer.logger.log_metrics(
+                {"l1/zero_share": self.zero_share(pl_module.model)}, step=trainer.global_step
+            )
+
+    def zero_share(self, model: nn.Module) -> float:
+        """The share of the chosen weights that are exactly zero."""
+        weights = chosen_weights(model, self.parameters).values()
+        return sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
+
+    def finding(self, module: Any, data: Any) -> Finding:
+        """How much of `module` is zero, and which inputs it no longer looks at on rows of `data`'s training split."""
+        share = self.zero_share(module.model)
+        evidence: dict[str, Any] = {"zero_share": share, "strength": self.strength}
+        symptom = f"L1 made {share:.1%} of the weights exactly 0"
+        store = data.stores.get("train")
+        if isinstance(store, (PointStore, ListStore)):
+            batch = store.batch(torch.arange(min(PROBES, len(store)))).to(module.device)
+            mask = (batch.mask,) if isinstance(batch, ListBatch) else ()
+
+            def predict(x: Inputs) -> Tensor:
+                output: Tensor = module.model(x, *mask)
+                return output[mask[0]] if mask else output
+
+            training = module.training
+            module.eval()
+            unused = unused_inputs(predict, batch.x, module.spec.inputs)
+            module.train(training)
+            total = sum(field.shape[0] for name, field in module.spec.inputs.items() if name in unused)
+            names = [name for found in unused.values() for name in found]
+            evidence |= {
+                "num_inputs": total,
+                "num_unused_inputs": len(names),
+                "unused_inputs": names[:MOST_NAMES],
+            }
+            if total:
+                shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+                symptom += f"; of {total} inputs {len(names)} are no longer used" + (
+                    f": {shown}" if names else ""
+                )
+        return Finding(name="l1_selection", severity="info", symptom=symptom, evidence=evidence)
