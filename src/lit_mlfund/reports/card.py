@@ -7,14 +7,15 @@ import html
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from matplotlib.figure import Figure
 
 from lit_mlfund.atomic import write_bytes, write_text
-from lit_mlfund.reports.pictures import pictures
 from lit_mlfund.reports.tables import number, result_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1d2329;max-width:60rem;margin:2rem auto;padding:0 1rem}
@@ -34,6 +35,8 @@ def write_card(run_dir: Path) -> Path:
 
     The pictures also go to `pictures/*.png`, for slides and for TensorBoard.
     """
+    from lit_mlfund.reports.pictures import pictures  # matplotlib: nothing for the start of a run
+
     result = _read(run_dir / "result.json")
     metrics = _read(run_dir / "metrics.json")
     provenance = _read(run_dir / "provenance.json")

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from matplotlib.image import imread
 from omegaconf import DictConfig, OmegaConf
 
 # groups whose values are worth a column in the HParams tab
@@ -20,6 +19,7 @@ def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
     """
     if not config.logger.get("tensorboard"):
         return
+    from matplotlib.image import imread
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
