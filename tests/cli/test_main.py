@@ -16,6 +16,8 @@ from lit_mlfund.cli import main
 from lit_mlfund.cli.help import VERBS
 from lit_mlfund.data.errors import DataError
 
+INSTALLED = str(Path(sys.executable).with_name("mlfund"))  # beside this interpreter, on the PATH or not
+
 Calls = list[tuple[Path, bool]]
 HEAVY = ("torch", "lightning", "hydra", "omegaconf", "numpy", "polars", "sklearn", "scipy", "matplotlib")
 
@@ -66,7 +68,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_installed_command() -> None:
-    told = subprocess.run(["mlfund", "--version"], capture_output=True, text=True, check=True)
+    told = subprocess.run([INSTALLED, "--version"], capture_output=True, text=True, check=True)
     assert told.stdout == f"lit_mlfund {__version__}\n"
 
 
@@ -219,5 +221,5 @@ def test_one_thread_unless_told_otherwise(house: Path, monkeypatch: pytest.Monke
 
 
 def test_a_closed_pipe_is_no_error() -> None:
-    told = subprocess.run("mlfund list | head -1", shell=True, capture_output=True, text=True)
+    told = subprocess.run(f"{INSTALLED} list | head -1", shell=True, capture_output=True, text=True)
     assert told.stderr == ""

@@ -142,6 +142,8 @@ def test_checkpoints(mlfund: Command) -> None:
     assert "regression" in evaluated().err
     best.write_bytes(best.read_bytes()[:5000])
     assert "damaged" in evaluated().err
+    best.write_bytes(b"")
+    assert "damaged" in evaluated().err
     torch.save({"state_dict": {}, "lit_mlfund": Hostile()}, best)
     assert "not loaded" in evaluated().err
     assert not Path("executed").exists()

@@ -96,9 +96,8 @@ def load_run(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, DataM
         module = build_module(config, DataSpec.from_dict(own["spec"]))
         module.load_state_dict(state["state_dict"])
     except (KeyError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"checkpoint: {path} does not fit the configuration of {run_dir}: {reason}"
+            f"checkpoint: {path} does not fit the configuration of {run_dir}: {_first_line(error)}"
         ) from error
     return module.eval(), data
 
@@ -118,10 +117,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             raise ConfigError(f"checkpoint: {path} holds code beside tensors and was not loaded") from error
         raise ConfigError(f"checkpoint: {path} is damaged or no checkpoint") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"checkpoint: {path} is damaged: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"checkpoint: {path} is damaged: {_first_line(error)}") from error
     if not isinstance(state, dict) or "lit_mlfund" not in state:
         raise ConfigError(f"checkpoint: {path} was not written by lit_mlfund")
     return state
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @torch.inference_mode()
