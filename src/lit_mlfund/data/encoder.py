@@ -77,11 +77,15 @@ class Encoder:
         positive: str | None = None,
         min_count: int = 5,
         per_query: str = "none",
+        target: Target | None = None,
     ) -> Self:
-        """Fit on the training split; arguments and errors as in `Target.fit` and `Preprocessor.fit`."""
+        """Fit on the training split; arguments and errors as in `Target.fit` and `Preprocessor.fit`.
+
+        A `target` that was fitted already, on more rows than these, is taken as it is.
+        """
         if per_query not in ("none", "replace", "append"):
             raise ValueError(f"per_query must be none, replace or append, got {per_query!r}")
-        target = Target.fit(train, roles.target, roles.task, positive)
+        target = target or Target.fit(train, roles.target, roles.task, positive)
         left_out = dict.fromkeys(roles.exclude, "left out on request")
         if roles.time is not None and train.frame.schema[roles.time].is_numeric():
             left_out[roles.time] = "the split follows it"
@@ -95,6 +99,25 @@ class Encoder:
         Raises:
             DataError: missing columns, missing or impossible values, a query without documents.
         """
+        rows, encoded = self.piece(table, labelled)
+        x, y, weight, index = rows.x, rows.y, rows.weight, rows.index
+        assert index is not None
+        if weight is not None and not weight.any():
+            raise all_weightless(table.source, self.roles.weight)
+        if self.roles.query is None:
+            return rows, encoded
+
+        order, offsets = (torch.from_numpy(part) for part in group_rows(table.codes(self.roles.query)))
+        x = {name: values[order] for name, values in x.items()}
+        if self.per_query != "none" and "numeric" in x:
+            relative = standardize_within(x["numeric"], offsets)
+            x["numeric"] = torch.cat([x["numeric"], relative], 1) if self.per_query == "append" else relative
+        if weight is not None:
+            weight = torch.segment_reduce(weight[order], "mean", offsets=offsets)
+        return ListStore(x, y[order], offsets, weight, index[order]), encoded
+
+    def piece(self, table: Table, labelled: bool = True) -> tuple[PointStore, Encoded]:
+        """Some rows of a split, each for itself, as `store` has them; their weights may all be 0."""
         require_columns(table.frame, [*self.roles.required(labelled), *self.features.columns], table.source)
         if self.roles.query is not None:
             check_queries(table, self.roles.query)
@@ -106,18 +129,7 @@ class Encoder:
             )
         weight = _weights(table, self.roles.weight) if labelled and self.roles.weight else None
         encoded = self.features.transform(table)
-        rows = torch.from_numpy(table.rows)
-        if self.roles.query is None:
-            return PointStore(encoded.x, y, weight, rows), encoded
-
-        order, offsets = (torch.from_numpy(part) for part in group_rows(table.codes(self.roles.query)))
-        x = {name: values[order] for name, values in encoded.x.items()}
-        if self.per_query != "none" and "numeric" in x:
-            relative = standardize_within(x["numeric"], offsets)
-            x["numeric"] = torch.cat([x["numeric"], relative], 1) if self.per_query == "append" else relative
-        if weight is not None:
-            weight = torch.segment_reduce(weight[order], "mean", offsets=offsets)
-        return ListStore(x, y[order], offsets, weight, rows[order]), encoded
+        return PointStore(encoded.x, y, weight, torch.from_numpy(table.rows)), encoded
 
     def spec(self, num_train: int) -> DataSpec:
         """What a model needs to know."""
@@ -173,11 +185,14 @@ def check_queries(table: Table, query: str) -> None:
         raise table.error(query, f"query {label!r} has no documents: nothing else stands in the row", bare)
 
 
+def all_weightless(source: str, name: str | None) -> DataError:
+    """The error for a split that nothing could be learnt from or measured on."""
+    return DataError(f"{source}: column {name!r}: all weights are 0")
+
+
 def _weights(table: Table, name: str) -> Tensor:
     values = table.numbers(name)
     bad = ~(values >= 0)
     if bad.any():
         raise table.error(name, "a weight must be a number of 0 or more", bad)
-    if not values.any():
-        raise DataError(f"{table.source}: column {name!r}: all weights are 0")
     return torch.from_numpy(values.astype(np.float32))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, islice
 from types import SimpleNamespace
 from typing import Generic
 
 import torch
 from torch import Tensor
 
+from lit_mlfund.data.blocks import BlockOrder, regroup
 from lit_mlfund.data.store import BatchT, Store
 
 
@@ -22,6 +24,8 @@ class BatchLoader(Generic[BatchT]):
     drop_last      leave out a last batch that is not full
     lengths        [N] sizes of the examples: those of similar size share a batch, so that padding stays small
                    (only when shuffling)
+    block          this many neighbouring rows stay near each other when shuffling (see `BlockOrder`), for a store on
+                   a disk; the order is then never in memory as a whole
     device         where the batches are; the store moves there once, as a whole
 
     Each pass is the next epoch; `set_epoch` chooses one. `state_dict` names the epoch and how many of its
@@ -38,6 +42,7 @@ class BatchLoader(Generic[BatchT]):
         seed: int = 0,
         drop_last: bool = False,
         lengths: Tensor | None = None,
+        block: int | None = None,
         rank: int = 0,
         world_size: int = 1,
         device: str | torch.device | None = None,
@@ -53,6 +58,7 @@ class BatchLoader(Generic[BatchT]):
         self.seed = seed
         self.drop_last = drop_last
         self.lengths = lengths
+        self.block = block
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
@@ -74,7 +80,10 @@ class BatchLoader(Generic[BatchT]):
         # A generator: nothing is decided before the first batch, as Lightning sets the epoch after iter().
         self.epoch, self.position = self._next
         self._next = (self.epoch + 1, 0)
-        for index in self.order(self.epoch)[self.position :]:
+        if begin := getattr(self.store, "begin_pass", None):
+            begin()
+        batches = self.order(self.epoch)[self.position :] if self.block is None else self._in_blocks()
+        for index in batches:
             self.position += 1
             yield self.store.batch(index)
 
@@ -97,6 +106,24 @@ class BatchLoader(Generic[BatchT]):
             batches = [part[self.rank :: self.world_size] for part in order.split(joint)]
         batches = batches[: len(self)]
         return batches if self.device is None else [index.to(self.device) for index in batches]
+
+    def _in_blocks(self) -> Iterator[Tensor]:
+        """What is left of this epoch's order, for a store that may be larger than memory."""
+        assert self.block is not None
+        size, rank, world_size = len(self.store), self.rank, self.world_size
+        joint = self.batch_size * world_size
+        if self.shuffle:
+            order = BlockOrder(size, self.block)
+            seed = _mix(self.seed, self.epoch)
+            first = next(order.rows(seed))
+            wrapped = first[torch.arange(0 if self.drop_last else -size % world_size) % len(first)]
+            groups = regroup(chain(order.rows(seed, self.position * joint), [wrapped]), joint)
+        else:
+            starts = range(self.position * joint, size, joint)
+            groups = (torch.arange(start, min(start + joint, size)) for start in starts)
+        for group in islice(groups, len(self) - self.position):
+            index = group[rank::world_size]
+            yield index if self.device is None else index.to(self.device)
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next pass be `epoch` from its start; nothing changes when it is in that epoch already."""

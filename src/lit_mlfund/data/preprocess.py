@@ -20,6 +20,7 @@ from lit_mlfund.data.spec import Field
 from lit_mlfund.data.table import Table
 
 HEAVY_TAIL = 8.0  # standard deviations: a column that reaches beyond is compressed
+IDENTIFIER = "every value is different: an identifier or free text"
 CLIP = 10.0  # standard deviations: what a served value far outside of training is cut to
 
 
@@ -74,11 +75,15 @@ class CategoricalColumn:
     @classmethod
     def fit(cls, table: Table, name: str, min_count: int) -> Self | str:
         """Fit on the labels of a column; the reason why not where it says nothing."""
-        counts = table.labels(name).drop_nulls().alias("label").value_counts()
+        return cls.of(name, table.labels(name).drop_nulls().alias("label").value_counts(), min_count)
+
+    @classmethod
+    def of(cls, name: str, counts: pl.DataFrame, min_count: int) -> Self | str:
+        """Fit on the columns `label` and `count`, one row per label; the reason why not as in `fit`."""
         if counts.height <= 1:
             return "one value only" if counts.height else "empty"
         if counts["count"].max() == 1:
-            return "every value is different: an identifier or free text"
+            return IDENTIFIER
         kept = counts.filter(counts["count"] >= min_count).sort(["count", "label"], descending=[True, False])
         if kept.height == 0:
             return f"no value occurs {min_count} times"

@@ -29,10 +29,41 @@ def read_table(path: str) -> pl.DataFrame:
     try:
         frame = reader(file)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"{path}: cannot be read, it is damaged or of another format ({reason})") from error
+        raise _damaged(path, error) from error
     if frame.height == 0 or frame.width == 0:
         raise DataError(f"{path}: the table has no rows")
+    return frame
+
+
+def scan_table(path: str) -> pl.LazyFrame:
+    """A table as `read_table` reads it, but not yet read: its rows can be had in pieces.
+
+    Raises:
+        DataError: as `read_table` does, or an Arrow stream, which has no places to begin at.
+    """
+    file = find_file(path)
+    ending = file.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if ending not in _READERS:
+        raise DataError(f"{path}: unknown ending; tables are read from .{', .'.join(_READERS)}")
+    try:
+        if ending == "parquet":
+            frame = pl.scan_parquet(file)
+        elif ending in ("csv", "tsv"):
+            separator = _separator(file)
+            # the whole file says what its columns are, once; polars would ask it again for every query
+            schema = pl.scan_csv(
+                file,
+                separator=separator,
+                null_values=MISSING,
+                infer_schema_length=None,
+                try_parse_dates=True,
+            ).collect_schema()
+            frame = pl.scan_csv(file, separator=separator, null_values=MISSING, schema=schema)
+        else:
+            frame = pl.scan_ipc(file)
+        frame.collect_schema()
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
     return frame
 
 
@@ -58,13 +89,21 @@ def require_columns(frame: pl.DataFrame, names: Iterable[str | None], source: st
         raise DataError(f"{source}: {told}")
 
 
-def _read_text(file: Path) -> pl.DataFrame:
+def _damaged(path: str, error: Exception) -> DataError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return DataError(f"{path}: cannot be read, it is damaged or of another format ({reason})")
+
+
+def _separator(file: Path) -> str:
     opener = gzip.open if file.suffix.lower() == ".gz" else open
     with opener(file, "rt", encoding="utf-8", errors="replace") as lines:
-        separator = max(",;\t", key=lines.readline().count)
+        return max(",;\t", key=lines.readline().count)
+
+
+def _read_text(file: Path) -> pl.DataFrame:
     return pl.read_csv(
         file,
-        separator=separator,
+        separator=_separator(file),
         null_values=MISSING,
         infer_schema_length=None,  # the whole file: a column is numeric only if all of it is
         try_parse_dates=True,

@@ -7,6 +7,7 @@ Each function returns split -> positions `[n]` in rising order. `fractions` name
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 
 from lit_mlfund.data.errors import DataError
 from lit_mlfund.data.table import Table
@@ -57,13 +58,7 @@ def split_by_column(table: Table, name: str, group: str | None = None) -> dict[s
         DataError: missing cells or other words in the column, a split without rows, or a value of the column
             `group` that lies in two splits.
     """
-    labels = table.labels(name).str.strip_chars().str.to_lowercase().replace(OTHER_NAMES)
-    if labels.is_null().any():
-        raise table.error(name, "the split of the row is missing", labels.is_null())
-    other = ~labels.is_in(SPLITS)
-    if other.any():
-        word = str(table.frame[name].filter(other)[0])
-        raise table.error(name, f"the split of a row is train, val or test, not {word!r}", other)
+    labels = split_labels(table, name)
     for split in SPLITS:
         if not (labels == split).any():
             raise DataError(f"{table.source}: column {name!r}: no row says {split!r}")
@@ -76,6 +71,18 @@ def split_by_column(table: Table, name: str, group: str | None = None) -> dict[s
             value = table.frame[group].filter(torn)[0]
             raise table.error(name, f"{group} {value!r} lies in more than one split", torn)
     return {split: table.take((labels == split).arg_true().to_numpy(), split) for split in SPLITS}
+
+
+def split_labels(table: Table, name: str) -> pl.Series:
+    """The column `name` as train, val and test; a DataError where it is missing or says something else."""
+    labels = table.labels(name).str.strip_chars().str.to_lowercase().replace(OTHER_NAMES)
+    if labels.is_null().any():
+        raise table.error(name, "the split of the row is missing", labels.is_null())
+    other = ~labels.is_in(SPLITS)
+    if other.any():
+        word = str(table.frame[name].filter(other)[0])
+        raise table.error(name, f"the split of a row is train, val or test, not {word!r}", other)
+    return labels
 
 
 def split_by_time(
@@ -94,7 +101,7 @@ def split_by_time(
         moments = latest[groups]
     ordered = np.sort(moments)
     split_of = np.zeros(len(moments), dtype=np.int8)
-    for code, share in enumerate(_remaining(fractions)[1:], start=1):
+    for code, share in enumerate(remaining(fractions)[1:], start=1):
         split_of[moments >= ordered[min(round(share * len(ordered)), len(ordered) - 1)]] = code
     return _collect(split_of, fractions, "too few different moments")
 
@@ -129,7 +136,7 @@ def split_at_random(
     return _collect(split_of, fractions, f"only {size} rows")
 
 
-def _remaining(fractions: dict[str, float]) -> list[float]:
+def remaining(fractions: dict[str, float]) -> list[float]:
     """Where train, and then each split, begins on a scale from 0 to 1."""
     if min(fractions.values(), default=0.5) <= 0 or sum(fractions.values()) >= 1:
         raise ValueError(f"fractions must be positive and leave something for train, got {fractions}")
@@ -141,7 +148,7 @@ def _remaining(fractions: dict[str, float]) -> list[float]:
 
 def _code(position: np.ndarray, fractions: dict[str, float]) -> np.ndarray:
     """Number of the split that `position` in 0 … 1 falls into: 0 is train."""
-    return np.searchsorted(_remaining(fractions)[1:], position, side="right")
+    return np.searchsorted(remaining(fractions)[1:], position, side="right")
 
 
 def _collect(split_of: np.ndarray, fractions: dict[str, float], reason: str) -> Splits:

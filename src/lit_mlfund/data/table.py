@@ -69,12 +69,12 @@ class Table:
         return values
 
     def labels(self, name: str) -> pl.Series:
-        """A column as text: 1, 1.0 and "1" are one label."""
+        """A column as text: 1, 1.0 and "1" are one label, whatever stands in other rows."""
         column = self.frame[name]
         if column.dtype.is_float():
             column = column.fill_nan(None)
-            if (column.drop_nulls() % 1 == 0).all():
-                column = column.cast(pl.Int64, strict=False)
+            whole = column.cast(pl.Int64, strict=False).set(column % 1 != 0, None).cast(pl.String)
+            return whole.zip_with(whole.is_not_null(), column.cast(pl.String))
         return column.cast(pl.String)
 
     def codes(self, name: str) -> np.ndarray:

@@ -46,7 +46,7 @@ class Target:
         Raises:
             DataError: missing cells, one value only, or values that the task cannot have.
         """
-        _refuse_missing(table, name)
+        refuse_missing(table, name)
         if task == "binary":
             return cls(name, task, _two_classes(table, name, positive))
         if task == "multiclass":
@@ -64,7 +64,7 @@ class Target:
         Raises:
             DataError: missing cells, or values that training did not have or the task cannot have.
         """
-        _refuse_missing(table, self.name)
+        refuse_missing(table, self.name)
         if self.classes:
             labels = table.labels(self.name)
             codes = labels.replace_strict(
@@ -91,7 +91,8 @@ class Target:
         return cls(**{**state, "classes": tuple(state["classes"])})
 
 
-def _refuse_missing(table: Table, name: str) -> None:
+def refuse_missing(table: Table, name: str) -> None:
+    """Raise a DataError that names the rows without a target."""
     column = table.frame[name]
     missing = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
     if missing.any():

@@ -75,9 +75,14 @@ class DataModule(LightningDataModule):
         """
         store = self._split("train")
         shuffle = not (self.trainer and self.trainer.overfit_batches)
-        lengths = getattr(store, "lengths", None)
         loader = BatchLoader(
-            store, self.batch_size, shuffle=shuffle, seed=self.seed, lengths=lengths, **self._ranks()
+            store,
+            self.batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            lengths=getattr(store, "lengths", None),
+            block=getattr(store, "block", None),
+            **self._ranks(),
         )
         steps = getattr(self.trainer and self.trainer.lightning_module, "steps_per_call", 1)
         return loader if steps == 1 else Chunks(loader, steps)
@@ -103,7 +108,7 @@ class DataModule(LightningDataModule):
         size = max(self.batch_size, self.eval_batch_size)
         if (lengths := getattr(store, "lengths", None)) is not None:
             size = max(1, min(size, MAX_DOCUMENTS // max(int(lengths.max()), 1)))
-        return BatchLoader(store, batch_size or size, **self._ranks())
+        return BatchLoader(store, batch_size or size, block=getattr(store, "block", None), **self._ranks())
 
     def whole(self, split: str) -> Batch:
         """A split as one batch, in its order, for the reference models."""

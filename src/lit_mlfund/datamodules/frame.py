@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import polars as pl
@@ -107,13 +108,7 @@ class FrameDataModule(DataModule):
                 split: int(s.lengths.max()) for split, s in self.stores.items() if isinstance(s, ListStore)
             }
             summary["longest_list"] = longest
-        summary["columns"] = {
-            "numeric": [name for name in features.source if types[name] != pl.Boolean],
-            "boolean": [name for name in features.source if types[name] == pl.Boolean],
-            "categorical": {column.name: len(column.vocabulary) for column in features.categorical},
-            "date": [date.name for date in features.dates],
-            "dropped": dict(features.dropped),
-        }
+        summary["columns"] = self.describe_columns({n for n in features.source if types[n] == pl.Boolean})
         summary["imputed_cells"] = {split: part.imputed for split, part in encoded.items() if part.imputed}
         summary["unknown_categories"] = {
             split: part.unknown for split, part in encoded.items() if part.unknown
@@ -121,6 +116,17 @@ class FrameDataModule(DataModule):
         summary["target"] = {"column": self.roles.target, **self._describe_target()}
         summary["notes"] = list(self.remarks)
         return summary
+
+    def describe_columns(self, boolean: Collection[str]) -> dict[str, Any]:
+        """Columns by kind; `boolean` are those of truth values."""
+        features = self.fitted.features
+        return {
+            "numeric": [name for name in features.source if name not in boolean],
+            "boolean": [name for name in features.source if name in boolean],
+            "categorical": {column.name: len(column.vocabulary) for column in features.categorical},
+            "date": [date.name for date in features.dates],
+            "dropped": dict(features.dropped),
+        }
 
     def _describe_target(self) -> dict[str, Any]:
         """Rows per class, or mean and deviation, of the training split."""

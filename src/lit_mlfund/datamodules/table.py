@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
+from lit_mlfund.data.cached_table import CachedTable, TableRequest, cache_root, cached_table
 from lit_mlfund.data.encoder import Roles, check_queries
 from lit_mlfund.data.read import require_columns
 from lit_mlfund.data.spec import Task
@@ -41,6 +42,10 @@ class TableDataModule(FrameDataModule):
         min_count: categories that occur less often in training are treated as unknown ones.
         per_query: what becomes of a ranking's numeric features: `none` leaves them, `replace` standardises
             them within their query, `append` adds that beside them.
+        cache: a folder for the rows in encoded form, from which they are read in pieces as they are needed: for
+            tables larger than memory. `auto` uses one, in the user's own folder of caches, where the files
+            have 512 MiB or more; without it the table is held in memory, as a ranking's always is. Rows at random
+            and by group are drawn one by one then, so the splits are others than in memory.
     """
 
     tasks: tuple[str, ...] = ("binary", "multiclass", "regression", "ranking")
@@ -68,6 +73,7 @@ class TableDataModule(FrameDataModule):
         exclude: Sequence[str] = (),
         min_count: int = 5,
         per_query: Literal["none", "replace", "append"] = "none",
+        cache: str | None = None,
     ) -> None:
         if task not in self.tasks:
             raise ValueError(f"data=table serves {', '.join(self.tasks)}; got task={task}")
@@ -79,6 +85,8 @@ class TableDataModule(FrameDataModule):
             raise ValueError(
                 f"data.split says which rows are validation and test; {told} cannot be given too"
             )
+        if cache not in (None, "auto") and query is not None:
+            raise ValueError("data.cache: the lists of a ranking are held in memory; leave it out")
         roles = Roles(
             cast(Task, task),
             target,
@@ -102,6 +110,28 @@ class TableDataModule(FrameDataModule):
         self.given = {"val": val_path, "test": test_path}
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
+        self.cache = None if query is not None else cache
+
+    def build(self) -> None:
+        given = {split: path for split, path in self.given.items() if path is not None}
+        root = cache_root(self.cache, [self.path, *given.values()])
+        if root is None:
+            return super().build()
+        request = TableRequest(
+            self.path,
+            given,
+            {split: share for split, share in self.fractions.items() if split not in given},
+            self.split_seed,
+            self.group,
+            self.split,
+            self.roles,
+            self.positive,
+            self.min_count,
+        )
+        cached = cached_table(request, root, self.encoder)
+        self.encoder, self.stores = cached.encoder, dict(cached.stores)
+        self.spec = cached.encoder.spec(len(cached.stores["train"]))
+        self.summary = self._summarize_cached(cached)
 
     def read(self) -> dict[str, Table]:
         roles = self.roles
@@ -113,8 +143,8 @@ class TableDataModule(FrameDataModule):
         Target.fit(
             table, roles.target, roles.task, self.positive
         )  # what is wrong with it is told of the file
+        self.remarks = self._describe_split()
         if self.split is not None:
-            self.remarks = [f"train, val, test: as the column {self.split!r} of {self.path} says"]
             return split_by_column(table, self.split, roles.query)
         tables = split_table(
             table,
@@ -124,16 +154,35 @@ class TableDataModule(FrameDataModule):
             group=roles.query or self.group,
             classes=roles.target if roles.task in ("binary", "multiclass") else None,
         )
-        cut = ", ".join(split for split in tables if split != "train")
-        if cut and roles.time is not None:
-            self.remarks = [f"{cut}: the latest rows of {self.path} by {roles.time!r}"]
-        elif cut and (group := roles.query or self.group):
-            self.remarks = [
-                f"{cut}: drawn from {self.path} (split_seed {self.split_seed}), {group!r} kept together"
-            ]
-        elif cut:
-            self.remarks = [f"{cut}: drawn from {self.path} at random (split_seed {self.split_seed})"]
         for split, path in self.given.items():
             if path is not None:
                 tables[split] = self.read_file(path)
         return tables
+
+    def _describe_split(self) -> list[str]:
+        cut = ", ".join(split for split, path in self.given.items() if path is None)
+        group = self.roles.query or self.group
+        if self.split is not None:
+            return [f"train, val, test: as the column {self.split!r} of {self.path} says"]
+        if cut and self.roles.time is not None:
+            return [f"{cut}: the latest rows of {self.path} by {self.roles.time!r}"]
+        if cut and group:
+            return [f"{cut}: drawn from {self.path} (split_seed {self.split_seed}), {group!r} kept together"]
+        return [f"{cut}: drawn from {self.path} at random (split_seed {self.split_seed})"] if cut else []
+
+    def _summarize_cached(self, cached: CachedTable) -> dict[str, Any]:
+        met = cached.content["splits"]
+        target = cached.encoder.target
+        told: dict[str, Any]
+        if target.classes:
+            told = {"classes": dict(zip(target.classes, met["train"]["classes"]))}
+        else:
+            told = {"mean": target.mean, "std": target.std}
+        return {
+            "rows": {split: part["rows"] for split, part in met.items()},
+            "columns": self.describe_columns(cached.content["boolean"]),
+            "imputed_cells": {split: part["imputed"] for split, part in met.items() if part["imputed"]},
+            "unknown_categories": {split: part["unknown"] for split, part in met.items() if part["unknown"]},
+            "target": {"column": target.name, **told},
+            "notes": [*self._describe_split(), *cached.notes],
+        }

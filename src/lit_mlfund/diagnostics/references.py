@@ -6,6 +6,8 @@ values, scores), so that references and model are measured by the same code on t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -102,7 +104,7 @@ class TreeFeatures:
 
 
 def point_references(
-    spec: DataSpec, train: tuple[Inputs, np.ndarray], splits: dict[str, Inputs], seed: int = 0
+    spec: DataSpec, train: tuple[Inputs, np.ndarray], splits: Mapping[str, Inputs], seed: int = 0
 ) -> dict[str, Outputs]:
     """Constant predictor, a linear model and gradient boosting for a task of one target per row.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from lit_mlfund.atomic import whole_file
+from lit_mlfund.data.batch import Inputs
+from lit_mlfund.data.mapped import SAMPLE_ROWS, MappedStore
 from lit_mlfund.data.store import ListStore, PointStore
 from lit_mlfund.datamodules import DataModule, RetrievalDataModule
-from lit_mlfund.diagnostics.bm25 import BM25
-from lit_mlfund.diagnostics.references import point_references, ranking_references
 from lit_mlfund.metrics import Evaluation, evaluate_retrieval, positive_ranks
 from lit_mlfund.modules import TaskModule
 
@@ -58,11 +58,16 @@ def measure_references(module: TaskModule, data: DataModule, seed: int) -> dict[
 
 def _measure_fitted(module: TaskModule, data: DataModule, seed: int) -> list[tuple[str, str, Evaluation]]:
     """References that are fitted on the rows of the training split."""
+    # scikit-learn: nothing for the start of a run
+    from lit_mlfund.diagnostics.references import point_references, ranking_references
+
     train = data.stores["train"]
     stores = {split: data.stores[split] for split in REFERENCE_SPLITS}
+    if isinstance(train, MappedStore):
+        train = train.sample(SAMPLE_ROWS, seed)
     if isinstance(train, PointStore):
-        inputs = {split: store.x for split, store in stores.items()}
-        outputs = point_references(data.spec, (train.x, train.y.numpy()), inputs, seed)
+        blocks = _Blocks(stores)
+        outputs = blocks.join(point_references(data.spec, (train.x, train.y.numpy()), blocks, seed))
     elif isinstance(train, ListStore):
         outputs = ranking_references(data.spec, train, stores, seed)
     else:
@@ -80,7 +85,43 @@ def _measure_fitted(module: TaskModule, data: DataModule, seed: int) -> list[tup
     ]
 
 
-def _check_same_rows(module: TaskModule, split: str, store: PointStore | ListStore) -> None:
+class _Blocks(Mapping[str, Inputs]):
+    """The inputs of stores, those of a mapped one in blocks, each read when it is asked for."""
+
+    def __init__(self, stores: dict[str, PointStore | MappedStore]):
+        self.stores = stores
+        self.places = {
+            f"{split} {start}": (split, start)
+            for split, store in stores.items()
+            for start in range(0, len(store), SAMPLE_ROWS if isinstance(store, MappedStore) else len(store))
+        }
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __getitem__(self, block: str) -> Inputs:
+        split, start = self.places[block]
+        store = self.stores[split]
+        return store.read(start, start + SAMPLE_ROWS).x if isinstance(store, MappedStore) else store.x
+
+    def join(self, outputs: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
+        """Name -> block -> outputs, as name -> split -> outputs."""
+        parts: dict[str, dict[str, list[np.ndarray]]] = {
+            name: {split: [] for split in self.stores} for name in outputs
+        }
+        for name, by_block in outputs.items():
+            for block, (split, _) in self.places.items():
+                parts[name][split].append(by_block[block])
+        return {
+            name: {split: np.concatenate(found) for split, found in by_split.items()}
+            for name, by_split in parts.items()
+        }
+
+
+def _check_same_rows(module: TaskModule, split: str, store: PointStore | MappedStore | ListStore) -> None:
     """A reference on rows in another order would look like a weak one; better to stop."""
     evidence = module.collected[split]
     target = evidence["target"][evidence["mask"]] if "mask" in evidence else evidence["target"]
@@ -125,6 +166,8 @@ def _rankers(data: RetrievalDataModule, split: str, num_items: int, seed: int) -
         rankers["popularity"] = lambda start, stop: popularity.float().expand(stop - start, -1)
     texts = data.texts(split)
     if texts is not None:
+        from lit_mlfund.diagnostics.bm25 import BM25
+
         queries, documents = texts
         bm25 = BM25(documents)
         rankers["bm25"] = lambda start, stop: torch.from_numpy(bm25.scores(queries[start:stop]))

@@ -1,0 +1,53 @@
+"""An order of rows that is near the disk's: blocks are shuffled, then the rows of several blocks together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+WINDOW = 64  # blocks whose rows are mixed: as many places of the file meet in one batch
+
+
+@dataclass(frozen=True)
+class BlockOrder:
+    """The rows 0 … size - 1 in an order drawn from a seed, made a window at a time.
+
+    `block` neighbouring rows stay in one window of `window` blocks drawn from the whole file; within a window all
+    orders are equally likely. Memory is that of a window, whatever the size, and any place of the order is
+    found without making what lies before it.
+    """
+
+    size: int
+    block: int
+    window: int = WINDOW
+
+    def rows(self, seed: int, start: int = 0) -> Iterator[Tensor]:
+        """The order from its row `start` on, in int64 pieces `[n]`, one for each window."""
+        blocks = torch.randperm(-(-self.size // self.block), generator=torch.Generator().manual_seed(seed))
+        for number, window in enumerate(blocks.split(self.window)):
+            begin = window * self.block
+            length = (self.size - begin).clamp(max=self.block)
+            total = int(length.sum())
+            if start >= total:
+                start -= total
+                continue
+            rows = (begin[:, None] + torch.arange(self.block)).view(-1)
+            rows = rows[rows < self.size] if total < len(rows) else rows
+            generator = torch.Generator().manual_seed((seed + (number + 1) * 0x9E3779B97F4A7C15) % 2**63)
+            yield rows[torch.randperm(total, generator=generator)][start:]
+            start = 0
+
+
+def regroup(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """The same rows in groups of `size`, the last one shorter."""
+    left = torch.empty(0, dtype=torch.int64)
+    for piece in pieces:
+        joined = torch.cat([left, piece]) if len(left) else piece
+        whole = len(joined) - len(joined) % size
+        yield from joined[:whole].split(size) if whole else ()
+        left = joined[whole:]
+    if len(left):
+        yield left

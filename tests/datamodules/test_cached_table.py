@@ -1,0 +1,257 @@
+"""data.cache: the rows, batches and messages of a table in memory, from a file on the disk."""
+
+import os
+import warnings
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from lit_mlfund.data import fit_scan, scan
+from lit_mlfund.data.errors import DataError
+from lit_mlfund.data.mapped import MappedStore
+from lit_mlfund.datamodules import TableDataModule
+from tests.datamodules.test_table import BAD, SIZE, frame, module
+
+SPLITS = ("train", "val", "test")
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.setattr(scan, "PIECE", 32)  # several pieces of 200 rows
+    monkeypatch.setattr(scan.Scan.pieces, "__defaults__", (None, 32))
+    frame().write_parquet(tmp_path / "x.parquet", row_group_size=50)
+    return str(tmp_path / "x.parquet")
+
+
+@pytest.fixture
+def root(tmp_path):
+    return str(tmp_path / "caches")
+
+
+def assert_same(one, other):
+    assert one.x.keys() == other.x.keys()
+    pairs = [(one.x[name], other.x[name]) for name in one.x]
+    pairs += [(one.y, other.y), (one.index, other.index), (one.weight, other.weight)]
+    for left, right in pairs:
+        if left is None or right is None:
+            assert left is right
+        else:
+            assert left.dtype == right.dtype and torch.equal(left, right)
+            assert left.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "weight"),
+    [("binary", "late", None), ("multiclass", "kind", "importance"), ("regression", "minutes", "importance")],
+)
+def test_the_rows_of_memory(path, root, task, target, weight):
+    memory = module(path, task, target, weight=weight, time="day")
+    cached = module(path, task, target, weight=weight, time="day", cache=root)
+    for split in SPLITS:
+        assert isinstance(cached.stores[split], MappedStore)
+        assert_same(cached.whole(split), memory.whole(split))
+        for one, other in zip(cached.loader(split, 7), memory.loader(split, 7), strict=True):
+            assert_same(one, other)
+    assert cached.spec.inputs == memory.spec.inputs and cached.spec.classes == memory.spec.classes
+    assert cached.spec.target_mean == pytest.approx(memory.spec.target_mean, rel=1e-12)
+    assert cached.spec.target_std == pytest.approx(memory.spec.target_std, rel=1e-12)
+    same = ("rows", "columns", "imputed_cells", "unknown_categories")
+    assert {name: cached.summary[name] for name in same} == {name: memory.summary[name] for name in same}
+    seen = torch.cat([batch.index for batch in cached.train_dataloader()])
+    assert sorted(seen.tolist()) == sorted(memory.whole("train").index.tolist())
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "tsv", "arrow"])
+def test_every_format(path, root, tmp_path, ending):
+    data = frame()
+    file = str(tmp_path / f"x.{ending}")
+    if ending == "arrow":
+        data.write_ipc(file)
+    else:
+        data.write_csv(
+            file,
+            separator="\t" if ending == "tsv" else ",",
+            compression="gzip" if ending[-1] == "z" else "uncompressed",
+        )
+    cached, memory = (module(file, "binary", "late", time="day", cache=cache) for cache in (root, None))
+    for split in SPLITS:
+        assert_same(cached.whole(split), memory.whole(split))
+
+
+def test_drawn_splits(path, root):
+    random = module(path, "binary", "late", cache=root, val_fraction=0.2, test_fraction=0.3)
+    rows = {split: random.whole(split).index.tolist() for split in SPLITS}
+    assert sorted(rows["train"] + rows["val"] + rows["test"]) == list(range(SIZE))
+    assert 25 <= len(rows["val"]) <= 55 and 40 <= len(rows["test"]) <= 80
+    other = module(path, "binary", "late", cache=root, val_fraction=0.2, test_fraction=0.3, split_seed=1)
+    assert other.whole("test").index.tolist() != rows["test"]
+    users = frame()["user"]
+    grouped = module(path, "binary", "late", cache=root, group="user")
+    parts = [set(users[grouped.whole(split).index.numpy()]) for split in SPLITS]
+    assert sum(map(len, parts)) == users.n_unique() and set.union(*parts) == set(users)
+
+
+def test_a_column_and_own_files(path, root, tmp_path):
+    words = pl.Series([["train", "val", "Test", "train"][n % 4] for n in range(SIZE)])
+    parts = str(tmp_path / "parts.parquet")
+    frame().with_columns(part=words).write_parquet(parts)
+    said, memory = (module(parts, "binary", "late", split="part", cache=cache) for cache in (root, None))
+    assert said.summary["rows"] == memory.summary["rows"] == {"train": 100, "val": 50, "test": 50}
+    for split in SPLITS:
+        assert_same(said.whole(split), memory.whole(split))
+    val = str(tmp_path / "val.csv")
+    frame(50).write_csv(val)
+    own, memory = (
+        module(path, "multiclass", "kind", val_path=val, time="day", cache=cache) for cache in (root, None)
+    )
+    for split in SPLITS:
+        assert_same(own.whole(split), memory.whole(split))
+
+
+def test_fitted_on_a_sample(path, root, monkeypatch):
+    monkeypatch.setattr(fit_scan, "SAMPLE", 40)
+    cached = module(path, "regression", "minutes", time="day", cache=root, min_count=14)
+    memory = module(path, "regression", "minutes", time="day", min_count=14)
+    assert (
+        "fitted on" in cached.summary["notes"][-1] and "of 140 training rows" in cached.summary["notes"][-1]
+    )
+    mine, theirs = cached.fitted, memory.fitted
+    assert mine.features.categorical == theirs.features.categorical  # counted on all rows
+    assert mine.target.mean == pytest.approx(theirs.target.mean)
+    assert mine.target.std == pytest.approx(theirs.target.std)
+    for one, other in zip(mine.features.numeric, theirs.features.numeric):
+        assert one.name == other.name and abs(one.mean - other.mean) < 0.5 * other.std
+
+
+def test_found_again_and_made_anew(path, root):
+    def note(**kwargs):
+        return module(path, "binary", "late", cache=root, **kwargs).summary["notes"][-1]
+
+    assert note().endswith("made now") and not note().endswith("now")
+    assert note(min_count=7).endswith("made now")
+    with open(os.path.join(note().split("cache ")[1], "train.rows"), "rb+") as file:
+        file.seek(100)
+        file.write(b"\xff\xff")
+    assert note().endswith("made now, as train.rows was damaged") and not note().endswith("damaged")
+    frame(150).write_parquet(path)
+    data = module(path, "binary", "late", cache=root)
+    assert sum(data.summary["rows"].values()) == 150
+    assert sum(entry.is_dir() for entry in os.scandir(root)) == 1  # those of the earlier file are gone
+
+
+def test_a_restored_encoder_is_used(path, root):
+    data = module(path, "binary", "late", cache=root)
+    state = data.state_dict()
+
+    def restored():
+        again = TableDataModule(
+            batch_size=16, seed=0, task="binary", path=path, target="late", cache=root,
+            exclude=data.roles.exclude,
+        )  # fmt: skip
+        again.load_state_dict(state)
+        again.setup()
+        return again
+
+    assert restored().stores["train"].path == data.stores["train"].path  # made with this very encoder
+    frame().with_columns(pl.col("x") * 1000).write_parquet(path)
+    other = restored()
+    assert other.state_dict() == state
+    assert other.whole("train").x["numeric"][:, 0].abs().max() == 10  # cut, as by the restored scale
+    assert restored().stores["train"].path == other.stores["train"].path
+
+
+def test_a_source_that_changes_is_named(path, root):
+    data = module(path, "binary", "late", cache=root)
+    loader = data.train_dataloader()
+    first = [batch.index.tolist() for batch in loader]
+    frame(150).write_parquet(path)
+    with pytest.warns(UserWarning, match=r"x.parquet has \d+ bytes instead of \d+ since this run read it"):
+        second = [batch.index.tolist() for batch in loader]
+    assert sorted(sum(first, [])) == sorted(sum(second, []))  # noqa: RUF017
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(loader)  # told once
+
+
+def test_a_source_that_changes_while_it_is_read(path, root, monkeypatch):
+    from lit_mlfund.data import cached_table
+
+    def meddle(*args, **kwargs):
+        os.utime(path, ns=(1, 1))
+        return fit_scan.fit_scan(*args, **kwargs)
+
+    monkeypatch.setattr(cached_table, "fit_scan", meddle)
+    with pytest.raises(DataError, match=r"x.parquet: the file changed while it was read: it was written to"):
+        module(path, "binary", "late", cache=root)
+
+
+def test_resumed_in_the_middle(path, root):
+    data = module(path, "binary", "late", cache=root)
+    whole = [batch.index.tolist() for batch in data.train_dataloader()]
+    loader = data.train_dataloader()
+    passing = iter(loader)
+    head = [next(passing).index.tolist() for _ in range(3)]
+    again = module(path, "binary", "late", cache=root).train_dataloader()
+    again.load_state_dict(loader.state_dict())
+    assert head + [batch.index.tolist() for batch in again] == whole
+
+
+def test_a_sample(path, root):
+    store = module(path, "binary", "late", cache=root).stores["train"]
+    sample = store.sample(20, seed=1)
+    assert len(sample) == 20 and len(store.sample(10**6)) == len(store)
+    rows = sample.index.tolist()
+    assert rows == sorted(set(rows)) and rows != store.sample(20, seed=2).index.tolist()
+    assert torch.equal(store.read(3, 9).index, store.batch(torch.arange(3, 9)).index)
+    assert torch.equal(store.y, store.read().y)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in BAD if n not in ("empty query", "no documents", "negative grade")]
+)
+def test_bad_input(tmp_path, root, name):
+    spoil, kwargs, message = BAD[name]
+    path = str(tmp_path / "bad.parquet")
+    spoil(frame()).write_parquet(path)
+    message = message.partition(": rows 1, 2")[0]  # which of these rows are in train is another matter here
+    with pytest.raises(DataError, match=message) as error:
+        module(path, **{"task": "binary", "target": "late", "cache": root, **kwargs})
+    assert str(error.value).startswith(path) and "\n" not in str(error.value)
+    assert not [entry for entry in os.scandir(root) if entry.is_dir()]
+
+
+def test_what_a_cache_is_not_for(path, root, tmp_path):
+    with pytest.raises(ValueError, match=r"data.cache: the lists of a ranking are held in memory"):
+        module(path, "ranking", "grade", query="user", cache=root)
+    auto = module(path, "ranking", "grade", query="user", cache="auto")
+    assert auto.summary["rows"]["train"] == 140
+    small = module(path, "binary", "late", cache="auto")
+    assert not isinstance(small.stores["train"], MappedStore)
+    stream = str(tmp_path / "stream.arrow")
+    frame().write_ipc_stream(stream)
+    with pytest.raises(DataError, match=r"stream.arrow: cannot be read"):
+        module(stream, "binary", "late", cache=root)
+    with pytest.raises(DataError, match=r"no column 'part'"):
+        module(path, "binary", "late", split="part", cache=root)
+
+
+def test_auto_is_for_large_files(path, root, monkeypatch):
+    from lit_mlfund.data import cached_table
+
+    monkeypatch.setattr(cached_table, "AUTO_BYTES", 1000)
+    monkeypatch.setenv("XDG_CACHE_HOME", root)
+    data = module(path, "binary", "late", cache="auto")
+    assert str(data.stores["val"].path).startswith(root + "/lit_mlfund/tables/x_parquet-rows-")
+
+
+def test_rows_beyond_31_bits():
+    from lit_mlfund.data.mapped import Layout
+    from lit_mlfund.data.store import PointStore
+
+    index = torch.tensor([0, 2**31, 2**40 + 1])
+    store = PointStore({"categorical": torch.tensor([[1], [2], [3]])}, torch.tensor([0.0, 1, 0]), None, index)
+    layout = Layout(0, 1, coded=False, weighted=False)
+    assert_same(PointStore(*layout.unpack(torch.from_numpy(layout.pack(store)))), store)
+    assert np.dtype(np.int32).byteorder in "=<"
