@@ -29,7 +29,7 @@ def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
     metrics = {name: value for name, value in metrics.items() if value is not None}
     with SummaryWriter(str(run_dir / "tensorboard")) as writer:
         for picture in sorted((run_dir / "pictures").glob("*.png")):
-            writer.add_image(picture.stem, imread(picture)[..., :3], dataformats="HWC")
+            writer.add_image(f"pictures/{picture.stem}", imread(picture)[..., :3], dataformats="HWC")
         writer.add_text("verdict", _verdict(run_dir))
         for summary in hparams(_flat(config), metrics):
             writer._get_file_writer().add_summary(summary)
