@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_mlfund.models.heads import Head
-from lit_mlfund.models.inputs import CategoricalEmbedding, TokenMean, check_spec
+from lit_mlfund.models.inputs import CategoricalEmbedding, TokenBag, check_spec
 from lit_mlfund.models.mlp import hidden_layers
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class DLRM(nn.Module):
                 )
                 vectors += len(field.cardinalities)
             elif field.kind == "tokens":
-                self.encoders[name] = TokenMean(field.cardinalities[0], embedding_dim)
+                self.encoders[name] = TokenBag(field.cardinalities[0], embedding_dim, std=embedding_dim**-0.5)
                 vectors += 1
         dense = sum(math.prod(spec.inputs[name].shape) for name in self.numeric)
         if self.numeric:

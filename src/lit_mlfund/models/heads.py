@@ -18,14 +18,14 @@ def num_outputs(spec: DataSpec) -> int:
 class Head(nn.Linear):
     """`[..., D]` to logits `[..., K]` for multi-class data, to one number `[...]` otherwise.
 
-    It starts near zero (std 0.01): the first predictions are then the uninformed ones (probability 1/K, the
-    training mean of a standardised target), and no step is spent on unlearning random ones.
+    It starts small, at about 0.3 for inputs of about 1: the first predictions are then near the uninformed ones
+    (probability 1/K, the training mean of a standardised target), and few steps go into unlearning random ones.
     """
 
     def __init__(self, in_features: int, spec: DataSpec) -> None:
         super().__init__(in_features, num_outputs(spec))
         self.squeeze = spec.task != "multiclass"
-        nn.init.normal_(self.weight, std=0.01)
+        nn.init.normal_(self.weight, std=0.3 * in_features**-0.5)
         nn.init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:

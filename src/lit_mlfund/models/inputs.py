@@ -54,34 +54,42 @@ class CategoricalEmbedding(nn.Module):
         return self.table(codes + self.offsets)
 
 
-class TokenMean(nn.Module):
-    """Mean vector `[..., dim]` of the non-zero ids of `[..., T]`; zeros where there is none.
+class TokenBag(nn.Module):
+    """Sum of the vectors of the n non-zero ids of `[..., T]`, divided by √n: `[..., dim]`, zeros if n = 0.
 
-    `table` is shared with another module, in which `offset` is the row of id 0; None makes one, with rows of
-    length about 1.
+    Of independent vectors, neither the sum nor the mean but this is as long for 10 tokens as for 1000.
+    `table` is shared with another module, in which `offset` is the row of id 0; None makes one. Its rows start
+    small (`std` per coordinate), so that tokens which training never shows say little.
     """
 
     def __init__(
-        self, vocabulary: int, dim: int, *, table: nn.Embedding | None = None, offset: int = 0
+        self,
+        vocabulary: int,
+        dim: int,
+        *,
+        std: float = 0.03,
+        table: nn.Embedding | None = None,
+        offset: int = 0,
     ) -> None:
         super().__init__()
         if table is None:
             table = nn.Embedding(vocabulary, dim)
-            nn.init.normal_(table.weight, std=dim**-0.5)
+            nn.init.normal_(table.weight, std=std)
         self.table = table
         self.offset = offset
 
     def forward(self, ids: Tensor) -> Tensor:
         bags = ids.flatten(0, -2) + self.offset
         mean = F.embedding_bag(bags, self.table.weight, mode="mean", padding_idx=self.offset)
-        return mean.unflatten(0, ids.shape[:-1])
+        length = (ids != 0).sum(-1, keepdim=True).to(mean.dtype)
+        return mean.unflatten(0, ids.shape[:-1]) * length.sqrt()
 
 
 class InputEncoder(nn.Module):
     """One vector `[..., dim]` from a dict of tensors `[..., *field.shape]`, whatever the leading dimensions.
 
     Numeric columns pass through, images are flattened, each categorical column is embedded (width
-    `embedding_dim`, None for `table_width`), tokens become the mean of their embeddings (`token_dim`).
+    `embedding_dim`, None for `table_width`), tokens become one bag (`token_dim`).
     `encoders` gives the modules of single fields, for tables that two encoders share. Names of `x` that no
     field has are ignored.
     """
@@ -96,6 +104,10 @@ class InputEncoder(nn.Module):
         encoders: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
+        if embedding_dim is not None and embedding_dim < 1:
+            raise ValueError(f"embedding_dim must be at least 1, got {embedding_dim}")
+        if token_dim < 1:
+            raise ValueError(f"token_dim must be at least 1, got {token_dim}")
         self.kinds = {name: field.kind for name, field in fields.items()}
         self.encoders = nn.ModuleDict()
         self.dim = 0
@@ -107,7 +119,7 @@ class InputEncoder(nn.Module):
                 width = embedding_dim or table_width(field.cardinalities)
                 module = CategoricalEmbedding(field.cardinalities, width, code_dropout=code_dropout)
             elif field.kind == "tokens":
-                module = TokenMean(field.cardinalities[0], token_dim)
+                module = TokenBag(field.cardinalities[0], token_dim)
             else:
                 self.dim += math.prod(field.shape)
                 continue

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from lit_mlfund.models.heads import num_outputs
-from lit_mlfund.models.inputs import CategoricalEmbedding, TokenMean, check_spec
+from lit_mlfund.models.inputs import CategoricalEmbedding, TokenBag, check_spec
 
 if TYPE_CHECKING:
     from lit_mlfund.data.spec import DataSpec, Field
 
 
 class Linear(nn.Module):
-    """One weight per number, per category and per token (mean over a text): linear or logistic regression.
+    """One weight per number, per category and per token: linear or logistic regression.
 
     All weights start at zero, the uninformed prediction; nothing has to break a symmetry here.
 
@@ -51,5 +51,5 @@ def _term(field: Field, outputs: int) -> nn.Module:
     if field.kind == "categorical":
         return CategoricalEmbedding(field.cardinalities, outputs)
     if field.kind == "tokens":
-        return TokenMean(field.cardinalities[0], outputs)
+        return TokenBag(field.cardinalities[0], outputs)
     return nn.Linear(math.prod(field.shape), outputs, bias=False)

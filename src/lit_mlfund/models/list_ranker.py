@@ -38,7 +38,7 @@ class ListMLP(nn.Module):
         hidden: tuple[int, ...] = (128, 64),
         dropout: float = 0.1,
         activation: Activation = "relu",
-        norm: Norm = "none",
+        norm: Norm = "layer",
         relative: bool = True,
         embedding_dim: int | None = None,
         token_dim: int = 64,

@@ -22,9 +22,9 @@ class MLP(nn.Module):
     """Fully connected layers over embedded inputs: the first thing to try on a table.
 
     Each hidden layer is linear, `norm`, activation, dropout. Categories are embedded (width `embedding_dim`,
-    None for the rule of `table_width`) and tokens averaged. `code_dropout` hides that share of the categories
-    in training, so that unknown ones later find a trained embedding. With `hidden=[]` and tokens it is the
-    classifier of fastText (Joulin et al. 2016, arXiv 1607.01759).
+    None for the rule of `table_width`) and tokens summed (`TokenBag`). `code_dropout` hides that share of the
+    categories in training, so that unknown ones later find a trained embedding. With `hidden=[]` and tokens it
+    is the classifier of fastText (Joulin et al. 2016, arXiv 1607.01759).
 
     `x[name] [..., *field.shape]` -> `[..., K]` for multi-class data, `[...]` otherwise; `mask` is not needed:
     each document of a list is scored by itself.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lit_mlfund.models.inputs import CategoricalEmbedding, TokenMean, check_fraction, check_spec
+from lit_mlfund.models.inputs import CategoricalEmbedding, TokenBag, check_fraction, check_spec
 from lit_mlfund.models.mlp import hidden_layers
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class TwoTower(nn.Module):
     """Embeds queries and items so that a query lies close to its items; each side from its own inputs.
 
-    A side is the sum of one `dim`-vector per categorical column, the mean vector of each text or history and
+    A side is the sum of one `dim`-vector per categorical column, the summed vectors of each text or history and
     a linear map of numbers and images: matrix factorisation, or a search by shared words. `hidden` layers add
     what depends on several of these at once (they start at zero). A side that is one id or one text has
     nothing to combine and gets none: they would only forget which words are equal.
@@ -115,7 +115,7 @@ def _embed(field: Field, dim: int, code_dropout: float) -> nn.Module:
     if field.kind == "categorical":
         return CategoricalEmbedding(field.cardinalities, dim, std=dim**-0.5, code_dropout=code_dropout)
     if field.kind == "tokens":
-        return TokenMean(field.cardinalities[0], dim)
+        return TokenBag(field.cardinalities[0], dim, std=dim**-0.5)
     return nn.Linear(math.prod(field.shape), dim)
 
 
@@ -133,5 +133,5 @@ def _same_ids(field: Field, items: Mapping[str, Field], encoders: Mapping[str, A
         if other.kind == "categorical" and field.cardinalities[0] in other.cardinalities:
             start = sum(other.cardinalities[: other.cardinalities.index(field.cardinalities[0])])
             table = encoders[name].table
-            return TokenMean(field.cardinalities[0], table.embedding_dim, table=table, offset=start)
+            return TokenBag(field.cardinalities[0], table.embedding_dim, table=table, offset=start)
     return None
