@@ -1,7 +1,11 @@
 """data.cache: the rows, batches and messages of a table in memory, from a file on the disk."""
 
+import json
 import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -19,8 +23,7 @@ SPLITS = ("train", "val", "test")
 
 @pytest.fixture
 def path(tmp_path, monkeypatch):
-    monkeypatch.setattr(scan, "PIECE", 32)  # several pieces of 200 rows
-    monkeypatch.setattr(scan.Scan.pieces, "__defaults__", (None, 32))
+    monkeypatch.setattr(scan, "MAX_ROWS", 32)  # several pieces of 200 rows
     frame().write_parquet(tmp_path / "x.parquet", row_group_size=50)
     return str(tmp_path / "x.parquet")
 
@@ -111,7 +114,7 @@ def test_a_column_and_own_files(path, root, tmp_path):
 
 
 def test_fitted_on_a_sample(path, root, monkeypatch):
-    monkeypatch.setattr(fit_scan, "SAMPLE", 40)
+    monkeypatch.setattr(fit_scan, "SAMPLE_ROWS", (40, 40))
     cached = module(path, "regression", "minutes", time="day", cache=root, min_count=14)
     memory = module(path, "regression", "minutes", time="day", min_count=14)
     assert (
@@ -255,3 +258,23 @@ def test_rows_beyond_31_bits():
     layout = Layout(0, 1, coded=False, weighted=False)
     assert_same(PointStore(*layout.unpack(torch.from_numpy(layout.pack(store)))), store)
     assert np.dtype(np.int32).byteorder in "=<"
+
+
+@pytest.mark.slow
+def test_ten_times_the_memory(tmp_path):
+    limit, rows, width = 64 * 2**20, 2_100_000, 40
+    assert rows * width * 8 > 10 * limit  # as a table in memory
+    rng = np.random.default_rng(0)
+    part = pl.DataFrame(rng.normal(size=(10_500, width)).astype(np.float64), [f"x{n}" for n in range(width)])
+    part = part.with_columns(y=pl.Series(rng.integers(0, 2, part.height)))
+    path = tmp_path / "large.parquet"
+    pl.concat([part] * 200, rechunk=False).write_parquet(
+        path, row_group_size=part.height // 4, compression="lz4"
+    )
+    program = [sys.executable, "-m", "tests.datamodules.larger_than_memory", str(path), str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+    root = Path(__file__).parents[2]
+    told = subprocess.run(program, capture_output=True, text=True, env=environment, cwd=root)
+    assert told.returncode == 0, told.stderr
+    seen = json.loads(told.stdout)
+    assert seen["rows"] == rows and seen["grown"] < limit, f"{seen['grown'] / 2**20:.0f} MiB"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -17,7 +18,21 @@ from lit_mlfund.data.scan import Scan
 from lit_mlfund.data.split import SPLITS, remaining, split_labels, split_table
 from lit_mlfund.data.table import Table
 
-Allot = Callable[[Table], np.ndarray]  # the rows of a piece -> numbers of their splits in SPLITS, int8 [n]
+
+@dataclass(frozen=True)
+class Allot:
+    """From the rows of a piece to the numbers of their splits in `SPLITS`, int8 `[n]`; `columns` are read for it."""
+
+    number: Callable[[Table], np.ndarray]
+    columns: tuple[str, ...] = ()
+
+    def __call__(self, piece: Table) -> np.ndarray:
+        return self.number(piece)
+
+
+def all_to(split: str) -> Allot:
+    """Every row to one split."""
+    return Allot(lambda piece: np.full(len(piece), SPLITS.index(split), dtype=np.int8))
 
 
 def allot(
@@ -57,14 +72,16 @@ def allot(
         return labels.replace_strict(unique, by_label, return_dtype=pl.Int8).to_numpy()
 
     if split is not None:
-        return by_column
+        return Allot(by_column, (split,))
     if time is not None and fractions:
         table = scan.column(time, *([group] if group else []))
         whole = np.zeros(len(table), dtype=np.int8)
         for name, part in split_table(table, fractions, seed=seed, time=time, group=group).items():
             whole[part.rows] = SPLITS.index(name)
-        return lambda piece: whole[piece.rows]
-    return by_group if group is not None else lambda piece: drawn(uniform(piece.rows, seed))
+        return Allot(lambda piece: whole[piece.rows])
+    if group is not None:
+        return Allot(by_group, (group,))
+    return Allot(lambda piece: drawn(uniform(piece.rows, seed)))
 
 
 def uniform(numbers: np.ndarray, seed: int) -> np.ndarray:

@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from lit_mlfund.atomic import to_json
-from lit_mlfund.data.allot import Allot, allot
+from lit_mlfund.data.allot import all_to, allot
 from lit_mlfund.data.cache import Cache, find, open_or_make, remove_others
 from lit_mlfund.data.convert import convert, layout_of, row_file
 from lit_mlfund.data.encoder import Encoder, Roles
@@ -132,7 +131,7 @@ def _make(
         )
     }
     for split in request.given:
-        sources[split] = (scans[split], _all(split))
+        sources[split] = (scans[split], all_to(split))
     sample = None
     if encoder is None:
         fitted = fit_scan(*sources["path"], roles, positive=request.positive, min_count=request.min_count)
@@ -140,11 +139,6 @@ def _make(
     splits = convert(sources, encoder, folder)
     boolean = [name for name in encoder.features.source if scan.schema[name] == pl.Boolean]
     return {"encoder": encoder.to_dict(), "splits": splits, "sample": sample, "boolean": boolean}
-
-
-def _all(split: str) -> Allot:
-    code = SPLITS.index(split)
-    return lambda piece: np.full(len(piece), code, dtype=np.int8)
 
 
 class _Watch:

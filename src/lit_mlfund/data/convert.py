@@ -79,7 +79,8 @@ def convert(sources: dict[str, tuple[Scan, Allot]], encoder: Encoder, folder: Pa
             for split in SPLITS
         }
         for scan, split_of in sources.values():
-            for piece in scan.pieces():
+            needed = [*encoder.features.columns, *encoder.roles.required(True), *split_of.columns]
+            for piece in scan.pieces(needed):
                 for split, table in _parts(piece, split_of(piece)):
                     store, encoded = encoder.piece(table)
                     writers[split].write(store)

@@ -18,7 +18,8 @@ from lit_mlfund.data.split import SPLITS
 from lit_mlfund.data.table import Table
 from lit_mlfund.data.target import Target, refuse_missing
 
-SAMPLE = 2**17  # rows at least (where there are as many) that numeric columns are fitted on
+SAMPLE = 2**22  # cells that numeric columns are fitted on
+SAMPLE_ROWS = (2**13, 2**17)  # at least and at most, whatever the width
 TRAIN = SPLITS.index("train")
 
 
@@ -36,7 +37,7 @@ def fit_scan(
 ) -> FittedScan:
     """Fit on the training rows of `scan` in bounded memory.
 
-    Numeric columns and dates are fitted on a random sample of at least `SAMPLE` rows, the target and the
+    Numeric columns and dates are fitted on a random sample of `SAMPLE` to twice as many cells, the target and the
     vocabularies of categories on all. Where the sample is all there is, the encoder is what `Encoder.fit`
     makes of the same rows. In memory are the sample, and of each category the labels and their counts; text that
     is different in every row of the sample is left out without being counted.
@@ -54,7 +55,8 @@ def fit_scan(
 class _Sample:
     """Rows drawn from those that were added, each as likely as any other, without knowing how many will come."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
+        self.least = min(max(SAMPLE // width, SAMPLE_ROWS[0]), SAMPLE_ROWS[1])
         self.kept: list[Table] = []
         self.size = self.seen = 0
         self.threshold = 1.0
@@ -63,7 +65,7 @@ class _Sample:
         self.seen += len(rows)
         self.kept.append(self._drawn(rows))
         self.size += len(self.kept[-1])
-        while self.size > 2 * SAMPLE:
+        while self.size > 2 * self.least:
             self.threshold /= 2
             self.kept = [self._drawn(table) for table in self.kept]
             self.size = sum(map(len, self.kept))
@@ -95,9 +97,11 @@ class _Moments:
 
 def _first_pass(scan: Scan, split_of: Allot, roles: Roles, positive: str | None) -> tuple[_Sample, Target]:
     """A sample of the training rows, and the target as fitted on all of them."""
-    sample, moments = _Sample(), _Moments()
+    sample, moments = _Sample(len(scan.schema)), _Moments()
     witnesses: Table | None = None
-    for piece in scan.pieces():
+    left_out = set(roles.exclude) - set(split_of.columns)
+    needed = [name for name in scan.schema if name not in left_out]
+    for piece in scan.pieces(needed):
         refuse_missing(piece, roles.target)
         train = _train(piece, split_of)
         if len(train):
@@ -140,7 +144,7 @@ def _recount(scan: Scan, split_of: Allot, encoder: Encoder, sample: Table, min_c
     if not names:
         return encoder
     counts: dict[str, list[pl.DataFrame]] = {name: [] for name in names}
-    for piece in scan.pieces():
+    for piece in scan.pieces([*names, *split_of.columns]):
         train = _train(piece, split_of)
         for name, parts in counts.items():
             parts.append(train.labels(name).drop_nulls().alias("label").value_counts())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -15,7 +15,8 @@ from lit_mlfund.data.errors import DataError
 from lit_mlfund.data.read import find_file, scan_table
 from lit_mlfund.data.table import Table
 
-PIECE = 2**14  # rows
+PIECE = 2**20  # cells
+MAX_ROWS = 2**14  # of a piece, however narrow
 PROBES = 16  # places of a file that are looked at, of 4 KiB each
 
 
@@ -70,16 +71,20 @@ class Scan:
         frame = scan_table(path)
         return cls(path, frame, frame.collect_schema(), signature)
 
-    def pieces(self, columns: Sequence[str] | None = None, rows: int = PIECE) -> Iterator[Table]:
-        """Tables of up to `rows` rows, all of the file.
+    def pieces(self, columns: Iterable[str | None] | None = None) -> Iterator[Table]:
+        """All rows, in tables of about `PIECE` cells; with `columns` only those of them that the file has.
 
         Raises:
             DataError: a damaged file, no rows, or a file that is changed while it is read.
         """
-        frame = self.frame if columns is None else self.frame.select(columns)
+        asked = set(self.schema if columns is None else columns)
+        names = [name for name in self.schema if name in asked]
+        rows = max(1, min(MAX_ROWS, PIECE // len(names)))
         start = 0
         try:
-            for piece in frame.collect_batches(chunk_size=rows, maintain_order=True, engine="streaming"):
+            for piece in self.frame.select(names).collect_batches(
+                chunk_size=rows, maintain_order=True, engine="streaming"
+            ):
                 yield Table(piece, self.path, np.arange(start, start + piece.height))
                 start += piece.height
         except (pl.exceptions.PolarsError, OSError) as error:
