@@ -104,3 +104,5 @@ def test_attention_is_softmax_over_real_positions() -> None:
             weights = scores.masked_fill(~MASK[b], -torch.inf).softmax(-1)
             expected[b, :, head] = weights @ value[b, :, head]
     torch.testing.assert_close(attention(x, MASK), attention.out(expected))
+    nowhere = torch.zeros_like(MASK)
+    torch.testing.assert_close(attention(x, nowhere), attention(x))
