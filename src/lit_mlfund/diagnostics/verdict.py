@@ -8,6 +8,8 @@ from lit_mlfund.diagnostics.finding import Finding
 
 Measured = dict[str, dict[str, float]]
 Mode = Literal["max", "min"]
+# of the whole improvement, that the last epoch has to bring to say that training was cut short
+MIN_RECENT_SHARE = 0.05
 
 
 def diverged(reason: str) -> Finding:
@@ -43,7 +45,7 @@ def findings(
     found = [
         _against_references(metric, mode, splits["test"], {n: s["test"] for n, s in references.items()}),
         _shift(metric, mode, splits),
-        _unfinished(metric, mode, history, max_epochs),
+        _unfinished(metric, mode, splits["val"][metric], history, max_epochs),
     ]
     return [finding for finding in found if finding is not None]
 
@@ -101,19 +103,22 @@ def _shift(metric: str, mode: Mode, splits: dict[str, Measured]) -> Finding | No
     )
 
 
-def _unfinished(metric: str, mode: Mode, history: list[dict[str, float]], max_epochs: int) -> Finding | None:
+def _unfinished(
+    metric: str, mode: Mode, val: dict[str, float], history: list[dict[str, float]], max_epochs: int
+) -> Finding | None:
     values = [epoch[f"val/{metric}"] for epoch in history if f"val/{metric}" in epoch]
     if len(values) < 3 or len(values) < max_epochs:
         return None
     sign = 1 if mode == "max" else -1
     total = sign * (values[-1] - values[0])
     recent = sign * (values[-1] - values[-2])
-    if total <= 0 or recent < 0.05 * total:
+    if total < (val["high"] - val["low"]) / 2 or recent < MIN_RECENT_SHARE * total:
         return None
     return Finding(
         name="stopped_while_improving",
         severity="info",
         symptom=f"val/{metric} was still improving in the last of {max_epochs} epochs.",
-        evidence={"last epoch's share of all improvement": recent / total, "threshold": 0.05},
+        evidence={"last epoch's share of all improvement": recent / total, "threshold": MIN_RECENT_SHARE},
+        ruled_out={"noise": "the whole improvement is wider than half the 95 % interval"},
         fixes=[f"trainer.max_epochs={2 * max_epochs}"],
     )
