@@ -6,6 +6,7 @@ values, scores), so that references and model are measured by the same code on t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -79,7 +80,9 @@ class TreeFeatures:
         if many.shape[1]:
             kind = {"binary": "binary", "multiclass": "multiclass"}.get(self.spec.task, "continuous")
             self._encoder = TargetEncoder(target_type=kind, random_state=self.seed)
-            many = self._encoder.fit_transform(many, target)
+            with warnings.catch_warnings():  # from 1.11 on it takes a splitter, which 1.5 does not know
+                warnings.simplefilter("ignore", FutureWarning)
+                many = self._encoder.fit_transform(many, target)
             self.categorical[dense.shape[1] + codes.shape[1] :] = [False] * many.shape[1]
         return np.concatenate([dense, codes, many], axis=1).astype(np.float32)
 
