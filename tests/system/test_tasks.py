@@ -85,6 +85,17 @@ def test_a_composition_of_the_users_own(mlfund: Command) -> None:
     assert outcome.code == 0, outcome.err
 
 
+def test_the_history_holds_every_epoch(mlfund: Command) -> None:
+    outcome = mlfund(
+        "train", "task=binary", "data=breast_cancer", "trainer.max_epochs=4", "optim.lr=3", "schedule=constant",
+        "references=false", "logger=none",
+    )  # fmt: skip
+    metrics = json.loads((Path(outcome.json["run"]) / "metrics.json").read_text())
+    assert [entry["epoch"] for entry in metrics["history"]] == [1, 2, 3, 4]
+    best = max(entry["val/auroc"] for entry in metrics["history"])
+    assert outcome.json["objective"]["value"] == metrics["splits"]["val"]["auroc"]["value"] == pytest.approx(best)
+
+
 def test_references_are_measured_on_the_same_rows(mlfund: Command) -> None:
     outcome = mlfund("train", "task=binary", "data=breast_cancer", "trainer.max_epochs=2", "logger=none")
     references = outcome.json["references"]

@@ -47,7 +47,7 @@ class BestAndLast(Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:
             return
-        value = float(trainer.callback_metrics[pl_module.monitor])
+        value = pl_module.measured["val"][pl_module.monitor.removeprefix("val/")]
         improved = self._improved(value, pl_module.mode)
         if improved:
             self.best_value, self.best_step = value, trainer.global_step
@@ -87,7 +87,7 @@ def _random_state() -> dict[str, Any]:
     kind, keys, position, has_gauss, cached = np.random.get_state()
     state: dict[str, Any] = {
         "torch": torch.get_rng_state(),
-        "numpy": [kind, keys.tolist(), int(position), int(has_gauss), float(cached)],
+        "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
     }
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state_all()

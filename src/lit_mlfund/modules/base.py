@@ -78,6 +78,7 @@ class TaskModule(LightningModule):
         ] = []  # of training batches, on the device: augmentation, mixup
         self.penalties: list[Callable[[], Tensor]] = []  # of the weights, added to the training loss
         self.evaluations: dict[str, Evaluation] = {}
+        self.measured: dict[str, dict[str, float]] = {}  # what was logged of a split, in double precision
         self.collected: dict[str, Evidence] = {}
         self._buffer: list[Evidence] = []
         self._losses: list[tuple[Tensor, int]] = []
@@ -243,11 +244,9 @@ class TaskModule(LightningModule):
     def _finish(self, split: str) -> None:
         evidence, loss = self.drain()
         evaluation = self.evaluate(evidence, split)
-        self.collected[split], self.evaluations[split] = evidence, evaluation
-        self.log_dict(
-            {f"{split}/loss": loss, **{f"{split}/{k}": v for k, v in evaluation.values().items()}},
-            rank_zero_only=False,
-        )
+        values = {"loss": loss, **evaluation.values()}
+        self.collected[split], self.evaluations[split], self.measured[split] = evidence, evaluation, values
+        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, rank_zero_only=False)
 
     def drain(self) -> tuple[Evidence, float]:
         """Everything collected so far on all processes, in the order of the data, and its mean loss."""
