@@ -72,6 +72,8 @@ def _run(verb: str, arguments: list[str]) -> int:
         from lit_mlfund.cli.evaluate import run
     elif verb == "predict":
         from lit_mlfund.cli.predict import run
+    elif verb == "lr-find":
+        from lit_mlfund.cli.lr_find import run
     else:
         from lit_mlfund.cli.listing import run
     return run(arguments)

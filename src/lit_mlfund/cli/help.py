@@ -6,6 +6,7 @@ VERBS = {
     "train": "fit a model, measure its best checkpoint beside reference models; with -m a sweep",
     "evaluate": "measure a finished run on a split or on a new file",
     "predict": "predict the rows of a new file with a finished run",
+    "lr-find": "look for the learning rate of a configuration: a number, the reason, a picture",
     "list": "what there is to choose from: losses, models, data, … one line each",
 }
 
@@ -49,6 +50,12 @@ Measures a finished run, every metric with its 95 % confidence interval, on a sp
 
 Predicts every row of a new file, labels needed or not, and writes a table: Parquet or CSV by the name
 of `output`. The last line is a summary as JSON, with what was unknown or missing in the file.""",
+    "lr-find": """mlfund lr-find [--config-dir DIR] [group=option …] [key=value …]
+
+The learning-rate range test, for what `mlfund train` would run with the same arguments: a model of its own takes a few
+hundred steps at rates that grow from 1e-7 to 10. Says which rate to take and why, draws loss against rate into
+<runs_dir>/lr_find/…, and ends in one line of JSON; its `override` is what to give to train.
+`mlfund train … optim.lr=auto` does the same before it trains, and keeps the number in run.yaml.""",
     "list": """mlfund list [KIND] [--config-dir DIR]
 
 One line for each option: its name, the tasks that it fits, what it is and when to reach for it.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 WIDTH = 5.0  # steps, of the Gaussian that smooths
 START = 0.15  # part of the test, at its tiny rates, that shows the loss before training
+NEAR = 15  # steps around the lowest loss from which its noise is estimated
 LEAST_FALL = 4.0  # standard errors of a smoothed value below the start
 SAFETY = 10.0  # how far below a rate that is too high a good one is
 
@@ -56,19 +57,23 @@ def recommend(rates: list[float], losses: list[float]) -> Recommendation:
         raise ValueError(f"a range test needs 20 steps or more, got {len(losses)}")
     lr, raw = np.array(rates), np.array(losses)
     head = raw[: max(5, int(START * len(raw)))]
-    before, noise = float(np.mean(head)), float(np.std(head, ddof=1))
+    before = float(np.mean(head))
     if not np.isfinite(before):
         raise ValueError("the loss is not finite at the lowest rate already: look at the data and the loss")
-    ceiling = before + max(before - float(np.nanmin(raw)), 10 * noise)  # one explosion must not colour its neighbours
+    # one explosion must not colour its neighbours
+    ceiling = before + 2 * max(before - float(np.nanmin(raw)), float(np.std(head)))
     smoothed = smooth(np.clip(np.nan_to_num(raw, nan=ceiling, posinf=ceiling), None, ceiling))
-    error = noise / np.sqrt(2 * np.sqrt(np.pi) * WIDTH)  # of a Gaussian mean of independent values
     lowest = int(np.argmin(smoothed))
+    near = slice(max(0, lowest - NEAR), lowest + NEAR)
+    noise = float(np.std((raw - smoothed)[near][np.isfinite(raw[near]) & (raw[near] < ceiling)]))
+    error = noise / np.sqrt(2 * np.sqrt(np.pi) * WIDTH)  # of a Gaussian mean of independent values
     slope = np.gradient(smoothed)
     steepest = int(np.argmin(slope[: lowest + 1]))
     rose = np.flatnonzero(smoothed > before + LEAST_FALL * error)
     if before - smoothed[lowest] > max(LEAST_FALL * error, 1e-9 * abs(before)):
         too_high = lr[lowest]
-        reason = f"a tenth of {too_high:.1e}, where the smoothed loss was lowest ({smoothed[lowest]:.4g} from {before:.4g})"
+        reached = f"{smoothed[lowest]:.4g} from {before:.4g}"
+        reason = f"a tenth of {too_high:.1e}, where the smoothed loss was lowest ({reached})"
         if lowest >= len(lr) - 2:
             reason += "; it was still falling at the highest rate tried"
     elif len(rose):

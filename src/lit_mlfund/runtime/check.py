@@ -90,7 +90,8 @@ def _check_node(node: dict[str, Any], path: str, section: Section = _PLAIN) -> I
         elif key in given:
             yield f"{here}: is given by the program; leave it out"
         elif key in target.parameters:
-            yield from _check_value(node, key, target.parameters[key], here)
+            if node[key] not in section.words.get(key, ()):
+                yield from _check_value(node, key, target.parameters[key], here)
         elif target.open and not key.startswith("_"):
             yield from _check_inner(node[key], here)
         else:

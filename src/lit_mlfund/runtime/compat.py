@@ -23,6 +23,7 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
         *_regularization_fits(config),
         *_monitors(config),
         *_plain_values(config),
+        *_automatic_rate(config),
     ]
 
 
@@ -150,6 +151,14 @@ def _plain_values(config: dict[str, Any]) -> Iterator[str]:
         yield f"name: {name!r} cannot be part of a folder's name; use letters, digits and any of -_.+=@"
     if isinstance(trainer, dict):
         yield from _trainer_values(trainer)
+
+
+def _automatic_rate(config: dict[str, Any]) -> Iterator[str]:
+    optim, trainer = config.get("optim"), config.get("trainer")
+    if not isinstance(optim, dict) or optim.get("lr") != "auto" or not isinstance(trainer, dict):
+        return
+    if str(trainer.get("devices", 1)) not in ("1", "auto") or str(trainer.get("num_nodes", 1)) != "1":
+        yield "optim.lr: auto looks for the rate in one process; run mlfund lr-find, and give its value"
 
 
 def _trainer_values(trainer: dict[str, Any]) -> Iterator[str]:

@@ -30,6 +30,7 @@ from lit_mlfund.runtime.build import (
     seed_everything,
 )
 from lit_mlfund.runtime.launch import outer_world
+from lit_mlfund.runtime.lr_find import replace_auto
 from lit_mlfund.runtime.measure import measure_references, measure_splits, write_predictions
 from lit_mlfund.runtime.provenance import provenance
 from lit_mlfund.runtime.tensorboard import publish
@@ -86,16 +87,19 @@ def _run(
     seed_everything(config.seed)
     data = build_data(config)
     data.setup("fit")
+    rate = replace_auto(config, data, run_dir) if config.train else None
     module = build_module(config, data.spec)
     training = build_trainer(config, run_dir, flag)
     first = _is_first_process()
     if first:
-        write_json(run_dir / "provenance.json", provenance(config, data, module))
+        made_on = provenance(config, data, module) | ({"lr_find": rate} if rate else {})
+        write_json(run_dir / "provenance.json", made_on)
         print(start_text(run_dir), flush=True)
     flag.check()
     _fit(config, training, module, data, resume)
     checkpoints = training.checkpoints
     result["objective"]["value"] = checkpoints.best_value
+    history = training.progress.history  # taken now: loading the best checkpoint puts the callbacks back to its epoch
     flag.check()
     if not config.test:
         return
@@ -113,7 +117,7 @@ def _run(
             "objective": {**result["objective"], "step": checkpoints.best_step},
             "splits": splits,
             "references": references,
-            "history": training.progress.history,
+            "history": history,
         },
     )
     findings = verdict.findings(
@@ -121,7 +125,7 @@ def _run(
         module.mode,
         splits,
         references,
-        training.progress.history,
+        history,
         config.trainer.max_epochs,
     )
     findings += [chosen.finding(module, data) for chosen in training.chosen if hasattr(chosen, "finding")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import secrets
 import tempfile
@@ -13,10 +14,12 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from lit_mlfund.atomic import WriteError, whole_file, write_json, write_text
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics.learning_rate import Recommendation, recommend
+from lit_mlfund.modules import TaskModule
 from lit_mlfund.runtime.build import build_data, build_module, instantiate, quiet_lightning, seed_everything
 from lit_mlfund.runtime.errors import ConfigError, problems_of
 
@@ -29,9 +32,16 @@ class _Diverged(Exception):
 
 
 class _RisingRate(Callback):
-    """Sets the rate of every optimizer step and keeps its loss; stops far above the lowest loss."""
+    """Sets the rate of every optimizer step and keeps its loss; stops far above the lowest loss.
 
-    def __init__(self) -> None:
+    A batch can be harder than another by more than a step changes. So the loss of the untrained model on the same batch
+    is taken off, and its mean put back: what remains is what training did.
+    """
+
+    def __init__(self, untrained: TaskModule) -> None:
+        self.untrained = untrained
+        self.baselines: list[float] = []
+        self._baseline: list[Tensor] = []
         self.rates: list[float] = []
         self.losses: list[float] = []
         self._recent = self._lowest = math.inf
@@ -40,7 +50,14 @@ class _RisingRate(Callback):
         groups = trainer.optimizers[0].param_groups
         self._factors = [float(group["lr"]) / LOWEST for group in groups]  # of rates by name
         self._first = float("nan")
+        self.untrained.to(pl_module.device)
         self._set_rate(trainer)
+
+    @torch.no_grad()
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        for transform in pl_module.transforms:
+            batch = transform(batch)
+        self._baseline.append(self.untrained.batch_loss(batch))
 
     def _set_rate(self, trainer: Trainer) -> None:
         self._rate = LOWEST * (HIGHEST / LOWEST) ** (len(self.rates) / (NUM_STEPS - 1))
@@ -50,7 +67,9 @@ class _RisingRate(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         if trainer.global_step == len(self.rates):
             return  # gradients are still accumulated
-        loss = pl_module.running.read()["train/loss"]
+        self.baselines.append(float(torch.stack(self._baseline).mean()))
+        self._baseline = []
+        loss = pl_module.running.read()["train/loss"] - self.baselines[-1] + self.baselines[0]
         self.rates.append(self._rate)
         self.losses.append(loss)
         self._set_rate(trainer)
@@ -61,6 +80,11 @@ class _RisingRate(Callback):
         span = max(self._first - self._lowest, 0.5 * abs(self._first))
         if not math.isfinite(loss) or self._recent > self._first + 2 * span:
             raise _Diverged
+
+    def comparable(self) -> list[float]:
+        """The losses, at the level of the mean untrained one."""
+        level = sum(self.baselines) / len(self.baselines) - self.baselines[0]
+        return [loss + level for loss in self.losses]
 
 
 def range_test(config: DictConfig, data: DataModule) -> tuple[list[float], list[float]]:
@@ -78,9 +102,10 @@ def range_test(config: DictConfig, data: DataModule) -> tuple[list[float], list[
     trial = OmegaConf.merge(config, {"optim": {"lr": LOWEST}})
     assert isinstance(trial, DictConfig)
     trial.schedule = None
-    state, rising = torch.get_rng_state(), _RisingRate()
+    state = torch.get_rng_state()
     with tempfile.TemporaryDirectory() as folder:
         module = build_module(trial, data.spec)
+        rising = _RisingRate(copy.deepcopy(module))
         node = dict(OmegaConf.to_container(config.trainer, resolve=True))  # type: ignore[arg-type]
         node |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "max_time": None, "max_epochs": -1}
         node |= {"max_steps": NUM_STEPS, "limit_val_batches": 0, "val_check_interval": None}
@@ -93,7 +118,7 @@ def range_test(config: DictConfig, data: DataModule) -> tuple[list[float], list[
         finally:
             data.trainer = None
             torch.set_rng_state(state)
-    return rising.rates, rising.losses
+    return rising.rates, rising.comparable()
 
 
 def find_lr(config: DictConfig, data: DataModule, picture: Path) -> dict[str, Any]:
@@ -135,7 +160,9 @@ def replace_auto(config: DictConfig, data: DataModule, run_dir: Path) -> dict[st
     if config.optim.get("lr") != AUTO:
         return None
     if torch.distributed.is_torchelastic_launched():
-        raise ValueError("optim.lr: auto looks for the rate in one process; run mlfund lr-find and give its value")
+        raise ValueError(
+            "optim.lr: auto looks for the rate in one process; run mlfund lr-find and give its value"
+        )
     found = find_lr(config, data, run_dir / "pictures" / "lr_find.png")
     write_json(run_dir / "lr_find.json", found)
     config.optim.lr = found["lr"]

@@ -40,6 +40,7 @@ class Section:
     supplied  arguments that the runtime gives; the target has to take them
     offered   arguments that the runtime gives to targets that take them
     own       keys that are read by the runtime itself, with their type
+    words     words that the runtime puts a value in the place of, by parameter of the target
     """
 
     several: bool = False
@@ -47,6 +48,7 @@ class Section:
     supplied: tuple[str, ...] = ()
     offered: tuple[str, ...] = ()
     own: dict[str, Hint] = field(default_factory=dict)
+    words: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 SECTIONS: dict[str, Section] = {
@@ -54,7 +56,7 @@ SECTIONS: dict[str, Section] = {
         supplied=("model", "loss", "spec", "optimizer", "schedule", "monitor"), own={"name": Hint("str")}
     ),
     "loss": Section(),
-    "optim": Section(supplied=("params",)),
+    "optim": Section(supplied=("params",), words={"lr": ("auto",)}),
     "schedule": Section(optional=True, supplied=("optimizer",), offered=("num_steps",)),
     "regularization": Section(several=True),
     "model": Section(supplied=("spec",)),
