@@ -106,7 +106,7 @@ def test_weights_equal_the_hand_loop_to_the_bit(tmp_path: Path, lean: bool) -> N
         assert torch.equal(value, expected[name]), name
 
 
-def test_at_most_a_thousand_function_calls_per_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_function_calls_per_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     for num_steps in (100, 500):
         monkeypatch.setattr(Data, "num_steps", num_steps)
@@ -115,7 +115,7 @@ def test_at_most_a_thousand_function_calls_per_step(tmp_path: Path, monkeypatch:
         fit(tmp_path / str(num_steps), max_epochs=1)
         profile.disable()
         calls.append(pstats.Stats(profile).total_calls)
-    assert (calls[1] - calls[0]) / 400 < 1000
+    assert (calls[1] - calls[0]) / 400 < 605  # 549 when this was written
 
 
 class SeesEveryStep(Callback):
