@@ -8,6 +8,7 @@ from lit_mlfund.callbacks.l1 import L1
 from lit_mlfund.callbacks.l2 import L2
 from lit_mlfund.callbacks.preemption import Preempted, PreemptionFlag, StopOnPreemption
 from lit_mlfund.callbacks.progress import Progress, TrainingDiverged
+from lit_mlfund.callbacks.weights import WeightStatistics
 
 __all__ = [
     "EMA",
@@ -24,4 +25,5 @@ __all__ = [
     "Progress",
     "StopOnPreemption",
     "TrainingDiverged",
+    "WeightStatistics",
 ]
