@@ -15,17 +15,15 @@ import polars as pl
 from lit_mlfund.atomic import to_json
 from lit_mlfund.data.allot import all_to, allot
 from lit_mlfund.data.cache import Cache, find, open_or_make, remove_others
-from lit_mlfund.data.convert import convert, layout_of, row_file
+from lit_mlfund.data.convert import convert
 from lit_mlfund.data.encoder import Encoder, Roles
 from lit_mlfund.data.fit_scan import fit_scan
-from lit_mlfund.data.mapped import SAMPLE_ROWS, MappedStore
+from lit_mlfund.data.mapped import SAMPLE_ROWS, MappedStore, open_mapped
 from lit_mlfund.data.read import find_file, require_columns
 from lit_mlfund.data.scan import Scan, Signature
-from lit_mlfund.data.split import SPLITS
 
-AUTO_BYTES = (
-    2**29
-)  # of the files: from here on a cache is worth it; the same on every machine, as splits depend on it
+# Of the files: from here on a cache is worth it. The same on every machine, as splits depend on it.
+AUTO_BYTES = 2**29
 
 
 @dataclass(frozen=True)
@@ -101,10 +99,8 @@ def cached_table(request: TableRequest, root: Path, encoder: Encoder | None = No
     fitted = Encoder.from_dict(content["encoder"])
     watch = _Watch(list(signatures.values()))
     stores = {
-        split: MappedStore(
-            row_file(cache.folder, split), layout_of(fitted), content["splits"][split]["rows"], watch
-        )
-        for split in SPLITS
+        split: open_mapped(cache.folder, split, part["rows"], part["layout"], watch)
+        for split, part in content["splits"].items()
     }
     return CachedTable(fitted, stores, content, _notes(cache))
 

@@ -13,7 +13,7 @@ import numpy as np
 from lit_mlfund.data.allot import Allot
 from lit_mlfund.data.encoder import Encoder, all_weightless
 from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.mapped import Layout, RowWriter
+from lit_mlfund.data.mapped import RowWriter
 from lit_mlfund.data.preprocess import Encoded
 from lit_mlfund.data.scan import Scan
 from lit_mlfund.data.split import SPLITS
@@ -51,17 +51,8 @@ class Converted:
         }
 
 
-def layout_of(encoder: Encoder) -> Layout:
-    """How the encoded rows lie in a file."""
-    fields = encoder.features.fields
-    numeric, categorical = (
-        fields[name].shape[0] if name in fields else 0 for name in ("numeric", "categorical")
-    )
-    return Layout(numeric, categorical, encoder.roles.task == "multiclass", encoder.roles.weight is not None)
-
-
 def convert(sources: dict[str, tuple[Scan, Allot]], encoder: Encoder, folder: Path) -> dict[str, Any]:
-    """Write `<split>.rows` into `folder`, and tell in plain Python what was met in each split.
+    """Write the files of each split into `folder`, and tell in plain Python what was met in each split.
 
     Args:
         sources: of each split whose name begins a file, its file and which of its rows are whose.
@@ -71,13 +62,9 @@ def convert(sources: dict[str, tuple[Scan, Allot]], encoder: Encoder, folder: Pa
     Raises:
         DataError: as `Encoder.store` does; a split that is left empty.
     """
-    layout = layout_of(encoder)
     met = {split: Converted() for split in SPLITS}
     with ExitStack() as files:
-        writers = {
-            split: RowWriter(files.enter_context(open(row_file(folder, split), "wb")), layout)
-            for split in SPLITS
-        }
+        writers = {split: RowWriter(folder, split, files) for split in SPLITS}
         for scan, split_of in sources.values():
             needed = [*encoder.features.columns, *encoder.roles.required(True), *split_of.columns]
             for piece in scan.pieces(needed):
@@ -91,12 +78,7 @@ def convert(sources: dict[str, tuple[Scan, Allot]], encoder: Encoder, folder: Pa
             raise DataError(f"{source}: the {split} split is empty")
         if not counts.weighted:
             raise all_weightless(f"{source} ({split})", encoder.roles.weight)
-    return {split: counts.to_dict() for split, counts in met.items()}
-
-
-def row_file(folder: Path, split: str) -> Path:
-    """The file of a split."""
-    return folder / f"{split}.rows"
+    return {split: {**counts.to_dict(), "layout": writers[split].layout} for split, counts in met.items()}
 
 
 def _parts(piece: Table, codes: np.ndarray) -> list[tuple[str, Table]]:

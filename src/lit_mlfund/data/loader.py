@@ -115,9 +115,11 @@ class BatchLoader(Generic[BatchT]):
         if self.shuffle:
             order = BlockOrder(size, self.block)
             seed = _mix(self.seed, self.epoch)
-            first = next(order.rows(seed))
-            wrapped = first[torch.arange(0 if self.drop_last else -size % world_size) % len(first)]
-            groups = regroup(chain(order.rows(seed, self.position * joint), [wrapped]), joint)
+            pieces = order.rows(seed, self.position * joint)
+            if missing := 0 if self.drop_last else -size % world_size:
+                first = next(order.rows(seed))
+                pieces = chain(pieces, [first[torch.arange(missing) % len(first)]])
+            groups = regroup(pieces, joint)
         else:
             starts = range(self.position * joint, size, joint)
             groups = (torch.arange(start, min(start + joint, size)) for start in starts)

@@ -1,11 +1,13 @@
-"""A split in a file of equal rows, mapped into memory: what a batch needs is read when it is asked for."""
+"""A split in files mapped into memory: what a batch needs is read from the disk when it is asked for."""
 
 from __future__ import annotations
 
 import mmap
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,120 +15,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_mlfund.data.batch import Inputs, PointBatch
+from lit_mlfund.data.batch import PointBatch
 from lit_mlfund.data.store import PointStore
 
 SAMPLE_ROWS = 200_000  # for who wants rows in memory, such as the reference models
-BLOCK = 2**20  # bytes that a disk reads about as fast as any less
+# Bytes: enough for a disk to be quick, few enough that the rows which are being mixed stay near the processor.
+BLOCK = 2**18
+INPUTS = ("numeric", "categorical")
+DTYPES = {"float32": torch.float32, "int32": torch.int32, "int64": torch.int64}  # as a manifest has them
 
 
 @dataclass(frozen=True)
-class Layout:
-    """A row in words of 32 bits: numeric float32, codes int32, y, weight float32, and the row's number int64.
+class MappedStore(PointStore):
+    """A `PointStore` whose tensors are files: rows are copied out of them by batches, and by nothing else.
 
-    y is int32 for classes by code (`coded`), else float32.
-    """
+    Codes of categories are int32 in the files and int64 in batches.
 
-    numeric: int
-    categorical: int
-    coded: bool
-    weighted: bool
-
-    @property
-    def words(self) -> int:
-        """Words of a row."""
-        return self.numeric + self.categorical + 1 + self.weighted + 2
-
-    @property
-    def block(self) -> int:
-        """Rows that are kept together when shuffling."""
-        return max(1, BLOCK // (4 * self.words))
-
-    def pack(self, store: PointStore) -> np.ndarray:
-        """The rows of a store as int32 `[N, words]`."""
-        packed = np.empty((len(store), self.words), dtype=np.int32)
-        place = self.numeric + self.categorical
-        if self.numeric:
-            packed[:, : self.numeric] = store.x["numeric"].numpy().view(np.int32)
-        if self.categorical:
-            packed[:, self.numeric : place] = store.x["categorical"].numpy()
-        y = store.y.numpy()
-        packed[:, place] = y if self.coded else y.view(np.int32)
-        if store.weight is not None:
-            packed[:, place + 1] = store.weight.numpy().view(np.int32)
-        assert store.index is not None
-        packed[:, -2:] = store.index.numpy().view(np.int32).reshape(-1, 2)
-        return packed
-
-    def unpack(self, packed: Tensor) -> tuple[Inputs, Tensor, Tensor | None, Tensor]:
-        """The inverse of `pack`: x, y, weight and index."""
-        x: Inputs = {}
-        place = self.numeric + self.categorical
-        if self.numeric:
-            x["numeric"] = packed[:, : self.numeric].view(torch.float32).contiguous()
-        if self.categorical:
-            x["categorical"] = packed[:, self.numeric : place].long()
-        return (
-            x,
-            self.target(packed),
-            self._weight(packed),
-            packed[:, -2:].contiguous().view(torch.int64)[:, 0],
-        )
-
-    def target(self, packed: Tensor) -> Tensor:
-        """y alone."""
-        y = packed[:, self.numeric + self.categorical]
-        return y.long() if self.coded else y.contiguous().view(torch.float32)
-
-    def _weight(self, packed: Tensor) -> Tensor | None:
-        weight = packed[:, self.numeric + self.categorical + 1]
-        return weight.contiguous().view(torch.float32) if self.weighted else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain Python."""
-        return asdict(self)
-
-
-class RowWriter:
-    """Rows to an open file, one after another; `rows` counts them."""
-
-    def __init__(self, file: BinaryIO, layout: Layout) -> None:
-        self.file = file
-        self.layout = layout
-        self.rows = 0
-
-    def write(self, store: PointStore) -> None:
-        """Append the rows of a store."""
-        self.file.write(self.layout.pack(store).data)
-        self.rows += len(store)
-
-
-class MappedStore:
-    """The rows of a file as `PointStore` serves them, one copy in the system's cache for all processes.
-
-    block       rows that lie together on the disk; a loader that shuffles by them reads it in large pieces
     on_pass     called before each pass over the rows, such as to see whether their source is still the same
     """
 
-    def __init__(
-        self, path: Path, layout: Layout, rows: int, on_pass: Callable[[], None] | None = None
-    ) -> None:
-        self.path = path
-        self.layout = layout
-        self.rows = rows
-        self.on_pass = on_pass
-        with open(path, "rb") as file:
-            content = mmap.mmap(file.fileno(), rows * layout.words * 4, access=mmap.ACCESS_READ)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that it cannot be written to, which nobody does
-            self._packed = torch.frombuffer(content, dtype=torch.int32).view(rows, layout.words)
-
-    def __len__(self) -> int:
-        return self.rows
+    on_pass: Callable[[], None] | None = None
 
     @property
     def block(self) -> int:
-        return self.layout.block
+        """Rows that a loader should keep together when shuffling, as they lie together on the disk."""
+        tensors = (*self.x.values(), self.y, self.weight, self.index)
+        row = sum(t.element_size() * prod(t.shape[1:]) for t in tensors if t is not None)
+        return max(1, BLOCK // row)
 
     def begin_pass(self) -> None:
         """What a loader says before its first batch."""
@@ -134,25 +49,77 @@ class MappedStore:
             self.on_pass()
 
     def batch(self, index: Tensor) -> PointBatch:
-        """The examples at `index [B]`."""
-        return PointBatch(*self.layout.unpack(self._packed.index_select(0, index)))
-
-    @property
-    def y(self) -> Tensor:
-        """The target of all rows `[N]`, copied into memory."""
-        return self.layout.target(self._packed)
+        batch = super().batch(index)
+        if (codes := batch.x.get("categorical")) is not None:
+            batch.x["categorical"] = codes.long()
+        return batch
 
     def read(self, start: int = 0, stop: int | None = None) -> PointStore:
         """The rows from `start` to `stop`, copied into memory."""
-        return PointStore(*self.layout.unpack(self._packed[start:stop]))
+        return self._rows(torch.arange(*slice(start, stop).indices(len(self))))
 
     def sample(self, size: int, seed: int = 0) -> PointStore:
         """`size` rows drawn without repetition, in their order; all of them where there are no more."""
-        if size >= self.rows:
+        if size >= len(self):
             return self.read()
-        drawn = np.random.default_rng(seed).choice(self.rows, size, replace=False, shuffle=False)
-        return PointStore(*self.layout.unpack(self._packed.index_select(0, torch.from_numpy(np.sort(drawn)))))
+        drawn = np.random.default_rng(seed).choice(len(self), size, replace=False, shuffle=False)
+        return self._rows(torch.from_numpy(np.sort(drawn)))
 
-    def to(self, device: str | torch.device) -> PointStore:
-        """All rows on a device."""
-        return self.read().to(device)
+    def to(self, *args: Any, **kwargs: Any) -> PointStore:  # type: ignore[override]
+        """All rows on a device, as a store in memory; arguments as in `torch.Tensor.to`."""
+        return self.read().to(*args, **kwargs)
+
+    def _rows(self, index: Tensor) -> PointStore:
+        batch = self.batch(index)
+        return PointStore(batch.x, batch.y, batch.weight, batch.index)
+
+
+class RowWriter:
+    """Rows to the files of a split, one store after another; `rows` counts them."""
+
+    def __init__(self, folder: Path, split: str, files: ExitStack) -> None:
+        self.folder = folder
+        self.split = split
+        self.files = files
+        self.rows = 0
+        self.opened: dict[str, BinaryIO] = {}
+        self.layout: dict[str, list[Any]] = {}
+
+    def write(self, store: PointStore) -> None:
+        """Append the rows of a store."""
+        tensors = {**store.x, "y": store.y, "weight": store.weight, "index": store.index}
+        if "categorical" in store.x:
+            tensors["categorical"] = store.x["categorical"].int()
+        for name, tensor in tensors.items():
+            if tensor is None:
+                continue
+            if name not in self.opened:
+                file = open(self.folder / f"{self.split}.{name}", "wb")  # noqa: SIM115  the stack closes it
+                self.opened[name] = self.files.enter_context(file)
+                self.layout[name] = [str(tensor.dtype).removeprefix("torch."), list(tensor.shape[1:])]
+            self.opened[name].write(tensor.numpy().data)
+        self.rows += len(store)
+
+
+def open_mapped(
+    folder: Path,
+    split: str,
+    rows: int,
+    layout: dict[str, list[Any]],
+    on_pass: Callable[[], None] | None = None,
+) -> MappedStore:
+    """The store of a split that a `RowWriter` with this `layout` has written."""
+    tensors = {
+        name: _mapped(folder / f"{split}.{name}", DTYPES[dtype], (rows, *shape))
+        for name, (dtype, shape) in layout.items()
+    }
+    x = {name: tensors[name] for name in INPUTS if name in tensors}
+    return MappedStore(x, tensors["y"], tensors.get("weight"), tensors["index"], on_pass)
+
+
+def _mapped(path: Path, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    with open(path, "rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it cannot be written to, which nobody does
+        return torch.frombuffer(content, dtype=dtype).view(shape)

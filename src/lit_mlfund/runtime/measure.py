@@ -88,7 +88,7 @@ def _measure_fitted(module: TaskModule, data: DataModule, seed: int) -> list[tup
 class _Blocks(Mapping[str, Inputs]):
     """The inputs of stores, those of a mapped one in blocks, each read when it is asked for."""
 
-    def __init__(self, stores: dict[str, PointStore | MappedStore]):
+    def __init__(self, stores: dict[str, PointStore]):
         self.stores = stores
         self.places = {
             f"{split} {start}": (split, start)
@@ -121,7 +121,7 @@ class _Blocks(Mapping[str, Inputs]):
         }
 
 
-def _check_same_rows(module: TaskModule, split: str, store: PointStore | MappedStore | ListStore) -> None:
+def _check_same_rows(module: TaskModule, split: str, store: PointStore | ListStore) -> None:
     """A reference on rows in another order would look like a weak one; better to stop."""
     evidence = module.collected[split]
     target = evidence["target"][evidence["mask"]] if "mask" in evidence else evidence["target"]
