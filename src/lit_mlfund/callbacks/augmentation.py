@@ -104,7 +104,7 @@ class AugmentImages(BatchTransform):
         store = getattr(trainer.datamodule, "stores", {}).get("train")  # type: ignore[attr-defined]
         if add_image is None or store is None or not trainer.is_global_zero:
             return
-        batch = store.batch(torch.arange(min(8, len(store))))
+        batch = store.batch(torch.linspace(0, len(store) - 1, min(8, len(store))).long())
         for name in self.names:
             rows = [batch.x[name], *(self.transform(batch, epoch).x[name] for epoch in range(3))]
             rows = [row[:, : 3 if row.shape[1] >= 3 else 1] for row in rows]

@@ -40,7 +40,7 @@ class L1(Callback):
 
     Args:
         strength: of the penalty. Under Adam and its kin, whose steps have about the size of the learning rate
-            whatever the gradient, zeros want a larger one (1e-2 … 1e-1) than under SGD (1e-4 … 1e-2).
+            whatever the gradient, zeros want a larger one (1e-2 … 1) than under SGD (1e-4 … 1e-1).
         parameters: shell pattern of the names of the weights, such as `terms.numeric.*`.
     """
 

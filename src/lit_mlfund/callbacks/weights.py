@@ -32,8 +32,8 @@ class WeightStatistics(Callback):
     """Logs weight norms, update-to-weight ratios, momentum and the effective batch size to TensorBoard.
 
     It looks at one step at the start of an epoch, and at one every `every_n_logs` times that the loss is logged; the
-    others cost nothing. A ratio ‖Δw‖ / ‖w‖ about 1e-3 is usual under a good learning rate: far below it hardly learns, far
-    above it forgets what it has learned.
+    others cost nothing. A ratio ‖Δw‖ / ‖w‖ about 1e-3 is usual under a good learning rate: far below it hardly
+    learns, far above it forgets what it has learned.
 
     Args:
         every_n_logs: `trainer.log_every_n_steps` times this is the distance of two looks.
