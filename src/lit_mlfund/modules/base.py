@@ -145,6 +145,7 @@ class TaskModule(LightningModule):
         """What Lightning does for a batch, for each of several."""
         optimizer = self.optimizers(use_pl_optimizer=False)
         schedule = self.lr_schedulers()
+        by_step = schedule is not None and not isinstance(schedule, ReduceLROnPlateau)
         parameters = self._parameters_of(optimizer)
         plain = type(optimizer).zero_grad is torch.optim.Optimizer.zero_grad
         for batch in batches:
@@ -157,7 +158,7 @@ class TaskModule(LightningModule):
             loss.backward()
             self.configure_gradient_clipping(optimizer, self._clip)
             optimizer.step()
-            if schedule is not None:
+            if by_step:
                 schedule.step()
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         for count in (progress.total, progress.current):
@@ -221,6 +222,21 @@ class TaskModule(LightningModule):
             raise ValueError("trainer: a schedule needs an end: set max_epochs or max_steps")
         return steps
 
+    def _optimizer_mode(self, name: str) -> None:
+        """Tell optimizers that train other weights than they would serve (schedule-free ones) which are wanted."""
+        if self.trainer.state.fn == "fit":
+            for optimizer in self.trainer.optimizers:
+                getattr(optimizer, name, lambda: None)()
+
+    def on_train_start(self) -> None:
+        self._optimizer_mode("train")
+
+    def on_validation_start(self) -> None:
+        self._optimizer_mode("eval")
+
+    def on_validation_end(self) -> None:  # behind that of the callbacks: checkpoints hold what was measured
+        self._optimizer_mode("train")
+
     # --- evaluation -----------------------------------------------------------------------------------
 
     def collect(self, batch: Batch) -> None:
@@ -237,6 +253,10 @@ class TaskModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self._finish("val")
+        if self.steps_per_call > 1 and self.trainer.state.fn == "fit":
+            schedule = self.lr_schedulers()
+            if isinstance(schedule, ReduceLROnPlateau):
+                schedule.step(self.measured["val"][self.monitor.removeprefix("val/")])
 
     def on_test_epoch_end(self) -> None:
         self._finish("test")

@@ -153,7 +153,7 @@ def reduce_on_plateau(
     Args:
         optimizer: whose groups' learning rates are the first ones.
         num_steps: not needed; every schedule takes it.
-        mode: whether the monitored value is to fall or to rise.
+        mode: whether the monitored value is to fall or to rise; from the command line that of `monitor`.
         factor: of each cut.
         patience: evaluations without a better value before a cut.
         threshold: relative improvement that counts as better.

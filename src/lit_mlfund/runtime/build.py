@@ -84,12 +84,20 @@ def _schedule(config: DictConfig) -> Callable[[torch.optim.Optimizer, int], Any]
     if not config.get("schedule"):
         return None
     target = describe(config.schedule._target_)
-    counted = target.open or "num_steps" in target.parameters  # torch's own schedules count no steps
 
     def build(optimizer: torch.optim.Optimizer, num_steps: int) -> Any:
-        return instantiate(config.schedule, optimizer=optimizer, **({"num_steps": num_steps} if counted else {}))
+        offered = {"num_steps": num_steps, "mode": _direction(config)}
+        wanted = {name: value for name, value in offered.items() if target.open or name in target.parameters}
+        given = {name: value for name, value in wanted.items() if name not in config.schedule}
+        return instantiate(config.schedule, optimizer=optimizer, **given)
 
     return build
+
+
+def _direction(config: DictConfig) -> str:
+    """Whether what is monitored is to rise or to fall."""
+    metrics = describe(config.task._target_).attributes.get("metrics", {})
+    return metrics.get(config.monitor.removeprefix("val/"), "min")
 
 
 @dataclass

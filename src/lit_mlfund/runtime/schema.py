@@ -57,7 +57,7 @@ SECTIONS: dict[str, Section] = {
     ),
     "loss": Section(),
     "optim": Section(supplied=("params",), words={"lr": ("auto",)}),
-    "schedule": Section(optional=True, supplied=("optimizer",), offered=("num_steps",)),
+    "schedule": Section(optional=True, supplied=("optimizer",), offered=("num_steps", "mode")),
     "regularization": Section(several=True),
     "model": Section(supplied=("spec",)),
     "data": Section(own={"max_epochs": Hint("int")}),
