@@ -8,7 +8,7 @@ computed once an epoch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -16,14 +16,14 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from lit_mlfund.data.batch import Batch, concatenate
+from lit_mlfund.data.batch import Batch
 from lit_mlfund.data.chunks import Chunks
 from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.metrics import Evaluation
+from lit_mlfund.modules.evidence import Evidence, join, over_processes
 from lit_mlfund.modules.lean import steps_per_call
 from lit_mlfund.modules.running import RunningStatistics
 
-Evidence = dict[str, Tensor]
 OptimizerFactory = Callable[[nn.Module], torch.optim.Optimizer]
 ScheduleFactory = Callable[[torch.optim.Optimizer, int], LRScheduler | ReduceLROnPlateau]
 
@@ -270,14 +270,9 @@ class TaskModule(LightningModule):
 
     def drain(self) -> tuple[Evidence, float]:
         """Everything collected so far on all processes, in the order of the data, and its mean loss."""
-        evidence = _join(self._buffer)
         losses = [(float(loss), count) for loss, count in self._losses]
+        evidence, losses = over_processes(join(self._buffer), losses)
         self._buffer, self._losses = [], []
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            parts: list[Any] = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(parts, ({k: v.cpu() for k, v in evidence.items()}, losses))
-            evidence = _interleave([part for part, _ in parts])
-            losses = [pair for _, more in parts for pair in more]
         total = sum(count for _, count in losses)
         return evidence, sum(loss * count for loss, count in losses) / max(total, 1)
 
@@ -286,17 +281,3 @@ class TaskModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Plain tensors and plain Python only, so that `torch.load(weights_only=True)` reads it back."""
         checkpoint["lit_mlfund"] = {"format": 1, "task": self.task, "spec": self.spec.to_dict()}
-
-
-def _join(parts: Iterable[Evidence]) -> Evidence:
-    parts = list(parts)
-    return {name: concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
-
-
-def _interleave(parts: list[Evidence]) -> Evidence:
-    """Rows in the order of the data: process r of n was served the rows r, r + n, r + 2n, …"""
-    joined = _join([part for part in parts if part])
-    sizes = [len(next(iter(part.values()))) if part else 0 for part in parts]
-    places = torch.cat([torch.arange(size) * len(parts) + rank for rank, size in enumerate(sizes)])
-    order = places.argsort()
-    return {name: value[order] for name, value in joined.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from lit_mlfund.metrics import Evaluation, evaluate_multiclass
-from lit_mlfund.modules.base import Evidence
+from lit_mlfund.modules.evidence import Evidence
 from lit_mlfund.modules.point import PointModule
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lit_mlfund.data.batch import MixedBatch, PointBatch
-from lit_mlfund.modules.base import Evidence, TaskModule
+from lit_mlfund.modules.base import TaskModule
+from lit_mlfund.modules.evidence import Evidence
 
 
 class PointModule(TaskModule):
@@ -24,7 +25,9 @@ class PointModule(TaskModule):
         return self.natural(self.model(batch.x))
 
     def batch_loss(self, batch: PointBatch) -> Tensor:
-        if isinstance(batch, MixedBatch):  # share · loss against y + (1 - share) · loss against the other target
+        if isinstance(
+            batch, MixedBatch
+        ):  # share · loss against y + (1 - share) · loss against the other target
             output = self.model(batch.x)
             target, weight = batch.parts()
             return self.loss(torch.cat([output, output]), self.loss_target(target), weight=weight)

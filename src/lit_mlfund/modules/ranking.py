@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lit_mlfund.data.batch import ListBatch
 from lit_mlfund.metrics import Evaluation, evaluate_ranking
-from lit_mlfund.modules.base import Evidence, TaskModule
+from lit_mlfund.modules.base import TaskModule
+from lit_mlfund.modules.evidence import Evidence
 
 
 class RankingModule(TaskModule):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from lit_mlfund.metrics import Evaluation, evaluate_regression
-from lit_mlfund.modules.base import Evidence
+from lit_mlfund.modules.evidence import Evidence
 from lit_mlfund.modules.point import PointModule
 
 

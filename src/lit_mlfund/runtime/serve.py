@@ -16,7 +16,7 @@ from lit_mlfund.data.loader import BatchLoader
 from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.datamodules import DataModule, RetrievalDataModule
 from lit_mlfund.modules import RetrievalModule, TaskModule
-from lit_mlfund.modules.base import Evidence
+from lit_mlfund.modules.evidence import Evidence
 from lit_mlfund.runtime.build import build_data, build_module
 from lit_mlfund.runtime.errors import ConfigError
 from lit_mlfund.runtime.freeze import load_frozen
