@@ -2,6 +2,7 @@
 
 from lit_mlfund.callbacks.augmentation import AugmentImages, MaskTokens, Mixup
 from lit_mlfund.callbacks.averages import EMA, SWA
+from lit_mlfund.callbacks.checkpoint_file import WholeFileCheckpointIO
 from lit_mlfund.callbacks.checkpoints import BestAndLast
 from lit_mlfund.callbacks.early_stopping import EarlyStopping
 from lit_mlfund.callbacks.l1 import L1
@@ -26,4 +27,5 @@ __all__ = [
     "StopOnPreemption",
     "TrainingDiverged",
     "WeightStatistics",
+    "WholeFileCheckpointIO",
 ]

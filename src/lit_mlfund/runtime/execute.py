@@ -68,7 +68,7 @@ def execute(run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
         result |= {"status": "failed", "reason": str(failure), "findings": [finding.name]}
         write_json(run_dir / "findings.json", [finding.to_dict()])
     except (DataError, ValueError):
-        if not resume and not (run_dir / "checkpoints").exists():
+        if not resume and not (run_dir / "checkpoints" / "last.ckpt").exists():
             shutil.rmtree(run_dir, ignore_errors=True)
         raise
     result["seconds"] = round(time.perf_counter() - started, 3)

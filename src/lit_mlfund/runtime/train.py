@@ -32,7 +32,7 @@ def run_config(config: dict[str, Any], command: Sequence[str] = ()) -> dict[str,
     try:
         return launch(run_dir, resume=False)
     except Exception as error:
-        if problems_of(error) is not None and not (run_dir / "checkpoints").exists():
+        if problems_of(error) is not None and not (run_dir / "checkpoints" / "last.ckpt").exists():
             shutil.rmtree(run_dir, ignore_errors=True)
             for folder in made:
                 with suppress(OSError):  # others may have put their runs there

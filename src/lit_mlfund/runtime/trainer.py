@@ -8,6 +8,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.strategies import ModelParallelStrategy
 
+from lit_mlfund.callbacks import WholeFileCheckpointIO
+
 Precision = Literal[
     "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "16", "64", "bf16"
 ]
@@ -69,6 +71,7 @@ def build_trainer(
         callbacks=callbacks,
         logger=logger if logger is not None else False,
         default_root_dir=default_root_dir,
+        plugins=[WholeFileCheckpointIO()],
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks or ()),
         enable_progress_bar=False,
         enable_model_summary=False,
