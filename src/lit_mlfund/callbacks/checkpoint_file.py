@@ -15,8 +15,8 @@ from lit_mlfund.atomic import whole_file
 class WholeFileCheckpointIO(TorchCheckpointIO):
     """Writes beside the file, flushes and renames.
 
-    Lightning's own writes to the system's temporary folder and moves; from one disk to another that is a copy, which a full
-    disk or a kill cuts short.
+    Lightning's own writes to the system's temporary folder and moves; from one disk to another that is a copy,
+    which a full disk or a kill cuts short.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
