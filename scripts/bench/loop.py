@@ -30,6 +30,7 @@ from loop_cases import CASES, Case, CaseData
 from loop_contestants import Clock, fit, hand, lightning, ours, usual
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.optim import adamw, cosine, parameter_groups
@@ -64,7 +65,7 @@ def hand_weights(case: Case, config: DictConfig, steps: int) -> dict[str, Tensor
     for index in data.train_dataloader().order(0):
         optimizer.zero_grad()
         case.loss(model, *(part[index] for part in tensors)).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(model.parameters(), config.trainer.gradient_clip_val)
         optimizer.step()
         schedule.step()
     return model.state_dict()
@@ -102,30 +103,37 @@ def compare_steps(name: str, args: argparse.Namespace) -> str:
 
 
 def compare_validation(name: str, args: argparse.Namespace) -> str:
-    """A pass over `case.steps` batches and its metrics, to a loop without gradients over slices as large."""
+    """A pass over `case.steps` batches and its metrics, to loops without gradients in blocks as large."""
     case, config = CASES[name], make_config(CASES[name], args.device)
     config.trainer.max_epochs = 5
-    pairs = []
+    seconds = []
     for _ in range(args.repeats + 1):
         clock = Clock(args.device)
         data = CaseData(case, 1, val_batches=case.steps)
         with silence():
             module = fit(case, config, data, validation=clock)
-        pairs.append((clock.seconds / 5, hand_validation(case, module, data, args.device)))
-    pairs = pairs[1:]  # the first is for warming up
-    ratio = statistics.median(one / hand for one, hand in pairs)
-    return f"{name:20}{1000 * statistics.median(hand for _, hand in pairs):9.1f} ms{ratio:11.2f}"
+        by_hand = (hand_validation(case, module, data, args.device, slices) for slices in (False, True))
+        seconds.append((clock.seconds / config.trainer.max_epochs, *by_hand))
+    seconds = seconds[1:]  # the first is for warming up
+    milliseconds = 1000 * statistics.median(hand for _, hand, _ in seconds)
+    ratios = (statistics.median(times[0] / times[column] for times in seconds) for column in (1, 2))
+    return f"{name:20}{milliseconds:9.1f} ms" + "".join(f"{ratio:11.2f}" for ratio in ratios)
 
 
 @torch.no_grad()
-def hand_validation(case: Case, module: TaskModule, data: CaseData, device: str) -> float:
+def hand_validation(case: Case, module: TaskModule, data: CaseData, device: str, slices: bool) -> float:
+    """Seconds of a loop over a `DataLoader`, or over slices of tensors that lie on the device."""
     model = module.model.to(device).eval()
     size = data.loader("val").batch_size
-    tensors = [part.to(device) for part in case.make_tensors(case.steps, seed=1)]
+    tensors = [part.to(device) if slices else part for part in case.make_tensors(case.steps, seed=1)]
+    batches = (
+        zip(*(part.split(size) for part in tensors)) if slices else DataLoader(TensorDataset(*tensors), size)
+    )
     losses, found = [], []
     clock = Clock(device)
     clock.start()
-    for batch in zip(*(part.split(size) for part in tensors)):
+    for batch in batches:
+        batch = [part.to(device) for part in batch]
         output = case.forward(model, *batch)
         losses.append(case.criterion(output, *batch))
         found.append(case.evidence(output, *batch))
@@ -152,7 +160,7 @@ def compare_ends(name: str, args: argparse.Namespace) -> str:
 
 TABLES = {
     "steps": (compare_steps, ("hand", "fused", "ours", "lightning", "usual", "limit", "weights")),
-    "validation": (compare_validation, ("hand", "ours")),
+    "validation": (compare_validation, ("hand", "ours", "to slices")),
     "ends": (compare_ends, ("fit - steps", "share")),
 }
 

@@ -22,8 +22,16 @@ def test_weights_equal_the_hand_loop_to_the_bit(name: str) -> None:
 def test_the_comparison_would_see_a_difference() -> None:
     case = CASES["mlp-30-64-1"]
     config = make_config(case, "cpu")
-    config.trainer.gradient_clip_val = 1e-3
+    config.schedule.warmup_fraction = 0.5
     assert not same_weights(case, config, 12)
+
+
+@pytest.mark.parametrize("limit", [1e-3, 0.1])  # in every step, and in some
+def test_clipped_weights_equal_the_hand_loop_to_the_bit(limit: float) -> None:
+    case = CASES["mlp-30-64-1"]
+    config = make_config(case, "cpu")
+    config.trainer.gradient_clip_val = limit
+    assert same_weights(case, config, 12)
 
 
 def test_the_benchmark_takes_several_steps_a_call() -> None:
