@@ -56,15 +56,20 @@ def test_wrong_input_leaves_no_folder(house: Path, executed: Calls, error: Excep
     assert list(Path.cwd().rglob("*")) == [Path.cwd() / "runs"]  # the user's own stays
 
 
-def test_a_run_that_has_checkpoints_is_kept(house: Path, executed: Calls) -> None:
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_run_is_kept_when_it_has_something_to_resume_from(
+    house: Path, executed: Calls, saved: bool
+) -> None:
     def fill(run_dir: Path) -> dict[str, Any]:
         (run_dir / "checkpoints").mkdir()
+        if saved:
+            (run_dir / "checkpoints" / "last.ckpt").touch()
         raise WriteError("the disk is full")
 
     behave(fill)
     with pytest.raises(WriteError):
         run_config(config())
-    assert executed[0][0].exists()
+    assert executed[0][0].exists() == saved
 
 
 def test_a_value_error_is_wrong_input_only_where_nothing_was_started(house: Path, executed: Calls) -> None:
