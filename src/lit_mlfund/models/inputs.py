@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_mlfund.models.numeric import NumericEmbedding, PeriodicEmbedding
+
 if TYPE_CHECKING:
     from lit_mlfund.data.spec import DataSpec, Field
 
@@ -88,10 +90,10 @@ class TokenBag(nn.Module):
 class InputEncoder(nn.Module):
     """One vector `[..., dim]` from a dict of tensors `[..., *field.shape]`, whatever the leading dimensions.
 
-    Numeric columns pass through, images are flattened, each categorical column is embedded (width
-    `embedding_dim`, None for `table_width`), tokens become one bag (`token_dim`).
-    `encoders` gives the modules of single fields, for tables that two encoders share. Names of `x` that no
-    field has are ignored.
+    Numeric columns pass through, or with `numeric_embedding` periodic a `PeriodicEmbedding` of scale
+    `frequency_scale`; images are flattened, each categorical column is embedded (width `embedding_dim`, None
+    for `table_width`), tokens become one bag (`token_dim`). `encoders` gives the modules of single fields, for
+    tables that two encoders share. Names of `x` that no field has are ignored.
     """
 
     def __init__(
@@ -101,6 +103,8 @@ class InputEncoder(nn.Module):
         embedding_dim: int | None = None,
         token_dim: int = 64,
         code_dropout: float = 0.0,
+        numeric_embedding: NumericEmbedding = "none",
+        frequency_scale: float = 1.0,
         encoders: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
@@ -108,6 +112,8 @@ class InputEncoder(nn.Module):
             raise ValueError(f"embedding_dim must be at least 1, got {embedding_dim}")
         if token_dim < 1:
             raise ValueError(f"token_dim must be at least 1, got {token_dim}")
+        if numeric_embedding not in ("none", "periodic"):
+            raise ValueError(f"numeric_embedding must be none or periodic, got {numeric_embedding!r}")
         self.kinds = {name: field.kind for name, field in fields.items()}
         self.encoders = nn.ModuleDict()
         self.dim = 0
@@ -120,6 +126,10 @@ class InputEncoder(nn.Module):
                 module = CategoricalEmbedding(field.cardinalities, width, code_dropout=code_dropout)
             elif field.kind == "tokens":
                 module = TokenBag(field.cardinalities[0], token_dim)
+            elif field.kind == "numeric" and numeric_embedding == "periodic":
+                self.encoders[name] = PeriodicEmbedding(field.shape[0], scale=frequency_scale)
+                self.dim += field.shape[0] * self.encoders[name].dim
+                continue
             else:
                 self.dim += math.prod(field.shape)
                 continue
@@ -133,8 +143,8 @@ class InputEncoder(nn.Module):
             value = x[name]
             if name in self.encoders:
                 value = self.encoders[name](value)
-            if kind == "categorical":
-                value = value.flatten(-2)
+                if kind != "tokens":  # a vector per column
+                    value = value.flatten(-2)
             elif kind == "image":
                 value = value.flatten(-3)
             parts.append(value)

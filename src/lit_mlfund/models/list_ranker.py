@@ -12,6 +12,7 @@ from lit_mlfund.models.attention import masked_mean, transformer_blocks
 from lit_mlfund.models.heads import Head
 from lit_mlfund.models.inputs import InputEncoder, check_spec
 from lit_mlfund.models.mlp import Activation, Norm, hidden_layers
+from lit_mlfund.models.numeric import NumericEmbedding
 
 if TYPE_CHECKING:
     from lit_mlfund.data.spec import DataSpec
@@ -22,7 +23,8 @@ class ListMLP(nn.Module):
     from the list's mean.
 
     A ranking is decided by differences within a query; `relative` hands them over instead of having the
-    network find them. `relative=False` scores each document by itself, as `MLP` does.
+    network find them. `relative=False` scores each document by itself, as `MLP` does. `numeric_embedding` as
+    in `MLP`.
 
     `x[name] [Q, L, *field.shape]`, `mask [Q, L]` True where a document is real (None: everywhere) -> scores
     `[Q, L]`.
@@ -43,12 +45,19 @@ class ListMLP(nn.Module):
         embedding_dim: int | None = None,
         token_dim: int = 64,
         code_dropout: float = 0.0,
+        numeric_embedding: NumericEmbedding = "none",
+        frequency_scale: float = 1.0,
     ) -> None:
         super().__init__()
         check_spec(self, spec)
         self.relative = relative
         self.encoder = InputEncoder(
-            spec.inputs, embedding_dim=embedding_dim, token_dim=token_dim, code_dropout=code_dropout
+            spec.inputs,
+            embedding_dim=embedding_dim,
+            token_dim=token_dim,
+            code_dropout=code_dropout,
+            numeric_embedding=numeric_embedding,
+            frequency_scale=frequency_scale,
         )
         dim = self.encoder.dim * (2 if relative else 1)
         self.body = hidden_layers(dim, hidden, dropout=dropout, activation=activation, norm=norm)
@@ -86,11 +95,18 @@ class ListAttention(nn.Module):
         embedding_dim: int | None = None,
         token_dim: int = 64,
         code_dropout: float = 0.0,
+        numeric_embedding: NumericEmbedding = "none",
+        frequency_scale: float = 1.0,
     ) -> None:
         super().__init__()
         check_spec(self, spec)
         self.encoder = InputEncoder(
-            spec.inputs, embedding_dim=embedding_dim, token_dim=token_dim, code_dropout=code_dropout
+            spec.inputs,
+            embedding_dim=embedding_dim,
+            token_dim=token_dim,
+            code_dropout=code_dropout,
+            numeric_embedding=numeric_embedding,
+            frequency_scale=frequency_scale,
         )
         self.project = nn.Sequential(nn.Linear(self.encoder.dim, dim), nn.ReLU(), nn.Linear(dim, dim))
         self.blocks = transformer_blocks(dim, depth, num_heads, dropout=dropout)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lit_mlfund.models.heads import Head
 from lit_mlfund.models.inputs import InputEncoder, check_fraction, check_spec
+from lit_mlfund.models.numeric import NumericEmbedding
 
 if TYPE_CHECKING:
     from lit_mlfund.data.spec import DataSpec
@@ -44,11 +45,18 @@ class MLP(nn.Module):
         embedding_dim: int | None = None,
         token_dim: int = 64,
         code_dropout: float = 0.0,
+        numeric_embedding: NumericEmbedding = "none",
+        frequency_scale: float = 1.0,
     ) -> None:
         super().__init__()
         check_spec(self, spec)
         self.encoder = InputEncoder(
-            spec.inputs, embedding_dim=embedding_dim, token_dim=token_dim, code_dropout=code_dropout
+            spec.inputs,
+            embedding_dim=embedding_dim,
+            token_dim=token_dim,
+            code_dropout=code_dropout,
+            numeric_embedding=numeric_embedding,
+            frequency_scale=frequency_scale,
         )
         self.body = hidden_layers(self.encoder.dim, hidden, dropout=dropout, activation=activation, norm=norm)
         self.head = Head(hidden[-1] if hidden else self.encoder.dim, spec)

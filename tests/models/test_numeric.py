@@ -1,0 +1,91 @@
+"""Embeddings of numbers against plain loops, and what they are for."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from lit_mlfund.data.spec import DataSpec, Field
+from lit_mlfund.models import MLP, ListAttention, ListMLP
+from lit_mlfund.models.inputs import InputEncoder
+from lit_mlfund.models.numeric import PeriodicEmbedding
+from tests.models.specs import FIELDS, make_inputs, make_spec
+
+
+def test_periodic_embedding_is_its_formula() -> None:
+    torch.manual_seed(0)
+    embedding = PeriodicEmbedding(2, 4, num_frequencies=3)
+    torch.nn.init.normal_(embedding.bias)
+    x = torch.randn(5, 2)
+    vectors = embedding(x)
+    assert vectors.shape == (5, 2, 4)
+    for row in range(5):
+        for column in range(2):
+            value = x[row, column].item()
+            angles = [2 * math.pi * c * value for c in embedding.frequency[column].tolist()]
+            waves = torch.tensor([*map(math.cos, angles), *map(math.sin, angles)])
+            expected = (waves @ embedding.weight[column] + embedding.bias[column]).relu()
+            assert vectors[row, column, 0] == value
+            torch.testing.assert_close(vectors[row, column, 1:], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_scale_is_the_deviation_of_the_frequencies() -> None:
+    torch.manual_seed(0)
+    frequency = PeriodicEmbedding(100, num_frequencies=100, scale=0.3).frequency
+    assert frequency.std().item() == pytest.approx(0.3, rel=0.03)
+
+
+@pytest.mark.parametrize("leading", [(5,), (2, 3)])
+def test_only_numeric_inputs_are_embedded(leading: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    encoder = InputEncoder(FIELDS, embedding_dim=4, token_dim=8, numeric_embedding="periodic")
+    x = make_inputs(FIELDS, *leading)
+    vector = encoder(x)
+    assert vector.shape == (*leading, encoder.dim) and encoder.dim == 3 * 9 + 2 * 4 + 8 + 2 * 8 * 8
+    embedded = encoder.encoders["numeric"](x["numeric"])
+    assert torch.equal(vector[..., :27], embedded.flatten(-2))
+    assert torch.equal(vector[..., -128:], x["image"].flatten(-3))
+
+
+@pytest.mark.parametrize("model", [MLP, ListMLP, ListAttention])
+def test_models_take_it(model: type) -> None:
+    spec = make_spec("ranking", "numeric", "categorical")
+    x = make_inputs(spec.inputs, 2, 3)
+    scores = model(spec, numeric_embedding="periodic", frequency_scale=0.2)(x)
+    assert scores.shape == (2, 3) and scores.isfinite().all()
+    plain = sum(p.numel() for p in model(spec).parameters())
+    assert sum(p.numel() for p in model(spec, numeric_embedding="periodic").parameters()) > plain
+
+
+def test_a_comb_is_learned_that_an_mlp_does_not_see() -> None:
+    """A label that flips nine times along the number: what a tree does with nine thresholds."""
+    x = torch.linspace(-2, 2, 2000)[:, None]
+    target = ((x[:, 0] * 2.5).floor() % 2).float()
+    spec = DataSpec("binary", {"numeric": Field("numeric", (1,))}, classes=("no", "yes"))
+    accuracy = {}
+    for kind in ("none", "periodic"):
+        torch.manual_seed(0)
+        model = MLP(spec, hidden=(32,), dropout=0.0, numeric_embedding=kind)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for _ in range(150):
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(model({"numeric": x}), target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        accuracy[kind] = ((model({"numeric": x}) > 0) == (target > 0.5)).float().mean().item()
+    assert accuracy["periodic"] > 0.97 and accuracy["none"] < 0.85
+
+
+def test_arguments_are_checked() -> None:
+    with pytest.raises(ValueError, match="numeric_embedding must be none or periodic, got 'fourier'"):
+        MLP(make_spec("binary", "numeric"), numeric_embedding="fourier")
+    for scale in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"scale must be a positive number, got {scale}"):
+            PeriodicEmbedding(1, scale=scale)
+    for bad in ({"columns": 0}, {"columns": 1, "dim": 1}, {"columns": 1, "num_frequencies": 0}):
+        with pytest.raises(
+            ValueError, match="columns and num_frequencies must be at least 1, dim at least 2"
+        ):
+            PeriodicEmbedding(**bad)
