@@ -19,7 +19,9 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
     which a full disk or a kill cuts short.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
         """Raises WriteError when the disk does not take it; the file that was there stays."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as beside:

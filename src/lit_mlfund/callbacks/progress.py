@@ -96,7 +96,9 @@ class Progress(Callback):
         num_steps = sum(steps for _, steps in self._epoch_loss)
         if num_steps:
             entry["train/loss"] = sum(loss * steps for loss, steps in self._epoch_loss) / num_steps
-        self.history.append(entry | {f"val/{name}": value for name, value in pl_module.measured["val"].items()})
+        self.history.append(
+            entry | {f"val/{name}": value for name, value in pl_module.measured["val"].items()}
+        )
         if trainer.is_global_zero:
             names = dict.fromkeys(("train/loss", "val/loss", pl_module.monitor))
             shown = [f"{name} {self.history[-1][name]:.4g}" for name in names if name in self.history[-1]]

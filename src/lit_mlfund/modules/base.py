@@ -7,7 +7,6 @@ computed once an epoch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -17,12 +16,14 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lit_mlfund.data.batch import Batch
-from lit_mlfund.data.chunks import Chunks
 from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.metrics import Evaluation
+from lit_mlfund.modules.clipping import clip_norm
 from lit_mlfund.modules.evidence import Evidence, join, over_processes
 from lit_mlfund.modules.lean import steps_per_call
 from lit_mlfund.modules.running import RunningStatistics
+from lit_mlfund.modules.sharding import shard
+from lit_mlfund.modules.training_length import num_optimizer_steps
 
 OptimizerFactory = Callable[[nn.Module], torch.optim.Optimizer]
 ScheduleFactory = Callable[[torch.optim.Optimizer, int], LRScheduler | ReduceLROnPlateau]
@@ -102,19 +103,11 @@ class TaskModule(LightningModule):
         raise NotImplementedError
 
     def configure_model(self) -> None:
-        """Under FSDP2 shard the model: each block of its `blocks` by itself, so that one is gathered at a time."""
+        """Under FSDP2 shard the model; called by Lightning in every process, before the optimizer is made."""
         mesh = getattr(self, "_device_mesh", None)
-        if mesh is None or self._sharded:
-            return
-        from torch.distributed.fsdp import fully_shard
-
-        mesh = mesh["data_parallel"]
-        for block in getattr(self.model, "blocks", ()):
-            fully_shard(block, mesh=mesh)
-        fully_shard(self.model, mesh=mesh)
-        if any(parameter.requires_grad for parameter in self.loss.parameters()):
-            fully_shard(self.loss, mesh=mesh)
-        self._sharded = True
+        if mesh is not None and not self._sharded:
+            shard(self.model, self.loss, mesh["data_parallel"])
+            self._sharded = True
 
     # --- training -------------------------------------------------------------------------------------
 
@@ -175,14 +168,9 @@ class TaskModule(LightningModule):
         if gradient_clip_algorithm == "value":
             return self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         limit = float("inf") if not gradient_clip_val else float(gradient_clip_val)
-        parameters = [p for p in self._parameters_of(optimizer) if p.grad is not None]
-        if not parameters:
-            return
-        norm = nn.utils.get_total_norm([p.grad for p in parameters])
-        # In a norm within the limit the factor is exactly 1 (1e-6 is torch's). Knowing it is free on a CPU alone.
-        if norm.device.type != "cpu" or not norm + 1e-6 <= limit:
-            nn.utils.clip_grads_with_norm_(parameters, limit, norm)
-        self.running.add_norm(norm, limit)
+        norm = clip_norm(self._parameters_of(optimizer), limit)
+        if norm is not None:
+            self.running.add_norm(norm, limit)
 
     def _parameters_of(self, optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
         """The parameters of `optimizer` in this module's order, not that of the groups.
@@ -202,30 +190,10 @@ class TaskModule(LightningModule):
         optimizer = self.make_optimizer(self)
         if self.make_schedule is None:
             return optimizer
-        scheduler = self.make_schedule(optimizer, self._num_steps())
+        scheduler = self.make_schedule(optimizer, num_optimizer_steps(self.trainer))
         if isinstance(scheduler, ReduceLROnPlateau):
             return [optimizer], [{"scheduler": scheduler, "interval": "epoch", "monitor": self.monitor}]
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
-
-    def _num_steps(self) -> int:
-        """Optimizer steps of the whole training.
-
-        Not `trainer.estimated_stepping_batches`: that sets up the train loader before a checkpoint is restored, and the
-        loader would then begin its epoch anew.
-        """
-        trainer = self.trainer
-        if trainer.datamodule is None:
-            return int(trainer.estimated_stepping_batches)
-        loader = trainer.datamodule.train_dataloader()
-        num_batches = len(loader.loader if isinstance(loader, Chunks) else loader)
-        limit = trainer.overfit_batches or trainer.limit_train_batches
-        num_batches = int(num_batches * limit) if isinstance(limit, float) else min(num_batches, limit)
-        steps = math.ceil(num_batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or -1)
-        if trainer.max_steps != -1:
-            steps = trainer.max_steps if steps < 0 else min(steps, trainer.max_steps)
-        if steps < 0:
-            raise ValueError("trainer: a schedule needs an end: set max_epochs or max_steps")
-        return steps
 
     def _optimizer_mode(self, name: str) -> None:
         """Tell optimizers that train other weights than they would serve (schedule-free ones) which are wanted."""

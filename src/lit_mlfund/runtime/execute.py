@@ -99,7 +99,8 @@ def _run(
     _fit(config, training, module, data, resume)
     checkpoints = training.checkpoints
     result["objective"]["value"] = checkpoints.best_value
-    history = training.progress.history  # taken now: loading the best checkpoint puts the callbacks back to its epoch
+    # taken now: loading the best checkpoint puts the callbacks back to its epoch
+    history = training.progress.history
     flag.check()
     if not config.test:
         return
