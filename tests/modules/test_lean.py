@@ -115,7 +115,9 @@ def test_function_calls_per_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         fit(tmp_path / str(num_steps), max_epochs=1)
         profile.disable()
         calls.append(pstats.Stats(profile).total_calls)
-    assert (calls[1] - calls[0]) / 400 < 750  # 549 when this was written; more when other tests have filled the process
+    assert (
+        calls[1] - calls[0]
+    ) / 400 < 750  # 549 when this was written; more when other tests have filled the process
 
 
 class SeesEveryStep(Callback):

@@ -155,6 +155,8 @@ def test_a_disk_that_fills_up_in_mid_training(mlfund: Command, monkeypatch: pyte
     def full(self: object) -> None:
         raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 26560 vs 26448")
 
-    monkeypatch.setattr("torch.serialization._open_zipfile_writer_file.__exit__", lambda self, *args: full(self))
+    monkeypatch.setattr(
+        "torch.serialization._open_zipfile_writer_file.__exit__", lambda self, *args: full(self)
+    )
     refused(mlfund("train", "data=breast_cancer", *FAST), "last.ckpt", "disk is full")
     assert not Path("runs").exists()

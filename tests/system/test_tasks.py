@@ -93,7 +93,11 @@ def test_the_history_holds_every_epoch(mlfund: Command) -> None:
     metrics = json.loads((Path(outcome.json["run"]) / "metrics.json").read_text())
     assert [entry["epoch"] for entry in metrics["history"]] == [1, 2, 3, 4]
     best = max(entry["val/auroc"] for entry in metrics["history"])
-    assert outcome.json["objective"]["value"] == metrics["splits"]["val"]["auroc"]["value"] == pytest.approx(best)
+    assert (
+        outcome.json["objective"]["value"]
+        == metrics["splits"]["val"]["auroc"]["value"]
+        == pytest.approx(best)
+    )
 
 
 def test_references_are_measured_on_the_same_rows(mlfund: Command) -> None:
