@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 
@@ -44,8 +44,8 @@ class BestAndLast(Checkpoint):
             return True  # the first one, whatever it is: there must be something to test
         return value > self.best_value if mode == "max" else value < self.best_value
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         value = pl_module.measured["val"][pl_module.monitor.removeprefix("val/")]
         improved = self._improved(value, pl_module.mode)
@@ -66,7 +66,7 @@ class BestAndLast(Checkpoint):
         self.best_value, self.best_step = state_dict["best_value"], state_dict["best_step"]
         self._random_state = state_dict["random_state"]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         if self._random_state is not None:
             _set_random_state(self._random_state)
             self._random_state = None
@@ -84,12 +84,12 @@ def _duplicate(source: Path, target: Path) -> None:
 
 
 def _random_state() -> dict[str, Any]:
-    kind, keys, position, has_gauss, cached = np.random.get_state()
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     state: dict[str, Any] = {
         "torch": torch.get_rng_state(),
         "numpy": [
             kind,
-            torch.from_numpy(keys.astype(np.int64)),
+            torch.from_numpy(np.asarray(keys, dtype=np.int64)),
             int(position),
             int(has_gauss),
             float(cached),

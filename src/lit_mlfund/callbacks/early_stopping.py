@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lightning.pytorch import LightningModule, Trainer
+from typing import Any
+
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 
 
@@ -19,7 +21,7 @@ class EarlyStopping(LightningEarlyStopping):
             raise ValueError(f"patience must be at least 1, got {patience}")
         # Checked after validation, before the checkpoint is written: at the end of the epoch a resumed run,
         # which goes on behind the validation, would have nothing to look at.
-        self._options = {
+        self._options: dict[str, Any] = {
             "patience": patience,
             "min_delta": min_delta,
             "check_finite": False,
@@ -27,10 +29,10 @@ class EarlyStopping(LightningEarlyStopping):
         }
         super().__init__("val/loss", **self._options)
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         super().__init__(pl_module.monitor, mode=pl_module.mode, **self._options)
         super().setup(trainer, pl_module, stage)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         if self.wait_count >= self.patience:  # killed between the decision to stop and the stop
             trainer.should_stop = True

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, TextIO
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 
 
@@ -46,19 +46,19 @@ class Progress(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = state_dict["history"]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._started_at = time.perf_counter()
         self._first_step = trainer.global_step
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._epoch_started_at = time.perf_counter()
         self._epoch_loss = []
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         num_done = (batch_idx + 1) * pl_module.steps_per_call
-        if num_done % trainer.log_every_n_steps == 0:
+        if num_done % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log(trainer, pl_module)
         if self.live:
             now = time.perf_counter()
@@ -68,7 +68,7 @@ class Progress(Callback):
                     trainer, num_done, int(trainer.num_training_batches * pl_module.steps_per_call), now
                 )
 
-    def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _log(self, trainer: Trainer, pl_module: Any) -> None:
         num_steps = pl_module.running.num_steps
         values = pl_module.running.read()
         if not values:
@@ -88,11 +88,11 @@ class Progress(Callback):
         if trainer.logger is not None:
             trainer.logger.log_metrics(values, step=trainer.global_step)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.state.fn != "fit":
             return
         self._log(trainer, pl_module)  # the steps since the last multiple of log_every_n_steps
-        entry = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+        entry: dict[str, float] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         num_steps = sum(steps for _, steps in self._epoch_loss)
         if num_steps:
             entry["train/loss"] = sum(loss * steps for loss, steps in self._epoch_loss) / num_steps

@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 Inputs = dict[str, Tensor]
 
 
+@dataclass(frozen=True)
 class Movable:
     """`.to(device)` for a dataclass whose fields are tensors, dicts of tensors, or None."""
 

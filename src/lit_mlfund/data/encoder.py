@@ -164,7 +164,9 @@ class Encoder:
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
-        roles = {name: tuple(v) if isinstance(v, list) else v for name, v in state["roles"].items()}
+        roles: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in state["roles"].items()
+        }
         return cls(
             Roles(**roles),
             Preprocessor.from_dict(state["features"]),

@@ -74,7 +74,7 @@ class DataModule(LightningDataModule):
         A module that takes several steps a call gets them in tuples of `steps_per_call`.
         """
         store = self._split("train")
-        shuffle = not (self.trainer and self.trainer.overfit_batches)
+        shuffle = not (self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]
         loader = BatchLoader(
             store,
             self.batch_size,
@@ -134,6 +134,6 @@ class DataModule(LightningDataModule):
             raise ValueError(f"split must be one of {', '.join(self.stores)}, got {split!r}")
         return self.stores[split]
 
-    def _ranks(self) -> dict[str, int]:
+    def _ranks(self) -> dict[str, Any]:
         trainer = self.trainer
         return {} if trainer is None else {"rank": trainer.global_rank, "world_size": trainer.world_size}

@@ -55,7 +55,7 @@ class _Digits(DataModule):
             target="digit",
             num_train=len(splits["train"]),
         )
-        counts = self.stores["train"].y.bincount(minlength=len(CLASSES)).tolist()
+        counts = torch.from_numpy(labels[splits["train"]]).bincount(minlength=len(CLASSES)).tolist()
         self.summary = {
             "rows": {split: len(rows) for split, rows in splits.items()},
             "columns": {"image": list(self.shape)},

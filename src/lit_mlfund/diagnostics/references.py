@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,7 +22,7 @@ from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.data.store import ListStore
 from lit_mlfund.metrics import ndcg
 
-Design = np.ndarray | sp.csr_matrix
+Design: TypeAlias = np.ndarray | sp.csr_matrix
 Outputs = dict[str, np.ndarray]
 
 # HistGradientBoosting bins a feature into 255 at most; a category with more codes is target-encoded instead
@@ -126,11 +127,11 @@ def point_references(
     num_classes = max(spec.num_classes, 2)
     classify = spec.task in ("binary", "multiclass")
 
-    def outputs(model: object, features: Design) -> np.ndarray:
+    def outputs(model: Any, features: Design) -> np.ndarray:
         if not classify:
-            return model.predict(features)  # type: ignore[attr-defined]
+            return model.predict(features)
         probability = np.full((features.shape[0], num_classes), PROBABILITY_FLOOR)
-        probability[:, model.classes_.astype(int)] = model.predict_proba(features)  # type: ignore[attr-defined]
+        probability[:, model.classes_.astype(int)] = model.predict_proba(features)
         return _logits(probability, spec.task)
 
     references: dict[str, Outputs] = {"constant": {}}

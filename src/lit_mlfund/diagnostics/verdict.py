@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from lit_mlfund.diagnostics.finding import Finding
 
 Measured = dict[str, dict[str, float]]
-Mode = Literal["max", "min"]
 # of the whole improvement, that the last epoch has to bring to say that training was cut short
 MIN_RECENT_SHARE = 0.05
 
@@ -24,7 +21,7 @@ def diverged(reason: str) -> Finding:
 
 def findings(
     metric: str,
-    mode: Mode,
+    mode: str,
     splits: dict[str, Measured],
     references: dict[str, dict[str, Measured]],
     history: list[dict[str, float]],
@@ -50,13 +47,13 @@ def findings(
     return [finding for finding in found if finding is not None]
 
 
-def _better(a: dict[str, float], b: dict[str, float], mode: Mode) -> bool:
+def _better(a: dict[str, float], b: dict[str, float], mode: str) -> bool:
     """Is `a` better than `b` beyond both intervals?"""
     return a["low"] > b["high"] if mode == "max" else a["high"] < b["low"]
 
 
 def _against_references(
-    metric: str, mode: Mode, model: Measured, references: dict[str, Measured]
+    metric: str, mode: str, model: Measured, references: dict[str, Measured]
 ) -> Finding | None:
     known = {name: values[metric] for name, values in references.items() if metric in values}
     better = {name: value for name, value in known.items() if _better(value, model[metric], mode)}
@@ -89,7 +86,7 @@ def _against_references(
     return None
 
 
-def _shift(metric: str, mode: Mode, splits: dict[str, Measured]) -> Finding | None:
+def _shift(metric: str, mode: str, splits: dict[str, Measured]) -> Finding | None:
     val, test = splits["val"][metric], splits["test"][metric]
     if not _better(val, test, mode):
         return None
@@ -104,7 +101,7 @@ def _shift(metric: str, mode: Mode, splits: dict[str, Measured]) -> Finding | No
 
 
 def _unfinished(
-    metric: str, mode: Mode, val: dict[str, float], history: list[dict[str, float]], max_epochs: int
+    metric: str, mode: str, val: dict[str, float], history: list[dict[str, float]], max_epochs: int
 ) -> Finding | None:
     values = [epoch[f"val/{metric}"] for epoch in history if f"val/{metric}" in epoch]
     if len(values) < 3 or len(values) < max_epochs:

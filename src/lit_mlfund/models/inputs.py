@@ -127,8 +127,9 @@ class InputEncoder(nn.Module):
             elif field.kind == "tokens":
                 module = TokenBag(field.cardinalities[0], token_dim)
             elif field.kind == "numeric" and numeric_embedding == "periodic":
-                self.encoders[name] = PeriodicEmbedding(field.shape[0], scale=frequency_scale)
-                self.dim += field.shape[0] * self.encoders[name].dim
+                module = PeriodicEmbedding(field.shape[0], scale=frequency_scale)
+                self.dim += field.shape[0] * module.dim
+                self.encoders[name] = module
                 continue
             else:
                 self.dim += math.prod(field.shape)

@@ -120,8 +120,9 @@ class TaskModule(LightningModule):
             self._clip, trainer.gradient_clip_val = trainer.gradient_clip_val, None
 
     def training_step(self, batch: Batch | tuple[Batch, ...], batch_idx: int) -> Tensor | None:
-        if self.steps_per_call > 1:
-            return self._steps(batch)
+        if isinstance(batch, tuple):
+            self._steps(batch)
+            return None
         return self._training_loss(batch)
 
     def _training_loss(self, batch: Batch) -> Tensor:
@@ -136,8 +137,8 @@ class TaskModule(LightningModule):
 
     def _steps(self, batches: tuple[Batch, ...]) -> None:
         """What Lightning does for a batch, for each of several."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        schedule = self.lr_schedulers()
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        schedule: Any = self.lr_schedulers()
         by_step = schedule is not None and not isinstance(schedule, ReduceLROnPlateau)
         parameters = self._parameters_of(optimizer)
         plain = type(optimizer).zero_grad is torch.optim.Optimizer.zero_grad

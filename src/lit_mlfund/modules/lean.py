@@ -8,7 +8,9 @@ bit. What has to see every single step turns this off (`steps_per_call` says wha
 
 from __future__ import annotations
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
@@ -26,7 +28,7 @@ STEP_HOOKS = (
 MODULE_HOOKS = (*STEP_HOOKS, "backward", "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step")
 
 
-def steps_per_call(trainer: Trainer, module: LightningModule) -> int:
+def steps_per_call(trainer: Any, module: LightningModule) -> int:
     """How many optimizer steps a call may take; 1 leaves everything to Lightning.
 
     Several devices, mixed precision, accumulation, limits and validation inside an epoch need Lightning's own

@@ -24,6 +24,7 @@ class RetrievalModule(TaskModule):
     """
 
     task = "retrieval"
+    model: Any  # with `encode_query` and `encode_item`
     metrics: ClassVar[dict[str, str]] = {
         "recall@1": "max",
         "recall@10": "max",
@@ -42,7 +43,8 @@ class RetrievalModule(TaskModule):
         )
 
     def batch_loss(self, batch: PairBatch) -> Tensor:
-        return self._loss(*self(batch), batch)
+        query, item = self(batch)
+        return self._loss(query, item, batch)
 
     def evidence(self, batch: PairBatch) -> tuple[Tensor, Evidence]:
         query, item = self(batch)
@@ -95,7 +97,7 @@ class RetrievalModule(TaskModule):
     @property
     def source(self) -> Any:
         """The data module that holds the corpus."""
-        return self.data if self.data is not None else self.trainer.datamodule
+        return self.data if self.data is not None else self.trainer.datamodule  # type: ignore[attr-defined]
 
     def evaluate(self, evidence: Evidence, split: str) -> Evaluation:
         ranks = self.ranks(evidence, split)

@@ -16,9 +16,7 @@ class RunningStatistics:
 
     def _reset(self) -> None:
         self._loss: Tensor | None = None
-        self._norm: Tensor | None = None
-        self._largest: Tensor | None = None
-        self._clipped: Tensor | None = None
+        self._norms: tuple[Tensor, Tensor, Tensor] | None = None  # sum, largest, how many were clipped
         self._num_losses = 0
         self._num_norms = 0
 
@@ -37,24 +35,24 @@ class RunningStatistics:
         norm = norm.detach()
         if hasattr(norm, "full_tensor"):  # of sharded parameters
             norm = norm.full_tensor()
-        if self._norm is None:
-            self._norm, self._largest = norm.clone(), norm.clone()
-            self._clipped = torch.zeros_like(norm)
-        else:
-            self._norm.add_(norm)
-            torch.maximum(self._largest, norm, out=self._largest)
+        if self._norms is None:
+            self._norms = torch.zeros_like(norm), norm.clone(), torch.zeros_like(norm)
+        total, largest, clipped = self._norms
+        total.add_(norm)
+        torch.maximum(largest, norm, out=largest)
         if math.isfinite(limit):
-            self._clipped.add_(norm > limit)
+            clipped.add_(norm > limit)
         self._num_norms += 1
 
     def read(self) -> dict[str, float]:
         """Means since the last read (`train/loss`, `gradient/norm`, …); synchronises once and starts anew."""
         values: dict[str, float] = {}
-        if self._num_losses:
+        if self._loss is not None:
             values["train/loss"] = float(self._loss) / self._num_losses
-        if self._num_norms:
-            values["gradient/norm"] = float(self._norm) / self._num_norms
-            values["gradient/norm_max"] = float(self._largest)
-            values["gradient/clipped_share"] = float(self._clipped) / self._num_norms
+        if self._norms is not None:
+            total, largest, clipped = (float(value) for value in self._norms)
+            values["gradient/norm"] = total / self._num_norms
+            values["gradient/norm_max"] = largest
+            values["gradient/clipped_share"] = clipped / self._num_norms
         self._reset()
         return values

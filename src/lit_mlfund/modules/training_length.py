@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-
-from lightning.pytorch import Trainer
+from typing import Any
 
 from lit_mlfund.data.chunks import Chunks
 
 
-def num_optimizer_steps(trainer: Trainer) -> int:
+def num_optimizer_steps(trainer: Any) -> int:
     """Optimizer steps of the whole training; `ValueError` if it has no end.
 
     Not `trainer.estimated_stepping_batches`: that sets up the train loader before a checkpoint is restored, and the

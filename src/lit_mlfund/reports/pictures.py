@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def pictures(task: str, predictions: pl.DataFrame, metrics: dict[str, Any], metr
         metrics: the contents of `metrics.json`.
         metric: the monitored metric without its split.
     """
-    by_task = {
+    by_task: dict[str, dict[str, Callable[[pl.DataFrame], Figure]]] = {
         "binary": {"roc_and_precision_recall": roc_and_precision_recall, "reliability": reliability},
         "multiclass": {"confusion": confusion},
         "regression": {"residuals": residuals},

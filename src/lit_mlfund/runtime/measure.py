@@ -62,7 +62,7 @@ def _measure_fitted(module: TaskModule, data: DataModule, seed: int) -> list[tup
     from lit_mlfund.diagnostics.references import point_references, ranking_references
 
     train = data.stores["train"]
-    stores = {split: data.stores[split] for split in REFERENCE_SPLITS}
+    stores: dict[str, Any] = {split: data.stores[split] for split in REFERENCE_SPLITS}
     if isinstance(train, MappedStore):
         train = train.sample(SAMPLE_ROWS, seed)
     if isinstance(train, PointStore):
@@ -160,7 +160,7 @@ def _rankers(data: RetrievalDataModule, split: str, num_items: int, seed: int) -
     def random(start: int, stop: int) -> Tensor:
         return torch.rand(stop - start, num_items, generator=torch.Generator().manual_seed(seed + start))
 
-    rankers = {"random": random}
+    rankers: dict[str, ScoreBlock] = {"random": random}
     popularity = data.popularity(split)
     if popularity is not None:
         rankers["popularity"] = lambda start, stop: popularity.float().expand(stop - start, -1)
