@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from types import ModuleType
+from typing import ParamSpec, TypeVar
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 class MissingExtraError(ImportError, ValueError):
@@ -18,3 +24,20 @@ def load(module: str, extra: str, wanted_by: str) -> ModuleType:
         raise MissingExtraError(
             f"{wanted_by} needs {module} ({error}); install it with: pip install 'lit_mlfund[{extra}]'"
         ) from error
+
+
+def needs(module: str, extra: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Let a function raise `MissingExtraError` where `module` cannot be imported.
+
+    A configuration is held against this mark before anything is imported, by its source: give it literal text.
+    """
+
+    def mark(make: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        @wraps(make)
+        def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            load(module, extra, make.__name__)
+            return make(*args, **kwargs)
+
+        return checked
+
+    return mark

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -36,7 +37,7 @@ def parameter_groups(
         weight_decay: of the group that decays.
         lr: learning rate of the optimizer; needed with `lr_by_pattern`.
         lr_by_pattern: multipliers of `lr` by shell pattern of the parameter's name, `{"*embedding*": 0.1}`;
-            the first that matches counts. `ValueError` for a pattern that matches nothing.
+            the first that matches counts. `ValueError` for a pattern that matches nothing, with names near it.
 
     Returns:
         Dicts with `name` ("decay", "no_decay"; with " x0.1" behind it where the learning rate differs),
@@ -48,6 +49,9 @@ def parameter_groups(
     multipliers = dict(lr_by_pattern or {})
     if multipliers and lr is None:
         raise ValueError("lr_by_pattern multiplies lr, which is missing")
+    for pattern, multiplier in multipliers.items():
+        if not 0 <= multiplier < float("inf"):
+            raise ValueError(f"lr_by_pattern: the factor of {pattern} must not be negative, got {multiplier}")
     spared = {
         id(parameter)
         for module in model.modules()
@@ -70,8 +74,21 @@ def parameter_groups(
                 groups[key]["lr"] = lr * multiplier
         groups[key]["params"].append((name, parameter))
     if unused:
-        raise ValueError(f"lr_by_pattern: no trainable parameter is named like {', '.join(sorted(unused))}")
+        names = [name for group in groups.values() for name, _ in group["params"]]
+        raise ValueError(
+            "lr_by_pattern: no trainable parameter is named like "
+            + ", ".join(f"{pattern} (there are {_near(pattern, names)})" for pattern in sorted(unused))
+        )
     return list(groups.values())
+
+
+def _near(pattern: str, names: list[str], most: int = 4) -> str:
+    """The names that `pattern` may have been meant for; the first ones where none is near."""
+    word = pattern.strip("*?.")
+    parts = get_close_matches(word, {part for name in names for part in [name, *name.split(".")]}, n=1)
+    found = [name for name in names if any(part == name or part in name.split(".") for part in parts)]
+    found = found or names
+    return ", ".join(found[:most]) + (", …" if len(found) > most else "")
 
 
 def as_groups(params: Iterable[Any]) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from lit_mlfund.optim.extras import load
+from lit_mlfund.optim.extras import needs
+from lit_mlfund.optim.fused import tensors
 
 
 def adafactor(
@@ -37,6 +38,7 @@ def adafactor(
     )
 
 
+@needs("bitsandbytes", extra="bitsandbytes")
 def adamw8bit(
     params: Iterable[Any],
     *,
@@ -49,10 +51,19 @@ def adamw8bit(
     """AdamW with moments in 8 bits (Dettmers et al. 2022, arXiv 2110.02861): a quarter of its memory.
 
     For models whose optimizer state does not fit. 2 bytes of state per parameter; tensors of fewer than
-    `min_8bit_size` elements keep 8. Needs the extra `bitsandbytes`. Arguments as for `adamw`.
+    `min_8bit_size` elements keep 8, and `ValueError` is raised where all of them do. Needs the extra `bitsandbytes`.
+    Arguments as for `adamw`.
     """
-    library = load("bitsandbytes", "bitsandbytes", "adamw8bit")
-    return library.optim.AdamW8bit(
+    params = list(params)
+    largest = max((parameter.numel() for parameter in tensors(params)), default=0)
+    if largest < min_8bit_size:
+        raise ValueError(
+            f"adamw8bit would keep all of its state in 32 bits: the largest parameter has {largest} elements, "
+            f"fewer than min_8bit_size={min_8bit_size}; use adamw"
+        )
+    from bitsandbytes.optim import AdamW8bit
+
+    return AdamW8bit(
         params,
         lr=lr,
         betas=tuple(betas),

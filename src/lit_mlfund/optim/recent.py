@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from lit_mlfund.optim.extras import load
+from lit_mlfund.optim.extras import needs
 
 
+@needs("pytorch_optimizer", extra="optim")
 def lion(
     params: Iterable[Any],
     *,
@@ -27,10 +28,12 @@ def lion(
         betas: weight of the momentum in the sign, and its decay rate.
         weight_decay: 3 to 10 times larger than AdamW's, since it acts as lr·weight_decay; decoupled.
     """
-    library = load("pytorch_optimizer", "optim", "lion")
-    return library.Lion(params, lr=lr, betas=tuple(betas), weight_decay=weight_decay)
+    from pytorch_optimizer import Lion
+
+    return Lion(params, lr=lr, betas=tuple(betas), weight_decay=weight_decay)
 
 
+@needs("schedulefree", extra="optim")
 def schedule_free(
     params: Iterable[Any],
     *,
@@ -52,9 +55,8 @@ def schedule_free(
         eps: added to the root of the variance.
         weight_decay: of groups that do not name their own.
     """
-    library = load("schedulefree", "optim", "schedule_free")
-    optimizer = library.AdamWScheduleFree(
-        params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay
-    )
+    from schedulefree import AdamWScheduleFree
+
+    optimizer = AdamWScheduleFree(params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
     optimizer.train()
     return optimizer

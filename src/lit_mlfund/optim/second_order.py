@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from lit_mlfund.optim.extras import load
+from lit_mlfund.optim.extras import needs
 
 
+@needs("pytorch_optimizer", extra="optim")
 def sophia(
     params: Iterable[Any],
     *,
@@ -53,9 +54,9 @@ def sophia(
 
 @cache
 def _sophia_g() -> Any:
-    library: Any = load("pytorch_optimizer", "optim", "sophia")
+    from pytorch_optimizer import SophiaH
 
-    class SophiaG(library.SophiaH):  # type: ignore[name-defined, misc]
+    class SophiaG(SophiaH):  # type: ignore[misc]
         """SophiaH with curvature from gradients; its own estimate, by double backward, never runs."""
 
         curvature_period = 10

@@ -21,6 +21,7 @@ from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.optim import parameter_groups
+from lit_mlfund.runtime.errors import ConfigError
 from lit_mlfund.runtime.schema import SECTIONS
 from lit_mlfund.runtime.signatures import describe
 
@@ -74,8 +75,19 @@ def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
 
 def _optimizer(config: DictConfig) -> Callable[[nn.Module], torch.optim.Optimizer]:
     def build(module: nn.Module) -> torch.optim.Optimizer:
-        groups = parameter_groups(module, weight_decay=config.optim.get("weight_decay", 0.0))
-        return instantiate(config.optim, params=groups)
+        try:
+            groups = parameter_groups(
+                module,
+                weight_decay=config.optim.get("weight_decay", 0.0),
+                lr=config.optim.get("lr"),
+                lr_by_pattern=config.optim.get("lr_by_pattern"),
+            )
+        except ValueError as error:
+            raise ConfigError(f"optim.{error}") from error
+        try:
+            return instantiate(_own_left_out("optim", config.optim), params=groups)
+        except ValueError as error:
+            raise ConfigError(f"optim: {error}") from error
 
     return build
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,8 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
         *_task_fits(config, catalog),
         *_inputs_fit(config, catalog),
         *_regularization_fits(config),
+        *_libraries(config),
+        *_plateau(config),
         *_monitors(config),
         *_plain_values(config),
         *_automatic_rate(config),
@@ -153,8 +156,31 @@ def _plain_values(config: dict[str, Any]) -> Iterator[str]:
         yield from _trainer_values(trainer)
 
 
+def _libraries(config: dict[str, Any]) -> Iterator[str]:
+    """Targets marked with `needs`, where the library is not there."""
+    for group, value in config.items():
+        for path, node in nodes(value, group):
+            module, extra = _declared(node, "needs") or ("", "")
+            if module and importlib.util.find_spec(module) is None:
+                yield f"{path}: {_name(node)} needs {module}; install it with: pip install 'lit_mlfund[{extra}]'"
+
+
+def _plateau(config: dict[str, Any]) -> Iterator[str]:
+    schedule, trainer = config.get("schedule"), config.get("trainer")
+    if not isinstance(schedule, dict) or not isinstance(trainer, dict):
+        return
+    name = str(schedule.get("_target_")).rpartition(".")[2]
+    if name in ("reduce_on_plateau", "ReduceLROnPlateau") and trainer.get("limit_val_batches") == 0:
+        yield (
+            f"schedule: {name} waits for {config.get('monitor')}, which trainer.limit_val_batches=0 never measures; "
+            "use another schedule"
+        )
+
+
 def _automatic_rate(config: dict[str, Any]) -> Iterator[str]:
     optim, trainer = config.get("optim"), config.get("trainer")
+    if isinstance(optim, dict) and optim.get("lr_by_pattern") and optim.get("lr") is None:
+        yield "optim.lr is required beside optim.lr_by_pattern, whose factors are of it: pass optim.lr=…"
     if not isinstance(optim, dict) or optim.get("lr") != "auto" or not isinstance(trainer, dict):
         return
     if str(trainer.get("devices", 1)) not in ("1", "auto") or str(trainer.get("num_nodes", 1)) != "1":

@@ -89,6 +89,8 @@ def _run(
     data.setup("fit")
     rate = replace_auto(config, data, run_dir) if config.train else None
     module = build_module(config, data.spec)
+    if config.train:
+        module.make_optimizer(module)  # what is wrong with it is told before anything starts
     training = build_trainer(config, run_dir, flag)
     first = _is_first_process()
     if first:

@@ -18,6 +18,7 @@ _PLAIN_KEY = re.compile(r"\+{0,2}[A-Za-z_][\w.]*")
 _PLAIN_TEXT = re.compile(
     r"""(?!(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool)\()[^\[\]{}'",]+"""
 )
+_QUOTED_KEY = re.compile(r"""(["'])([\w.*?$/+-]+)\1(?=\s*:)""")
 
 
 @dataclass
@@ -70,12 +71,18 @@ def read_overrides(lines: Iterable[str], catalog: Catalog, sweep: bool) -> Overr
 
 
 def parse(line: str) -> Override:
-    """Parse one override; text that Hydra's grammar wants quoted (`/data/day=1 (2).csv`) is quoted."""
+    """Parse one override, also where Hydra's grammar wants other quotes.
+
+    Text with spaces and brackets (`/data/day=1 (2).csv`) is quoted, keys of mappings (`{"*bias": 0.1}`) are not.
+    """
     parser = OverridesParser.create()
     try:
         return parser.parse_overrides([line])[0]
     except OverrideParseException:
         key, _, value = line.partition("=")
+        if value.startswith("{") and _QUOTED_KEY.search(value):
+            unquoted = _QUOTED_KEY.sub(r"\2", value)
+            return parser.parse_overrides([f"{key}={unquoted}"])[0]
         if not _PLAIN_KEY.fullmatch(key) or not _PLAIN_TEXT.fullmatch(value):
             raise
         return parser.parse_overrides([f"{key}={QuotedString(value, Quote.single).with_quotes()}"])[0]

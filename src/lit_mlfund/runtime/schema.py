@@ -56,7 +56,9 @@ SECTIONS: dict[str, Section] = {
         supplied=("model", "loss", "spec", "optimizer", "schedule", "monitor"), own={"name": Hint("str")}
     ),
     "loss": Section(),
-    "optim": Section(supplied=("params",), words={"lr": ("auto",)}),
+    "optim": Section(
+        supplied=("params",), own={"lr_by_pattern": parse("dict[str, float]")}, words={"lr": ("auto",)}
+    ),
     "schedule": Section(optional=True, supplied=("optimizer",), offered=("num_steps", "mode")),
     "regularization": Section(several=True),
     "model": Section(supplied=("spec",)),

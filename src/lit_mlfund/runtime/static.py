@@ -44,7 +44,7 @@ def read(path: str) -> Target:
         hints, required, is_open = _constructor(module, node)
         return Target(path, hints, required, is_open, _attributes(module, node))
     hints, required, is_open = _arguments(module, node, method=False)
-    return Target(path, hints, required, is_open)
+    return Target(path, hints, required, is_open, _marks(node))
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,18 @@ def _record(module: str, node: ast.ClassDef | _Function) -> Hint:
         return ANY
     parts = [part for part in node.body if isinstance(part, ast.AnnAssign)]
     return Hint("record", tuple((ast.unparse(part.target), _hint(part.annotation, module)) for part in parts))
+
+
+def _marks(node: _Function) -> dict[str, Any]:
+    """The literal arguments of decorators: `@needs("a", extra="b")` is `needs: ("a", "b")`."""
+    found: dict[str, Any] = {}
+    for decorator in node.decorator_list:
+        match decorator:
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+                values = (*args, *(keyword.value for keyword in keywords))
+                if all(isinstance(value, ast.Constant) for value in values):
+                    found[name] = tuple(ast.literal_eval(value) for value in values)
+    return found
 
 
 def _attributes(module: str, node: ast.ClassDef) -> dict[str, Any]:
