@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from lit_mlfund.data.batch import Batch
 from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.metrics import Evaluation
 from lit_mlfund.modules.clipping import clip_norm
+from lit_mlfund.modules.curvature import Curvature
 from lit_mlfund.modules.evidence import Evidence, join, over_processes
 from lit_mlfund.modules.lean import steps_per_call
 from lit_mlfund.modules.running import RunningStatistics
@@ -72,6 +74,7 @@ class TaskModule(LightningModule):
         self.steps_per_call = 1
         self._clip: float | None = None
         self._sharded = False
+        self._curvature: Curvature | None = None
         self._owned: tuple[Any, list[nn.Parameter]] = (None, [])
         self.running = RunningStatistics()
         self.transforms: list[
@@ -97,6 +100,12 @@ class TaskModule(LightningModule):
     def evaluate(self, evidence: Evidence, split: str) -> Evaluation:
         """The metrics of everything that was collected over a split."""
         raise NotImplementedError
+
+    def losses_of_draws(
+        self, batch: Any, generator: np.random.Generator
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Losses `[N]` against targets drawn from what the model predicts, with weights; None where it cannot be."""
+        return None, None
 
     def predictions(self, evidence: Evidence) -> dict[str, Any]:
         """Columns of the table of predictions: name -> array of one value per row."""
@@ -129,6 +138,8 @@ class TaskModule(LightningModule):
         """What is minimised; what is logged is the loss without penalties, to be compared with validation's."""
         for transform in self.transforms:
             batch = transform(batch)
+        if self._curvature is not None:
+            self._curvature.before_step(batch)
         loss = self.batch_loss(batch)
         self.running.add_loss(loss.detach())
         for penalty in self.penalties:
@@ -203,6 +214,7 @@ class TaskModule(LightningModule):
                 getattr(optimizer, name, lambda: None)()
 
     def on_train_start(self) -> None:
+        self._curvature = Curvature.of(self, self.trainer.optimizers[0])
         self._optimizer_mode("train")
 
     def on_validation_start(self) -> None:

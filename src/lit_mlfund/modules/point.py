@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lit_mlfund.data.batch import MixedBatch, PointBatch
 from lit_mlfund.modules.base import TaskModule
+from lit_mlfund.modules.curvature import losses_of_draws
 from lit_mlfund.modules.evidence import Evidence
 
 
@@ -32,6 +34,11 @@ class PointModule(TaskModule):
             target, weight = batch.parts()
             return self.loss(torch.cat([output, output]), self.loss_target(target), weight=weight)
         return self.loss(self.model(batch.x), self.loss_target(batch.y), weight=batch.weight)
+
+    def losses_of_draws(
+        self, batch: PointBatch, generator: np.random.Generator
+    ) -> tuple[Tensor | None, Tensor | None]:
+        return losses_of_draws(self.loss, self.model(batch.x), generator), batch.weight
 
     def evidence(self, batch: PointBatch) -> tuple[Tensor, Evidence]:
         output = self.model(batch.x)

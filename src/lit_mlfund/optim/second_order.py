@@ -26,10 +26,10 @@ def sophia(
 
     The step is `lr·clamp(m/h, ±clip)`: the paper's learning rate is `lr·clip`, its γ is `clip`. The curvature
     h is a running mean of B·g² over mini-batches of B examples, without a double backward. With g from labels
-    *sampled from the model* it is the Gauss–Newton–Bartlett estimate (Algorithm 2 there): for that, call
-    `optimizer.record_curvature(B)` after a backward pass on sampled labels, every `update_period` steps, and
-    clear these gradients. Where nobody does, g is the training gradient (the "empirical Fisher": cheaper, and
-    too large far from the optimum). 8 bytes of state per parameter. Needs the extra `optim`.
+    *sampled from the model* it is the Gauss–Newton–Bartlett estimate (Algorithm 2 there): for that, whenever
+    `optimizer.wants_curvature`, call `optimizer.record_curvature(B)` after a backward pass on sampled labels and
+    clear these gradients (`lit_mlfund.modules` does). Where nobody does, g is the training gradient (the "empirical
+    Fisher": cheaper, and too large far from the optimum). 8 bytes of state per parameter. Needs the extra `optim`.
 
     Args:
         params: parameters, (name, parameter) pairs, or groups of either (`parameter_groups`).
@@ -64,6 +64,11 @@ def _sophia_g() -> Any:
         _recorded: list[torch.Tensor] | None = None
         _sampled = False
 
+        @property
+        def wants_curvature(self) -> bool:
+            """Whether the coming step is one with a new estimate, and nobody has recorded it yet."""
+            return self._recorded is None and self.param_groups[0].get("step", 0) % self.curvature_period == 0
+
         @torch.no_grad()
         def record_curvature(self, num_examples: int) -> None:
             """Take the present gradients, of a mean over `num_examples` sampled labels, as the estimate."""
@@ -81,7 +86,7 @@ def _sophia_g() -> Any:
                     loss = closure()
             if self._recorded is not None:
                 self._sampled = True
-            elif not self._sampled and self.param_groups[0].get("step", 0) % self.curvature_period == 0:
+            elif not self._sampled and self.wants_curvature:
                 self.record_curvature(self.num_examples)
             super().step(hessian=self._recorded if hessian is None else hessian)
             self._recorded = None

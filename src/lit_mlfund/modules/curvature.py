@@ -1,0 +1,132 @@
+"""The Gauss–Newton–Bartlett estimate of curvature, from the gradient on targets that the model draws itself.
+
+The Gauss–Newton matrix of a negative log-likelihood is the covariance of its gradient under the model's own predictions
+(Bartlett's identity): no second derivative is needed, one backward pass on drawn targets is enough (Liu et al. 2023,
+arXiv 2305.14342, Algorithm 2).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lit_mlfund.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
+
+if TYPE_CHECKING:
+    from lit_mlfund.modules.base import TaskModule
+
+
+def losses_of_draws(loss: nn.Module, output: Tensor, generator: np.random.Generator) -> Tensor | None:
+    """Losses `[N]` against targets that are drawn from the distribution whose negative log-likelihood `loss` is.
+
+    Bernoulli for binary and categorical for several classes; a normal one of variance ½ for the squared error. Smoothed
+    labels have the curvature of plain ones, which are drawn. None where `loss` is the likelihood of nothing known
+    here, or weights classes, whose curvature depends on the target.
+
+    Args:
+        loss: of the module.
+        output: `[N]`, or `[N, K]` logits (dimensions in front of the last are flattened); with its graph.
+        generator: on the CPU, whatever the device of `output`.
+    """
+    output = output.float()
+    predicted = output.detach()
+    if isinstance(loss, BinaryCrossEntropyLoss) and loss.pos_weight is None:
+        drawn = (_uniform(generator, predicted) < predicted.sigmoid()).float()
+        return F.binary_cross_entropy_with_logits(output, drawn, reduction="none")
+    if isinstance(loss, CrossEntropyLoss) and loss.class_weight is None:
+        output, cumulative = output.flatten(0, -2), predicted.flatten(0, -2).softmax(-1).cumsum(-1)
+        level = _uniform(generator, cumulative[:, :1]) * cumulative[:, -1:]
+        classes = (
+            torch.searchsorted(cumulative, level, right=True).squeeze(-1).clamp(max=output.shape[-1] - 1)
+        )
+        return F.cross_entropy(output, classes, reduction="none")
+    if isinstance(loss, MSELoss):
+        noise = torch.from_numpy(generator.standard_normal(tuple(output.shape), dtype=np.float32))
+        return (output - (predicted + 0.5**0.5 * noise.to(output.device))).square()
+    return None
+
+
+def _uniform(generator: np.random.Generator, like: Tensor) -> Tensor:
+    return torch.from_numpy(generator.random(tuple(like.shape), dtype=np.float32)).to(like.device)
+
+
+class Curvature:
+    """Gives an optimizer with `record_curvature` its estimate, before each step for which it wants one.
+
+    The draws follow from the seed, the step and the process, so that a resumed run repeats them. Under accumulation
+    the first batch of the step is used. Where the loss allows no draws it says so, once, and the optimizer is left
+    to estimate curvature from training gradients.
+    """
+
+    def __init__(self, module: TaskModule, optimizer: Any):
+        self.module, self.optimizer = module, optimizer
+        self.parameters: list[nn.Parameter] = [p for g in optimizer.param_groups for p in g["params"]]
+        self.usable = True
+
+    @classmethod
+    def of(cls, module: TaskModule, optimizer: Any) -> Curvature | None:
+        """The estimate for `optimizer`; None where it wants none."""
+        return cls(module, optimizer) if hasattr(optimizer, "record_curvature") else None
+
+    def before_step(self, batch: Any) -> None:
+        """Estimate from `batch`, where the coming step wants it; gradients are cleared."""
+        if not self.usable or not self.optimizer.wants_curvature:
+            return
+        module = self.module
+        step = self.optimizer.param_groups[0].get("step", 0)
+        generator = np.random.default_rng([torch.initial_seed() % 2**63, step, module.global_rank, 5])
+        losses, weight = module.losses_of_draws(batch, generator)
+        if losses is None:
+            self.usable = False
+            if module.trainer.is_global_zero:
+                name = type(module.loss).__name__
+                print(
+                    f"curvature: from training gradients, as {name} tells nothing to draw from",
+                    file=sys.stderr,
+                )
+            return
+        if weight is not None:  # E[g²] is then the weighted mean of the examples' curvatures
+            losses = losses * (weight / weight.mean()).sqrt()
+        self._clear()
+        with _synchronized(module.model):
+            losses.mean().backward()
+        self._average()
+        self.optimizer.record_curvature(len(losses) * module.trainer.world_size)
+        self._clear()
+
+    def _clear(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def _average(self) -> None:
+        """Over processes, as DistributedDataParallel would, which does not see this backward pass; FSDP does."""
+        world_size = self.module.trainer.world_size
+        for gradient in _gradients(self.parameters):
+            if world_size > 1 and not hasattr(gradient, "to_local"):
+                torch.distributed.all_reduce(gradient)
+                gradient /= world_size
+
+
+def _gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+@contextmanager
+def _synchronized(model: Any) -> Any:
+    """FSDP2 does not reduce gradients in all but the last batch of an accumulated step; here it has to."""
+    switch = getattr(model, "set_requires_gradient_sync", None)
+    accumulates = switch is not None and not model._get_fsdp_state()._fsdp_param_group.reduce_grads
+    if accumulates:
+        switch(True)
+    try:
+        yield
+    finally:
+        if accumulates:
+            switch(False)
