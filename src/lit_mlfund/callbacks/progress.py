@@ -10,6 +10,8 @@ from typing import Any, TextIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 
+from lit_mlfund.callbacks.trace import Entry, Trace
+
 
 class TrainingDiverged(Exception):
     """The training loss is no longer a number."""
@@ -34,17 +36,24 @@ class Progress(Callback):
         self.live = self.stream.isatty()
         self.latest: dict[str, float] = {}
         self.history: list[dict[str, float]] = []
+        self._trace = Trace()
         self._drawn_at = self._started_at = self._epoch_started_at = 0.0
         self._first_step = 0
         self._epoch_loss: list[
             tuple[float, int]
         ] = []  # mean and number of steps of each read since the epoch began
 
+    @property
+    def steps(self) -> list[Entry]:
+        """Loss and gradient norms by step, as they were read."""
+        return self._trace.entries
+
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history}
+        return {"history": self.history, "steps": self.steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = state_dict["history"]
+        self._trace = Trace(entries=state_dict.get("steps", ()))
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._started_at = time.perf_counter()
@@ -74,6 +83,7 @@ class Progress(Callback):
         if not values:
             return
         loss = values.get("train/loss", 0.0)
+        self._trace.add({"step": trainer.global_step, "num_steps": num_steps, **values})
         if not math.isfinite(loss):
             raise TrainingDiverged(
                 f"the training loss is {loss} at step {trainer.global_step}: lower optim.lr (try a tenth), check "

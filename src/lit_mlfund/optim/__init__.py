@@ -2,8 +2,10 @@
 
 from lit_mlfund.optim.adaptive import adam, adamw
 from lit_mlfund.optim.classic import sgd
+from lit_mlfund.optim.combined import Combined
 from lit_mlfund.optim.groups import parameter_groups
 from lit_mlfund.optim.low_memory import adafactor, adamw8bit
+from lit_mlfund.optim.memory import state_bytes
 from lit_mlfund.optim.orthogonal import muon
 from lit_mlfund.optim.proximal import soft_threshold_
 from lit_mlfund.optim.recent import lion, schedule_free
@@ -45,4 +47,5 @@ __all__ = [
     "sgd",
     "soft_threshold_",
     "sophia",
+    "state_bytes",
 ]

@@ -94,13 +94,13 @@ def run_text(run_dir: Path) -> str:
     """What a person reads at the end of a run: the table of results, the verdict and where to look."""
     metrics_file, findings_file = run_dir / "metrics.json", run_dir / "findings.json"
     parts = []
-    if metrics_file.exists():
-        metrics = json.loads(metrics_file.read_text())
+    metrics = json.loads(metrics_file.read_text()) if metrics_file.exists() else {}
+    if "splits" in metrics:
         parts += ["", format_table(*result_table(metrics)), ""]
     for finding in json.loads(findings_file.read_text()) if findings_file.exists() else []:
         parts.append(f"{finding['severity']}: {finding['name']}: {finding['symptom']}")
         parts += [f"    try {fix}" for fix in finding["fixes"]]
-    if metrics_file.exists() and not (findings_file.exists() and json.loads(findings_file.read_text())):
+    if "splits" in metrics and not (findings_file.exists() and json.loads(findings_file.read_text())):
         parts.append("verdict: nothing found that is wrong")
     if (run_dir / "report.html").exists():
         parts.append(f"report: {run_dir / 'report.html'}")

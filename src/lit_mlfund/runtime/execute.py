@@ -29,6 +29,7 @@ from lit_mlfund.runtime.build import (
     quiet_lightning,
     seed_everything,
 )
+from lit_mlfund.runtime.course import training_numbers, training_split, weight_numbers
 from lit_mlfund.runtime.launch import outer_world
 from lit_mlfund.runtime.lr_find import replace_auto
 from lit_mlfund.runtime.measure import measure_references, measure_splits, write_predictions
@@ -75,7 +76,8 @@ def execute(run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
     if _is_first_process():
         write_json(run_dir / "result.json", result)
         if result["status"] == "done":
-            write_card(run_dir)
+            if config.logger.get("card", True):
+                write_card(run_dir)
             publish(run_dir, config, result)
         print(run_text(run_dir), flush=True)
     return result
@@ -98,16 +100,25 @@ def _run(
         write_json(run_dir / "provenance.json", made_on)
         print(start_text(run_dir), flush=True)
     flag.check()
-    _fit(config, training, module, data, resume)
+    try:
+        _fit(config, training, module, data, resume)
+    except TrainingDiverged:
+        if first:
+            write_json(run_dir / "metrics.json", _course(training))
+        raise
     checkpoints = training.checkpoints
     result["objective"]["value"] = checkpoints.best_value
-    # taken now: loading the best checkpoint puts the callbacks back to its epoch
-    history = training.progress.history
+    # taken now: loading a checkpoint puts the callbacks back to its epoch
+    course = _course(training)
+    numbers = training_numbers(training.trainer, training.progress) if config.train else {}
     flag.check()
     if not config.test:
         return
-    best = str(checkpoints.best_path) if checkpoints.best_path.exists() else None
-    splits = measure_splits(training.trainer, module, data, checkpoint=best)
+    tested = checkpoints.last_path if config.get("checkpoint") == "last" else checkpoints.best_path
+    splits = measure_splits(
+        training.trainer, module, data, checkpoint=str(tested) if tested.exists() else None
+    )
+    numbers |= training_split(module, data) | weight_numbers(module.model)
     if not first:
         return
     references = measure_references(module, data, config.seed) if config.references else {}
@@ -117,10 +128,11 @@ def _run(
     write_json(
         run_dir / "metrics.json",
         {
-            "objective": {**result["objective"], "step": checkpoints.best_step},
+            "objective": {**result["objective"], "mode": module.mode, "step": checkpoints.best_step},
             "splits": splits,
             "references": references,
-            "history": history,
+            "numbers": numbers,
+            **course,
         },
     )
     findings = verdict.findings(
@@ -128,12 +140,17 @@ def _run(
         module.mode,
         splits,
         references,
-        history,
+        course["history"],
         config.trainer.max_epochs,
     )
     findings += [chosen.finding(module, data) for chosen in training.chosen if hasattr(chosen, "finding")]
     write_json(run_dir / "findings.json", [finding.to_dict() for finding in findings])
     result["findings"] = [finding.name for finding in findings]
+
+
+def _course(training: Training) -> dict[str, Any]:
+    """What was seen by epoch and by step."""
+    return {"history": training.progress.history, "steps": training.progress.steps}
 
 
 def _fit(config: DictConfig, training: Training, module: TaskModule, data: DataModule, resume: bool) -> None:

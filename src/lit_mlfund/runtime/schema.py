@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
+from typing import Literal
 
 from lit_mlfund.runtime.annotations import Hint, parse
 
@@ -24,7 +25,9 @@ class Values:
     train: bool = True
     """Fit the model."""
     test: bool = True
-    """Measure the best checkpoint on the test split."""
+    """Measure a checkpoint on the test split."""
+    checkpoint: Literal["best", "last"] = "best"
+    """Which one: that of the best monitored value, or the last, as if nobody had looked on the way."""
     references: bool = True
     """Fit the reference models on the same split."""
 
@@ -62,8 +65,10 @@ SECTIONS: dict[str, Section] = {
     "schedule": Section(optional=True, supplied=("optimizer",), offered=("num_steps", "mode")),
     "regularization": Section(several=True),
     "model": Section(supplied=("spec",)),
-    "data": Section(own={"max_epochs": Hint("int")}),
+    "data": Section(own={"max_epochs": Hint("int"), "monitor": Hint("str"), "module": Hint("str")}),
     "trainer": Section(supplied=("callbacks", "logger", "default_root_dir")),
     "callbacks": Section(several=True),
-    "logger": Section(several=True, own={"tensorboard": Hint("bool")}),
+    "logger": Section(several=True, own={"tensorboard": Hint("bool"), "card": Hint("bool")}),
+    "sweep": Section(optional=True, supplied=("plan",)),
+    "claim": Section(optional=True),
 }

@@ -1,0 +1,62 @@
+"""Means over seeds with their intervals, paired comparisons, and how much a result depends on one of its settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import numpy as np
+from scipy import stats
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Mean of `values` with its t interval; the ends are NaN for fewer than two values."""
+    if not values:
+        return math.nan, math.nan, math.nan
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, math.nan, math.nan
+    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+    return mean, mean - half, mean + half
+
+
+def paired_interval(
+    first: Mapping[str, float], second: Mapping[str, float], level: float = 0.95
+) -> tuple[float, float, float]:
+    """Mean of first − second over the keys (seeds) that both have, with its t interval.
+
+    Runs of one seed share initial weights, order of the data and splits, so that most of their luck cancels.
+    """
+    shared = [key for key in first if key in second]
+    differences = [first[key] - second[key] for key in shared]
+    return mean_interval([value for value in differences if math.isfinite(value)], level)
+
+
+def spreads(values: Mapping[tuple[str, ...], float], axis: int) -> list[float]:
+    """How much a result changes when one setting alone goes through its values.
+
+    Args:
+        values: the result by setting, over a full grid.
+        axis: which part of the setting is varied.
+
+    Returns:
+        Largest minus smallest value, one for each combination of the other parts that has all values.
+    """
+    levels = [sorted({setting[place] for setting in values}) for place in range(len(next(iter(values))))]
+    others = [[""] if place == axis else part for place, part in enumerate(levels)]
+    found = []
+    for rest in product(*others):
+        line = [values.get((*rest[:axis], level, *rest[axis + 1 :]), math.nan) for level in levels[axis]]
+        if all(map(math.isfinite, line)):
+            found.append(max(line) - min(line))
+    return found
+
+
+def bootstrap_mean(values: Sequence[float], level: float = 0.95, seed: int = 0) -> tuple[float, float, float]:
+    """Mean with its percentile bootstrap interval over 2,000 resamples."""
+    if not values:
+        return math.nan, math.nan, math.nan
+    drawn = np.random.default_rng(seed).choice(values, (2000, len(values))).mean(1)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(np.mean(values)), float(low), float(high)

@@ -1,0 +1,22 @@
+"""What an optimizer keeps beside the weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def state_bytes(optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of the tensors in an optimizer's state, after at least one step; counters of steps are left out."""
+    held = [value for state in optimizer.state.values() for value in _tensors(state) if value.ndim]
+    return sum(value.numel() * value.element_size() for value in held)
+
+
+def _tensors(state: object) -> list[Tensor]:
+    if isinstance(state, Tensor):
+        return [state]
+    if isinstance(state, dict):
+        return [tensor for value in state.values() for tensor in _tensors(value)]
+    if isinstance(state, (list, tuple)):
+        return [tensor for value in state for tensor in _tensors(value)]
+    return []

@@ -1,0 +1,174 @@
+"""The runs of a sweep as evidence: what was compared, and every number and curve that the runs wrote."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Setting = tuple[str, ...]  # one value, as text, for each of the compared keys
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run: its overrides, and the contents of its `metrics.json`, which is empty where it wrote none."""
+
+    overrides: dict[str, str]
+    failed: bool
+    metrics: dict[str, Any] = field(default_factory=dict)
+    seconds: float = math.nan
+    run: str | None = None
+
+    @property
+    def seed(self) -> str:
+        return self.overrides.get("seed", "0")
+
+    def value(self, name: str) -> float:
+        """A number of the run; NaN where it has none.
+
+        `test/mae`, `val/…` and `train/…` at the measured checkpoint; what `numbers` holds (`weights/norm`);
+        `last/…`, `best/…` (lowest) and `max/…` of what was seen by step or by epoch; `objective`; `failed`;
+        `seconds`; and a difference `a - b` of two of them.
+        """
+        if " - " in name:
+            first, _, second = name.partition(" - ")
+            return self.value(first) - self.value(second)
+        if name == "failed":
+            return float(self.failed)
+        if name == "seconds":
+            return self.seconds
+        if name == "objective":
+            return _number(self.metrics.get("objective", {}).get("value"))
+        split, _, metric = name.partition("/")
+        if split in ("last", "best", "max"):
+            values = [value for value in self.curve(metric)[1] if split == "last" or not math.isnan(value)]
+            choose = {"last": lambda v: v[-1], "best": min, "max": max}[split]
+            return float(choose(values)) if values else math.nan
+        if metric in self.metrics.get("splits", {}).get(split, {}):
+            return _number(self.metrics["splits"][split][metric]["value"])
+        return _number(self.metrics.get("numbers", {}).get(name))
+
+    def curve(self, name: str) -> tuple[list[float], list[float]]:
+        """Steps and values of what was seen every few steps or, where it was not, every epoch."""
+        for course in ("steps", "history"):
+            seen = [entry for entry in self.metrics.get(course, []) if name in entry]
+            if seen:
+                return [entry["step"] for entry in seen], [_number(entry[name]) for entry in seen]
+        return [], []
+
+
+def read_records(sweep_dir: Path) -> list[Record]:
+    """The runs of a sweep in the order of its jobs."""
+    files = sorted((sweep_dir / "jobs").glob("*.json"), key=lambda file: int(file.stem))
+    return [_record(json.loads(file.read_text())) for file in files]
+
+
+def _record(job: dict[str, Any]) -> Record:
+    overrides = dict(line.lstrip("+~").partition("=")[::2] for line in job["overrides"])
+    file = Path(job["run"] or "", "metrics.json")
+    metrics = json.loads(file.read_text()) if job["run"] and file.exists() else {}
+    failed = job["status"] != "done"
+    return Record(overrides, failed, metrics, _number(job.get("seconds")), job["run"])
+
+
+class Evidence:
+    """Records by setting and seed.
+
+    Args:
+        records: of one sweep.
+        compare: the overridden keys whose values are held against each other.
+        choose: a key of which each setting gets the value that is best on validation: the best mean over seeds of the
+            monitored value. A value with a failed run is never chosen, unless all values have one.
+        labels: names for people, of keys (`optim.lr`) and of settings (`callbacks=none`).
+    """
+
+    def __init__(
+        self,
+        records: list[Record],
+        compare: list[str],
+        choose: str | None = None,
+        labels: dict[str, str] | None = None,
+    ):
+        self.all_records = records
+        self.compare = [key for key in compare if key != choose]
+        self.labels = labels or {}
+        self.chosen: dict[Setting, str] = {}
+        groups: dict[Setting, list[Record]] = {}
+        for record in records:
+            groups.setdefault(self.setting(record), []).append(record)
+        if choose is not None:
+            for setting, group in groups.items():
+                self.chosen[setting] = best = _best(group, choose)
+                groups[setting] = [record for record in group if record.overrides.get(choose) == best]
+        self.groups = groups
+        self.seeds = list(dict.fromkeys(record.seed for record in records))
+
+    def setting(self, record: Record) -> Setting:
+        return tuple(record.overrides.get(key, "") for key in self.compare)
+
+    def levels(self, key: str) -> list[str]:
+        """The values of a key in the order in which they were swept."""
+        return list(dict.fromkeys(record.overrides.get(key, "") for record in self.all_records))
+
+    def matching(self, wanted: dict[str, str]) -> list[Setting]:
+        """The settings with these values of some of the keys."""
+        places = {self.compare.index(key): value for key, value in wanted.items()}
+        return [s for s in self.groups if all(_same(s[place], value) for place, value in places.items())]
+
+    def by_seed(self, settings: list[Setting], name: str) -> dict[str, float]:
+        """Seed -> a number of its runs, the mean over `settings`; NaN where a run has none."""
+        found: dict[str, list[float]] = {}
+        for setting in settings:
+            for record in self.groups[setting]:
+                found.setdefault(record.seed, []).append(record.value(name))
+        return {seed: sum(values) / len(values) for seed, values in found.items()}
+
+    def numbers(self, setting: Setting, name: str) -> list[float]:
+        """A number of each run of a setting that has it."""
+        values = [record.value(name) for record in self.groups[setting]]
+        return [value for value in values if math.isfinite(value)]
+
+    def key_label(self, key: str) -> str:
+        """`weight decay` for `optim.weight_decay`."""
+        return self.labels.get(key) or key.rpartition(".")[2].replace("_", " ")
+
+    def label(self, setting: Setting, without: tuple[str, ...] = ()) -> str:
+        """A setting in words: `huber, dropout 0.1`."""
+        parts = [(key, value) for key, value in zip(self.compare, setting) if key not in without]
+        return ", ".join(self.value_label(key, value) for key, value in parts)
+
+    def value_label(self, key: str, value: str) -> str:
+        """A value in words, with its key where it is a number."""
+        known = self.labels.get(f"{key}={value}")
+        if known is not None:
+            return known
+        try:
+            float(value)
+        except ValueError:
+            return value.replace("_", " ")
+        return f"{self.key_label(key)} {value}"
+
+
+def _best(records: list[Record], key: str) -> str:
+    maximum = any(record.metrics.get("objective", {}).get("mode") == "max" for record in records)
+    means: dict[str, float] = {}
+    for value in dict.fromkeys(record.overrides.get(key, "") for record in records):
+        group = [record for record in records if record.overrides.get(key, "") == value]
+        done = [record.value("objective") for record in group if not record.failed]
+        mean = sum(done) / len(done) if len(done) == len(group) else math.nan
+        means[value] = (mean if maximum else -mean) if math.isfinite(mean) else -math.inf
+    return max(means, key=lambda value: means[value])
+
+
+def _same(first: str, second: str) -> bool:
+    """Whether two texts are the same value: 1e-3 is 0.001."""
+    try:
+        return first == second or float(first) == float(second)
+    except ValueError:
+        return False
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
