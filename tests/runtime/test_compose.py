@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hydra._internal.hydra import Hydra
 
 from lit_mlfund.runtime.compose import Composer
 from lit_mlfund.runtime.errors import ConfigError
@@ -242,3 +243,33 @@ def test_a_failing_check_does_not_import_torch() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["seed=3", "optim.lr=0.3"],
+        ["task=regression", "loss=huber", "loss.delta=2", "optim.betas=[0.8,0.9]"],
+        ["loss=huber", "task=regression", "schedule=null", "data.extra=${seed}"],
+        ["task=regression", "data=own", "data.path=x.csv", "~data.batch_size", "name=${model.hidden}"],
+    ],
+)
+def test_values_are_put_into_what_the_same_files_gave_before(house: Path, lines: list[str]) -> None:
+    composer = Composer()
+    composer.compose([*lines, "model.dropout=0.5", "seed=9", "optim.lr=7"])
+    again, alone = composer.compose(lines), Composer().compose(lines)
+    assert again.config == alone.config
+    assert again.problems == alone.problems
+    assert list(again.hydra.overrides.task) != []
+
+
+def test_combinations_of_values_are_composed_once(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    compose = Hydra.compose_config
+    monkeypatch.setattr(Hydra, "compose_config", lambda *a, **k: calls.append(k) or compose(*a, **k))
+    composer = Composer()
+    for seed in range(5):
+        assert composer.checked([f"seed={seed}", "model.dropout=0.1"]).config["seed"] == seed
+    assert len(calls) == 1
+    composer.checked(["task=regression"])
+    assert len(calls) == 2

@@ -12,9 +12,18 @@ import pytest
 
 from lit_mlfund.runtime.errors import ConfigError
 from lit_mlfund.runtime.freeze import load_frozen
+from lit_mlfund.runtime.plan import Plan
 from lit_mlfund.runtime.sweep import Job, sweep
 
 Calls = list[tuple[Path, bool]]
+
+
+@pytest.fixture(params=["here", "hydra"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One job after the other by ourselves, or through Hydra's sweeper and launcher."""
+    if request.param == "hydra":
+        monkeypatch.setattr(Plan, "is_here", False)
+    return str(request.param)
 
 
 def behave(function: Any) -> None:
@@ -22,7 +31,7 @@ def behave(function: Any) -> None:
 
 
 def test_every_combination_is_a_run_of_its_own(
-    house: Path, executed: Calls, capsys: pytest.CaptureFixture[str]
+    house: Path, executed: Calls, path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = sweep(["task=regression", "loss=mse,huber", "seed=0,1", "~data.time"], None)
     frozen = [load_frozen(folder) for folder, _ in executed]
@@ -70,7 +79,7 @@ def test_mistakes_in_what_is_swept(house: Path, executed: Calls, line: str) -> N
 
 
 def test_a_failing_job_does_not_lose_the_others(
-    house: Path, executed: Calls, capsys: pytest.CaptureFixture[str]
+    house: Path, executed: Calls, path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def sometimes(run_dir: Path) -> dict[str, Any]:
         seed = load_frozen(run_dir)["seed"]
@@ -91,7 +100,7 @@ def test_a_failing_job_does_not_lose_the_others(
 
 
 def test_results_are_printed_as_they_come(
-    house: Path, executed: Calls, capsys: pytest.CaptureFixture[str]
+    house: Path, executed: Calls, path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed = []
 
@@ -104,7 +113,7 @@ def test_results_are_printed_as_they_come(
     assert printed == [0, 1, 1]
 
 
-def test_a_preempted_job_stops_the_sweep(house: Path, executed: Calls) -> None:
+def test_a_preempted_job_stops_the_sweep(house: Path, executed: Calls, path: str) -> None:
     behave(lambda run_dir: {"run": str(run_dir), "status": "preempted", "objective": None})
     with pytest.raises(SystemExit) as stop:
         sweep(["seed=0,1"], None)
@@ -112,7 +121,9 @@ def test_a_preempted_job_stops_the_sweep(house: Path, executed: Calls) -> None:
     assert len(executed) == 1
 
 
-def test_parameters_of_a_file_are_swept_and_the_command_line_wins(house: Path, executed: Calls) -> None:
+def test_parameters_of_a_file_are_swept_and_the_command_line_wins(
+    house: Path, executed: Calls, path: str
+) -> None:
     (house / "experiment" / "search.yaml").write_text(
         "# @package _global_\nhydra:\n  mode: MULTIRUN\n"
         "  sweeper: {params: {seed: '5,6', optim.lr: '0.1,0.2'}}\n"
@@ -122,13 +133,15 @@ def test_parameters_of_a_file_are_swept_and_the_command_line_wins(house: Path, e
     assert [(run["seed"], run["optim"]["lr"]) for run in frozen] == [(5, 0.3), (6, 0.3)]
 
 
-def test_hydras_folder_can_be_chosen(house: Path, executed: Calls) -> None:
-    sweep(["seed=0,1", "hydra.sweep.dir=mine"], None)
+def test_hydras_folder_can_be_chosen(house: Path, executed: Calls, path: str) -> None:
+    results = sweep(["seed=0,1", "hydra.sweep.dir=mine"], None)
+    assert [result["status"] for result in results] == ["done", "done"]
     assert sorted(file.name for file in Path("mine", "jobs").iterdir()) == ["0.json", "1.json"]
 
 
 def test_what_a_sweeper_is_told(house: Path, executed: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     told = []
+    monkeypatch.setattr(Plan, "is_here", False)
     call = Job.__call__
     monkeypatch.setattr(Job, "__call__", lambda job, config: told.append(call(job, config)))
     values = iter([0.7, None, math.nan])

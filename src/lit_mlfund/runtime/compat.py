@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lit_mlfund.runtime.errors import suggestion
@@ -38,6 +38,12 @@ def _declared(node: Any, name: str) -> Any:
         return describe(node["_target_"]).attributes.get(name) or None
     except TargetError:
         return None
+
+
+def direction(config: Mapping[str, Any]) -> str:
+    """Whether what is monitored is to rise (`max`) or to fall (`min`)."""
+    metrics = describe(config["task"]["_target_"]).attributes.get("metrics", {})
+    return str(metrics.get(config["monitor"].removeprefix("val/"), "min"))
 
 
 def _task_fits(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:

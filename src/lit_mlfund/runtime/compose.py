@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
@@ -22,7 +24,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from lit_mlfund.runtime.annotations import MISSING, UNRESOLVED
 from lit_mlfund.runtime.check import check
 from lit_mlfund.runtime.errors import ConfigError, suggestion
-from lit_mlfund.runtime.overrides import read_overrides, searchpath
+from lit_mlfund.runtime.overrides import parse, read_overrides, searchpath
 from lit_mlfund.runtime.sources import PRIMARY, Catalog, catalog
 
 VERSION_BASE = "1.3"  # Hydra's defaults as of this version: no change of directory, among others
@@ -60,21 +62,41 @@ class Composer:
         GlobalHydra.instance().clear()
         version.setbase(VERSION_BASE)
         self.hydra = Hydra.create_main_hydra2("mlfund", path)
+        self._chosen: tuple[tuple[str, ...] | None, Any] = (None, None)  # files, and what they gave
 
     def compose(self, lines: Iterable[str]) -> Composed:
         """Compose and check one configuration; what is wrong is in `problems`."""
         asked = read_overrides(lines, self.catalog, sweep=False)
         problems = [*self.catalog.shadows(), *asked.problems]
         try:
-            composed = self.hydra.compose_config(
-                config_name=PRIMARY, overrides=asked.lines, run_mode=RunMode.RUN, with_log_configuration=False
-            )
+            composed = self._composed(asked.lines)
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             raise ConfigError([*problems, one_line(error)]) from error
         problems += [problem for override in asked.deleted for problem in delete(composed, override)]
         config, unresolved = plain(composed)
         found = [problem for problem in check(config, self.catalog) if _is_certain(problem, asked.unknown)]
         return Composed(config, composed.hydra, [*problems, *unresolved, *found])
+
+    def _composed(self, lines: list[str]) -> DictConfig:
+        """What Hydra composes of `lines`.
+
+        Choosing files takes most of the time, and values have no part in it: they are put in afterwards. So what the
+        same choice gave before is taken again, and the combinations of a sweep are composed about once.
+        """
+        values = [line for line in lines if line.startswith("++") and not line.startswith("++hydra.")]
+        choice = tuple(line for line in lines if line not in values)
+        if choice != self._chosen[0]:
+            composed = self.hydra.compose_config(
+                config_name=PRIMARY,
+                overrides=list(choice),
+                run_mode=RunMode.RUN,
+                with_log_configuration=False,
+            )
+            self._chosen = choice, composed
+        composed = copy.deepcopy(self._chosen[1])
+        ConfigLoaderImpl._apply_overrides_to_config([parse(line) for line in values], composed)
+        composed.hydra.overrides.task.extend(values)
+        return composed
 
     def checked(self, lines: Iterable[str]) -> Composed:
         """Like `compose`, for a configuration that can be run; raises ConfigError with all its problems."""
