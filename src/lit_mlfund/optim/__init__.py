@@ -2,7 +2,6 @@
 
 from lit_mlfund.optim.adaptive import adam, adamw
 from lit_mlfund.optim.classic import sgd
-from lit_mlfund.optim.combined import Combined
 from lit_mlfund.optim.groups import parameter_groups
 from lit_mlfund.optim.low_memory import adafactor, adamw8bit
 from lit_mlfund.optim.memory import state_bytes
