@@ -93,7 +93,7 @@ class Curvature:
                 )
             return
         if weight is not None:  # E[g²] is then the weighted mean of the examples' curvatures
-            losses = losses * (weight / weight.mean()).sqrt()
+            losses = losses * (weight / weight.mean()).sqrt().flatten()
         self._clear()
         with _synchronized(module.model):
             losses.mean().backward()
