@@ -1,42 +1,42 @@
-"""Many runs from one command, by Hydra's sweepers and launchers; all are checked before the first starts."""
+"""Many runs from one command, in this process or by Hydra's sweepers and launchers."""
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
-import secrets
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lit_mlfund.atomic import to_json, write_json
 from lit_mlfund.runtime.check import check
-from lit_mlfund.runtime.compose import Composed, Composer, delete, one_line, plain
+from lit_mlfund.runtime.compat import direction
+from lit_mlfund.runtime.compose import Composed, delete, one_line, plain
 from lit_mlfund.runtime.errors import ConfigError, problems_of
 from lit_mlfund.runtime.outer import outer_world
-from lit_mlfund.runtime.overrides import Overrides, parse, read_overrides, searchpath
+from lit_mlfund.runtime.overrides import read_overrides, searchpath
+from lit_mlfund.runtime.plan import Plan, plan_sweep, typed
 from lit_mlfund.runtime.sources import PRIMARY, catalog
 from lit_mlfund.runtime.train import run_config
 
-_MAX_LISTED = 3  # jobs named beside a problem that not all of them have
+# A way to run a plan other than one combination after the other, given the printer of results.
+SweepRunner = Callable[..., list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What Hydra's launcher calls for each combination, here or in another process.
+    """Runs one combination and records its result; what Hydra's launchers call, here or in another process.
 
     A failure is recorded and returned as NaN, which sweepers take for a failed trial: one bad combination
     must not lose the others.
@@ -55,23 +55,12 @@ class Job:
     printed: set[int] = field(default_factory=set)
 
     def __call__(self, composed: DictConfig) -> float:
-        """Check, freeze and execute one combination; the best value of what it monitors."""
+        """Check, freeze and execute one combination of Hydra's; the best value of what it monitors."""
         hydra = HydraConfig.get()
         overrides = [str(line) for line in hydra.overrides.task]
-        result = self._run(composed, list(hydra.overrides.hydra) + overrides)
-        result |= {"job": int(hydra.job.num), "overrides": overrides}
-        write_json(_job_folder(hydra.sweep.dir) / f"{result['job']}.json", result)
-        if os.getpid() == self.parent:
-            print(to_json(result), flush=True)
-            self.printed.add(result["job"])
-        if result["status"] == "preempted":
-            raise SystemExit(143)
-        value = (result.get("objective") or {}).get("value")
-        return math.nan if value is None else float(value)
 
-    def _run(self, composed: DictConfig, lines: Sequence[str]) -> dict[str, Any]:
-        try:
-            known = catalog(self.config_dir, searchpath(lines))
+        def checked() -> dict[str, Any]:
+            known = catalog(self.config_dir, searchpath(list(hydra.overrides.hydra) + overrides))
             deleted = read_overrides(self.deletions, known, sweep=False).deleted
             problems = [problem for override in deleted for problem in delete(composed, override)]
             config, unresolved = plain(composed)
@@ -79,12 +68,34 @@ class Job:
             if problems:
                 raise ConfigError(problems)
             return run_config(config, self.command)
+
+        result = self.run(int(hydra.job.num), overrides, Path(str(hydra.sweep.dir)), checked)
+        value = (result.get("objective") or {}).get("value")
+        return math.nan if value is None else float(value)
+
+    def run(
+        self, number: int, overrides: list[str], folder: Path, execute: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Call `execute`, write its result or its failure to the folder of the sweep, and print it.
+
+        Raises SystemExit when the run was stopped by a signal: so is the sweep.
+        """
+        try:
+            result = execute()
         except Exception as error:
             problems = problems_of(error) or []
             if not problems:
                 traceback.print_exc()
             reason = "; ".join(problems) or f"{type(error).__name__}: {error}"
-            return {"run": None, "status": "failed", "reason": reason}
+            result = {"run": None, "status": "failed", "reason": reason}
+        result |= {"job": number, "overrides": overrides}
+        write_json(_job_folder(folder) / f"{number}.json", result)
+        if os.getpid() == self.parent:
+            print(to_json(result), flush=True)
+            self.printed.add(number)
+        if result["status"] == "preempted":
+            raise SystemExit(143)
+        return result
 
 
 def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -95,25 +106,33 @@ def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] =
     """
     if outer_world():
         raise ConfigError("a sweep starts the processes of its jobs itself; leave out torchrun or srun")
-    composer = Composer(config_dir, lines)
-    asked = read_overrides(lines, composer.catalog, sweep=True)
-    first = composer.compose([*_representative(asked), *_deletions(asked)])
-    if _is_basic(first):
-        asked = _with_parameters(asked, first, lines, composer)
-        combinations = [list(job) for job in BasicSweeper.split_arguments(_parsed(asked), None)[0]]
+    plan = plan_sweep(lines, config_dir, command)
+    report = _claim_report(plan.first)
+    job = Job(os.getpid(), config_dir, plan.command, plan.deletions)
+    if plan.first.config.get("sweep"):
+        results = _runner(plan)(job=job)
+    elif plan.is_here:
+        results = _one_by_one(plan, job)
     else:
-        combinations = [_representative(asked)]
-    problems = [*asked.problems, *_all_problems(composer, combinations, _deletions(asked))]
-    if problems:
-        raise ConfigError(problems)
-    report = _claim_report(first)
-    folder = _sweep_folder(first)
-    job = Job(os.getpid(), config_dir, tuple(command), tuple(_deletions(asked)))
-    _multirun(composer, [*asked.lines, *_settings(asked, first, folder)], job)
-    results = _results(folder, len(combinations) if _is_basic(first) else 0, job)
-    if report is not None and (page := report(folder, command)) is not None:
+        _multirun(plan, job)
+        results = _results(plan, job)
+    if len(results) > 1:
+        from lit_mlfund.reports.sweep import sweep_text  # polars: nothing for the check of a sweep
+
+        print(sweep_text(results, direction(plan.first.config)), file=sys.stderr)
+    if report is not None and (page := report(plan.folder, command)) is not None:
         print(f"claim: {page}", file=sys.stderr)
     return results
+
+
+def _runner(plan: Plan) -> SweepRunner:
+    """What `sweep=…` names; ConfigError where it cannot run this plan."""
+    if not plan.is_here:
+        raise ConfigError("sweep: runs in this process, without a sweeper or launcher of Hydra's")
+    from lit_mlfund.runtime.build import instantiate  # torch: nothing for the check of a sweep
+
+    runner: SweepRunner = instantiate(plan.first.config["sweep"], plan=plan)
+    return runner
 
 
 def _claim_report(composed: Composed) -> Callable[..., Path | None] | None:
@@ -126,88 +145,46 @@ def _claim_report(composed: Composed) -> Callable[..., Path | None] | None:
     return report_claim
 
 
-def _is_basic(composed: Composed) -> bool:
-    return str(composed.hydra.sweeper._target_).endswith(".BasicSweeper")
+def _one_by_one(plan: Plan, job: Job) -> list[dict[str, Any]]:
+    """The jobs in this process, from the configurations that were checked."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(plan.first.config), plan.folder / "multirun.yaml")
+    GlobalHydra.instance().clear()
+    results = []
+    for number, combination in enumerate(plan.combinations):
+        config = combination.config
+
+        def execute(config: dict[str, Any] = config) -> dict[str, Any]:
+            return run_config(config, plan.command)
+
+        results.append(job.run(number, combination.overrides, plan.folder, execute))
+        if number == 0:  # what the first job has imported stays: no need to look through it for garbage again
+            gc.collect()
+            gc.freeze()
+    return results
 
 
-def _parsed(asked: Overrides) -> list[Override]:
-    return [parse(line) for line in asked.lines]
-
-
-def _deletions(asked: Overrides) -> list[str]:
-    return [str(override.input_line) for override in asked.deleted]
-
-
-def _representative(asked: Overrides) -> list[str]:
-    """The overrides of one job of the sweep: the first of each choice, the start of each interval."""
-    lines = []
-    for override in _parsed(asked):
-        line = str(override.input_line)
-        if override.is_discrete_sweep():
-            line = f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
-        elif override.is_sweep_override():
-            value = override.value()
-            assert isinstance(value, IntervalSweep)
-            line = f"{override.get_key_element()}={value.start}"
-        lines.append(line)
-    return lines
-
-
-def _with_parameters(
-    asked: Overrides, first: Composed, lines: Sequence[str], composer: Composer
-) -> Overrides:
-    """Add the sweeps that a configuration file asks for in `hydra.sweeper.params`; the command line wins."""
-    parameters = first.hydra.sweeper.params or {}
-    added = [f"{key}={values}" for key, values in parameters.items()]
-    if not parameters:
-        return asked
-    return read_overrides([*added, *lines, "hydra.sweeper.params=null"], composer.catalog, sweep=True)
-
-
-def _all_problems(composer: Composer, combinations: list[list[str]], deletions: list[str]) -> Iterator[str]:
-    """Each problem once, with the jobs that have it where not all of them do."""
-    found: dict[str, list[str]] = {}
-    common = set(combinations[0]).intersection(*combinations[1:])
-    for lines in combinations:
-        label = " ".join(line.lstrip("+") for line in lines if line not in common)
-        try:
-            problems = composer.compose([*lines, *deletions]).problems
-        except ConfigError as error:
-            problems = error.problems
-        for problem in dict.fromkeys(problems):
-            found.setdefault(problem, []).append(label)
-    for problem, labels in found.items():
-        if len(labels) == len(combinations):
-            yield problem
-        else:
-            more = f" and {len(labels) - _MAX_LISTED} more" if len(labels) > _MAX_LISTED else ""
-            yield f"{problem}  [{'; '.join(labels[:_MAX_LISTED])}{more}]"
-
-
-def _sweep_folder(first: Composed) -> Path:
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = f"{stamp}-{first.config['name']}-{secrets.token_hex(3)}"
-    return Path(first.config["runs_dir"]).expanduser().absolute() / "sweeps" / name
-
-
-def _settings(asked: Overrides, first: Composed, folder: Path) -> Iterator[str]:
+def _settings(plan: Plan) -> Iterator[str]:
     """Hydra's files go into one folder below `runs_dir`, its logging out of the way, unless asked for."""
-    typed = {override.key_or_group for override in _parsed(asked)}
     settings = {
-        "hydra.sweep.dir": f"'{folder}'",
+        "hydra.sweep.dir": f"'{plan.folder}'",
         "hydra.sweep.subdir": ".",
         "hydra.output_subdir": "null",
         "hydra/job_logging": "none",
         "hydra/hydra_logging": "none",
         "hydra.mode": "MULTIRUN",
     }
-    yield from (f"{key}={value}" for key, value in settings.items() if key not in typed)
+    asked = typed(plan.asked)
+    yield from (f"{key}={value}" for key, value in settings.items() if key not in asked)
 
 
-def _multirun(composer: Composer, lines: list[str], job: Job) -> None:
+def _multirun(plan: Plan, job: Job) -> None:
     try:
-        composer.hydra.multirun(
-            config_name=PRIMARY, task_function=job, overrides=lines, with_log_configuration=False
+        plan.composer.hydra.multirun(
+            config_name=PRIMARY,
+            task_function=job,
+            overrides=[*plan.asked.lines, *_settings(plan)],
+            with_log_configuration=False,
         )
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from error
@@ -215,15 +192,16 @@ def _multirun(composer: Composer, lines: list[str], job: Job) -> None:
         GlobalHydra.instance().clear()
 
 
-def _job_folder(sweep_dir: Any) -> Path:
-    folder = Path(str(sweep_dir)) / "jobs"
+def _job_folder(sweep_dir: Path) -> Path:
+    folder = sweep_dir / "jobs"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _results(folder: Path, expected: int, job: Job) -> list[dict[str, Any]]:
+def _results(plan: Plan, job: Job) -> list[dict[str, Any]]:
     """What the jobs wrote, in order; those of other processes are printed now, those that vanished failed."""
-    files = {int(file.stem): file for file in _job_folder(folder).glob("*.json")}
+    files = {int(file.stem): file for file in _job_folder(plan.folder).glob("*.json")}
+    expected = len(plan.combinations) if plan.is_known else 0
     results = []
     for number in range(max(expected, *(n + 1 for n in files), 0)):
         if number in files:
