@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_mlfund.models.numeric import NumericEmbedding, PeriodicEmbedding
+from lit_mlfund.models.sharded_table import ShardedTable
 
 if TYPE_CHECKING:
     from lit_mlfund.data.spec import DataSpec, Field
@@ -36,6 +37,7 @@ class CategoricalEmbedding(nn.Module):
     """
 
     offsets: Tensor
+    table: nn.Embedding | ShardedTable
 
     def __init__(
         self, cardinalities: Sequence[int], dim: int, *, std: float = 0.1, code_dropout: float = 0.0
@@ -64,13 +66,15 @@ class TokenBag(nn.Module):
     small (`std` per coordinate), so that tokens which training never shows say little.
     """
 
+    table: nn.Embedding | ShardedTable
+
     def __init__(
         self,
         vocabulary: int,
         dim: int,
         *,
         std: float = 0.03,
-        table: nn.Embedding | None = None,
+        table: nn.Embedding | ShardedTable | None = None,
         offset: int = 0,
     ) -> None:
         super().__init__()
@@ -81,8 +85,13 @@ class TokenBag(nn.Module):
         self.offset = offset
 
     def forward(self, ids: Tensor) -> Tensor:
+        if isinstance(self.table, ShardedTable):
+            shown = (ids != 0).unsqueeze(-1)
+            return (self.table(ids + self.offset) * shown).sum(-2) / shown.sum(-2).clamp(min=1).sqrt()
         bags = ids.flatten(0, -2) + self.offset
-        mean = F.embedding_bag(bags, self.table.weight, mode="mean", padding_idx=self.offset)
+        mean = F.embedding_bag(
+            bags, self.table.weight, mode="mean", sparse=self.table.sparse, padding_idx=self.offset
+        )
         length = (ids != 0).sum(-1, keepdim=True).to(mean.dtype)
         return mean.unflatten(0, ids.shape[:-1]) * length.sqrt()
 

@@ -19,12 +19,12 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from lit_mlfund.data.batch import Batch
 from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.metrics import Evaluation
-from lit_mlfund.modules.clipping import clip_norm
+from lit_mlfund.modules.clipping import clip_norm, clip_value
 from lit_mlfund.modules.curvature import Curvature
 from lit_mlfund.modules.evidence import Evidence, join, over_processes
 from lit_mlfund.modules.lean import steps_per_call
 from lit_mlfund.modules.running import RunningStatistics
-from lit_mlfund.modules.sharding import shard
+from lit_mlfund.modules.sharding import shard, spread_tables
 from lit_mlfund.modules.training_length import num_optimizer_steps
 
 OptimizerFactory = Callable[[nn.Module], torch.optim.Optimizer]
@@ -112,7 +112,8 @@ class TaskModule(LightningModule):
         raise NotImplementedError
 
     def configure_model(self) -> None:
-        """Under FSDP2 shard the model; called by Lightning in every process, before the optimizer is made."""
+        """Shard what is to be sharded; called by Lightning in every process, before the optimizer is made."""
+        spread_tables(self.model, self.trainer.strategy.root_device)
         mesh = getattr(self, "_device_mesh", None)
         if mesh is not None and not self._sharded:
             shard(self.model, self.loss, mesh["data_parallel"])
@@ -178,7 +179,7 @@ class TaskModule(LightningModule):
     ) -> None:
         """Clip, and keep the norm before clipping: it is what says whether the learning rate is too high."""
         if gradient_clip_algorithm == "value":
-            return self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return clip_value(self._parameters_of(optimizer), float(gradient_clip_val or "inf"))
         limit = float("inf") if not gradient_clip_val else float(gradient_clip_val)
         norm = clip_norm(self._parameters_of(optimizer), limit)
         if norm is not None:

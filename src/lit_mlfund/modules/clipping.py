@@ -1,4 +1,4 @@
-"""Clipping by the norm of all gradients together."""
+"""Clipping of all gradients together: whole tensors, and the few rows of sparse ones."""
 
 from __future__ import annotations
 
@@ -20,8 +20,29 @@ def clip_norm(parameters: Sequence[nn.Parameter], limit: float) -> Tensor | None
     parameters = [parameter for parameter in parameters if parameter.grad is not None]
     if not parameters:
         return None
-    norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+    dense = [parameter for parameter in parameters if not parameter.grad.is_sparse]
+    values = [] if len(dense) == len(parameters) else [_values(parameter) for parameter in parameters]
+    norm = nn.utils.get_total_norm(values or [parameter.grad for parameter in parameters])
     # In a norm within the limit the factor is exactly 1 (1e-6 is torch's). Knowing it is free on a CPU alone.
     if norm.device.type != "cpu" or not norm + 1e-6 <= limit:
-        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        nn.utils.clip_grads_with_norm_(dense, limit, norm)
+        for parameter, part in zip(parameters, values):
+            if parameter.grad.is_sparse:
+                part.mul_((limit / (norm + 1e-6)).clamp(max=1.0))
     return norm
+
+
+def clip_value(parameters: Sequence[nn.Parameter], limit: float) -> None:
+    """Cut every entry of the gradients to ±`limit`, in place."""
+    for parameter in parameters:
+        if parameter.grad is not None:
+            _values(parameter).clamp_(-limit, limit)
+
+
+def _values(parameter: nn.Parameter) -> Tensor:
+    """What a gradient is made of; rows that a sparse one has several times are summed first, in its place."""
+    assert parameter.grad is not None
+    if not parameter.grad.is_sparse:
+        return parameter.grad
+    parameter.grad = parameter.grad.coalesce()
+    return parameter.grad.values()

@@ -1,17 +1,20 @@
-"""FSDP2: parameters, gradients and optimizer state in shards over the processes."""
+"""Models in shards over the processes: everything by FSDP2, or embedding tables alone by TorchRec."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
+
+from lit_mlfund.models.sharded_table import ShardedTable
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 
 def shard(model: nn.Module, loss: nn.Module, mesh: DeviceMesh) -> None:
-    """Shard a model in place, each block of its `blocks` by itself, so that one is gathered at a time."""
+    """Shard a model in place with FSDP2, each block of its `blocks` by itself, so that one is gathered at a time."""
     from torch.distributed.fsdp import fully_shard
 
     for block in getattr(model, "blocks", ()):
@@ -19,3 +22,10 @@ def shard(model: nn.Module, loss: nn.Module, mesh: DeviceMesh) -> None:
     fully_shard(model, mesh=mesh)
     if any(parameter.requires_grad for parameter in loss.parameters()):
         fully_shard(loss, mesh=mesh)
+
+
+def spread_tables(model: nn.Module, device: torch.device) -> None:
+    """Spread the rows of the tables that are to be, in place; nothing where that has been done."""
+    for module in model.modules():
+        if isinstance(module, ShardedTable):
+            module.distribute(device)

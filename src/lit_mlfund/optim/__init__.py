@@ -2,12 +2,14 @@
 
 from lit_mlfund.optim.adaptive import adam, adamw
 from lit_mlfund.optim.classic import sgd
+from lit_mlfund.optim.combined import Combined
 from lit_mlfund.optim.groups import parameter_groups
 from lit_mlfund.optim.low_memory import adafactor, adamw8bit
 from lit_mlfund.optim.memory import state_bytes
 from lit_mlfund.optim.orthogonal import muon
 from lit_mlfund.optim.proximal import soft_threshold_
 from lit_mlfund.optim.recent import lion, schedule_free
+from lit_mlfund.optim.rowwise import RowwiseAdagrad
 from lit_mlfund.optim.schedules import (
     constant,
     constant_multiplier,
@@ -22,8 +24,13 @@ from lit_mlfund.optim.schedules import (
     reduce_on_plateau,
 )
 from lit_mlfund.optim.second_order import sophia
+from lit_mlfund.optim.tables import ShardedTables, SparseTables
 
 __all__ = [
+    "Combined",
+    "RowwiseAdagrad",
+    "ShardedTables",
+    "SparseTables",
     "adafactor",
     "adam",
     "adamw",

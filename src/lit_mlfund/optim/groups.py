@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 NO_DECAY = (
     nn.Embedding,
@@ -25,6 +25,7 @@ def parameter_groups(
     *,
     lr: float | None = None,
     lr_by_pattern: Mapping[str, float] | None = None,
+    skip: Iterable[Tensor] = (),
 ) -> list[dict[str, Any]]:
     """The trainable parameters as groups for a torch optimizer: only weights of two or more dimensions decay.
 
@@ -38,6 +39,7 @@ def parameter_groups(
         lr: learning rate of the optimizer; needed with `lr_by_pattern`.
         lr_by_pattern: multipliers of `lr` by shell pattern of the parameter's name, `{"*embedding*": 0.1}`;
             the first that matches counts. `ValueError` for a pattern that matches nothing, with names near it.
+        skip: parameters that another optimizer has; no pattern matches them.
 
     Returns:
         Dicts with `name` ("decay", "no_decay"; with " x0.1" behind it where the learning rate differs),
@@ -58,10 +60,11 @@ def parameter_groups(
         if isinstance(module, NO_DECAY)
         for parameter in module.parameters(recurse=False)
     }
+    skipped = {id(parameter) for parameter in skip}
     groups: dict[str, dict[str, Any]] = {}
     unused = set(multipliers)
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
+        if not parameter.requires_grad or id(parameter) in skipped:
             continue
         matching = [pattern for pattern in multipliers if fnmatchcase(name, pattern)]
         unused.difference_update(matching)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
+from lit_mlfund.optim.adaptive import adamw
+from lit_mlfund.optim.combined import Combined
 from lit_mlfund.optim.extras import MissingExtraError
-from lit_mlfund.optim.fused import can_fuse, clippable
 from lit_mlfund.optim.groups import as_groups
 
 
@@ -45,7 +46,7 @@ def muon(
     """
     if not hasattr(torch.optim, "Muon"):
         raise MissingExtraError(f"muon needs torch >= 2.9, this is {torch.__version__}")
-    split: list[dict[str, Any]] = []
+    split: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for group in as_groups(params):
         options = {key: value for key, value in group.items() if key != "params"}
         parts: dict[bool, list[Any]] = {True: [], False: []}
@@ -55,45 +56,20 @@ def muon(
             parts[hidden and not any(fnmatchcase(name, pattern) for pattern in adamw_for)].append(entry)
         for is_muon, entries in parts.items():
             if entries:
-                split.append({**options, "params": entries, "algorithm": "muon" if is_muon else "adamw"})
-    both = {"lr": lr, "weight_decay": weight_decay}
-    shared = {
-        "muon": {"momentum": momentum, "nesterov": nesterov, "adjust_lr_fn": "match_rms_adamw"},
-        "adamw": {"betas": tuple(betas), "eps": eps, "fused": can_fuse(split)},
-    }
-    return clippable(MuonAdamW([{**both, **shared[group["algorithm"]], **group} for group in split]))
-
-
-class MuonAdamW(Optimizer):
-    """torch's Muon and AdamW behind one `step`, one state and one list of groups.
-
-    A group's `algorithm` is "muon" or "adamw", its other keys are the arguments of that optimizer.
-    """
-
-    def __init__(self, groups: list[dict[str, Any]]) -> None:
-        super().__init__(groups, {})
-        self._link()
-
-    def _link(self) -> None:
-        """The two optimizers, over *these* group dicts and this state."""
-        self.parts: list[Optimizer] = []
-        for algorithm, cls in (("muon", torch.optim.Muon), ("adamw", torch.optim.AdamW)):
-            groups = [group for group in self.param_groups if group["algorithm"] == algorithm]
-            if groups:
-                part = cls(groups)  # fills in what a group leaves to the defaults
-                part.param_groups, part.state = groups, self.state
-                self.parts.append(part)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._link()
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for part in self.parts:
-            part.step()
-        return loss
+                algorithm = "muon" if is_muon else "adamw"
+                split[is_muon].append({**options, "params": entries, "algorithm": algorithm})
+    optimizers: list[Optimizer] = []
+    if split[True]:
+        optimizers.append(
+            torch.optim.Muon(
+                split[True],
+                lr=lr,
+                weight_decay=weight_decay,
+                momentum=momentum,
+                nesterov=nesterov,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    if split[False]:
+        optimizers.append(adamw(split[False], lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
+    return Combined(optimizers)
