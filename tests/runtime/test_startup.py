@@ -41,6 +41,21 @@ def stop(self, batch):
 BinaryModule.batch_loss = stop
 main({arguments!r})
 """
+COLLECTION = """
+import gc
+from lit_mlfund.runtime.startup import importing
+
+with importing():
+    inside = gc.isenabled()
+    import torch
+outside, frozen = gc.isenabled(), gc.get_freeze_count()
+with importing():
+    kept = [[] for _ in range(1000)]
+gc.disable()
+with importing():
+    pass
+print(inside, outside, frozen > 10_000, gc.get_freeze_count() == frozen, gc.isenabled())
+"""
 
 
 def loaded(code: str, *arguments: str) -> set[str]:
@@ -67,6 +82,11 @@ def loaded(code: str, *arguments: str) -> set[str]:
 )
 def test_answers_without_heavy_imports(arguments: list[str], unwanted: set[str]) -> None:
     assert loaded(ANSWER, *arguments) & unwanted == set()
+
+
+def test_no_collection_among_what_is_imported() -> None:
+    told = subprocess.run([sys.executable, "-c", COLLECTION], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False", "True", "True", "True", "False"]
 
 
 def test_trains_without_what_it_does_not_use(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lit_mlfund.atomic import to_json
 from lit_mlfund.cli.keys import finished_run, new_file, read_keys
 from lit_mlfund.runtime.errors import ConfigError
+from lit_mlfund.runtime.startup import importing
 
 
 def run(arguments: list[str]) -> int:
@@ -19,7 +20,8 @@ def run(arguments: list[str]) -> int:
         problems.append("split: a new file has no splits; give split= or data.path=, not both")
     if problems + missing:
         raise ConfigError(problems + missing)
-    from lit_mlfund.runtime.serve import evaluate_run
+    with importing():
+        from lit_mlfund.runtime.serve import evaluate_run
 
     print(to_json(evaluate_run(run_dir, split=split or "test", path=path, checkpoint=checkpoint)), flush=True)
     return 0

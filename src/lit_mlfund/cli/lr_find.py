@@ -7,6 +7,7 @@ import sys
 from lit_mlfund.atomic import to_json
 from lit_mlfund.cli.train import parse
 from lit_mlfund.runtime.errors import ConfigError
+from lit_mlfund.runtime.startup import importing
 
 
 def run(arguments: list[str]) -> int:
@@ -17,7 +18,8 @@ def run(arguments: list[str]) -> int:
     if given.multirun or given.show:
         raise ConfigError("lr-find looks at one configuration, without -m or --cfg")
     config = Composer(given.config_dir, given.overrides).checked(given.overrides).config
-    from lit_mlfund.runtime.lr_find import run_lr_find
+    with importing():
+        from lit_mlfund.runtime.lr_find import run_lr_find
 
     found = run_lr_find(config)
     print(f"{found['override']}  ({found['reason']})\n{found['picture']}", file=sys.stderr)

@@ -7,6 +7,7 @@ from pathlib import Path
 from lit_mlfund.atomic import to_json
 from lit_mlfund.cli.keys import finished_run, new_file, read_keys
 from lit_mlfund.runtime.errors import ConfigError
+from lit_mlfund.runtime.startup import importing
 
 _FORMATS = (".parquet", ".csv")
 
@@ -27,7 +28,8 @@ def run(arguments: list[str]) -> int:
         problems.append(f"output: {output} is {'a folder' if output.is_dir() else 'the file to predict'}")
     if problems + missing:
         raise ConfigError(problems + missing)
-    from lit_mlfund.runtime.serve import predict_run
+    with importing():
+        from lit_mlfund.runtime.serve import predict_run
 
     assert path is not None
     print(to_json(predict_run(run_dir, path=path, output=str(output), checkpoint=checkpoint)), flush=True)

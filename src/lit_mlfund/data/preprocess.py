@@ -206,25 +206,25 @@ class Preprocessor:
         imputed: dict[str, int] = {}
         unknown: dict[str, int] = {}
         if self.numeric:
-            width = self.fields["numeric"].shape[0]
-            numeric = np.empty((len(table), width), dtype=np.float32)
+            # a row per column: to write column by column into rows would go through all of the memory each time
+            numeric = np.empty((self.fields["numeric"].shape[0], len(table)), dtype=np.float32)
             indicator = len(self.numeric)
             for position, (column, values) in enumerate(zip(self.numeric, self._numbers(table))):
                 missing = np.isnan(values)
                 if count := int(missing.sum()):
                     imputed[column.name] = count
-                numeric[:, position] = column.transform(values)
+                numeric[position] = column.transform(values)
                 if column.indicator:
-                    numeric[:, indicator] = missing
+                    numeric[indicator] = missing
                     indicator += 1
-            x["numeric"] = torch.from_numpy(numeric)
+            x["numeric"] = torch.from_numpy(np.ascontiguousarray(numeric.T))
         if self.categorical:
-            codes = np.empty((len(table), len(self.categorical)), dtype=np.int64)
+            codes = np.empty((len(self.categorical), len(table)), dtype=np.int64)
             for position, coded in enumerate(self.categorical):
-                codes[:, position], count = coded.transform(table)
+                codes[position], count = coded.transform(table)
                 if count:
                     unknown[coded.name] = count
-            x["categorical"] = torch.from_numpy(codes)
+            x["categorical"] = torch.from_numpy(np.ascontiguousarray(codes.T))
         return Encoded(x, imputed, unknown)
 
     def _numbers(self, table: Table) -> Iterator[np.ndarray]:

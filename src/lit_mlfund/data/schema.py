@@ -55,6 +55,10 @@ def infer_schema(
     return Schema(**{kind: tuple(names) for kind, names in kinds.items()}, dropped=dropped)
 
 
+def _is_date(text: pl.Series) -> bool:
+    return bool(text.str.contains(ISO_DATE).all()) and text.str.to_datetime(strict=False).null_count() == 0
+
+
 def _kind(table: Table, name: str) -> str:
     """A kind, or the reason why the column cannot be used."""
     column = table.frame[name]
@@ -72,7 +76,7 @@ def _kind(table: Table, name: str) -> str:
     if dtype != pl.String:
         return f"a column of {dtype} is no feature"
     text = column.drop_nulls()
-    if text.str.contains(ISO_DATE).all() and text.str.to_datetime(strict=False).null_count() == 0:
+    if _is_date(text.head(100)) and _is_date(text):
         return "date"
     numbers = text.str.strip_chars().cast(pl.Float64, strict=False)
     share = 1 - numbers.null_count() / max(len(text), 1)

@@ -19,6 +19,7 @@ from lit_mlfund.runtime.errors import ConfigError, problems_of
 from lit_mlfund.runtime.freeze import load_frozen
 from lit_mlfund.runtime.lock import alone_in
 from lit_mlfund.runtime.outer import outer_world
+from lit_mlfund.runtime.startup import importing
 
 # Left behind by an earlier job in this process or by the shell; workers must not believe them.
 _INHERITED = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK", "ROLE_RANK")
@@ -48,7 +49,8 @@ def execute_here(run_dir: Path, resume: bool) -> dict[str, Any]:
     A ValueError is the user's mistake when the run was given up before there was anything to keep, and a
     defect of ours later on.
     """
-    from lit_mlfund.runtime.execute import execute
+    with importing():
+        from lit_mlfund.runtime.execute import execute
 
     try:
         return execute(run_dir, resume=resume)
