@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import polars as pl
 
 from lit_mlfund.data.bundled import breast_cancer, diabetes, diamonds
@@ -13,10 +15,15 @@ from lit_mlfund.data.table import Table
 from lit_mlfund.datamodules.frame import FrameDataModule
 
 FRACTIONS = {"val": 0.15, "test": 0.15}
+OUTLIER_FACTOR = 10.0  # a decimal point that slipped
 
 
 class _Bundled(FrameDataModule):
-    """A table split at random by `split_seed`, which is apart from `seed`: seeds share a test split."""
+    """A table split at random by `split_seed`, which is apart from `seed`: seeds share a test split.
+
+    `outliers` is the share of training rows whose target becomes ten times what it is; what is fitted on the
+    training split sees them, validation and test have none. It is there to try losses out.
+    """
 
     def __init__(
         self,
@@ -27,16 +34,32 @@ class _Bundled(FrameDataModule):
         roles: Roles,
         frame: Callable[[], pl.DataFrame],
         positive: str | None = None,
+        outliers: float = 0.0,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed, roles=roles, positive=positive)
+        if not 0 <= outliers < 1:
+            raise ValueError(f"outliers must be a share from 0 to below 1, got {outliers}")
         self.split_seed = split_seed
         self.frame = frame
+        self.outliers = outliers
 
     def read(self) -> dict[str, Table]:
         classes = self.roles.target if self.roles.task == "binary" else None
         self.remarks = [f"val, test: drawn at random (split_seed {self.split_seed})"]
         table = Table.of(self.frame(), self.frame.__name__)
-        return split_table(table, FRACTIONS, seed=self.split_seed, classes=classes)
+        tables = split_table(table, FRACTIONS, seed=self.split_seed, classes=classes)
+        if self.outliers:
+            tables["train"] = self._with_outliers(tables["train"])
+        return tables
+
+    def _with_outliers(self, table: Table) -> Table:
+        size = round(self.outliers * len(table))
+        rows = np.random.default_rng(self.split_seed).choice(len(table), size, replace=False)
+        values = table.numbers(self.roles.target).copy()
+        values[rows] *= OUTLIER_FACTOR
+        self.remarks.append(f"train: {size} targets made {OUTLIER_FACTOR:g} times as large (outliers)")
+        column = pl.Series(self.roles.target, values)
+        return dataclasses.replace(table, frame=table.frame.with_columns(column))
 
 
 class BreastCancerDataModule(_Bundled):
@@ -60,13 +83,14 @@ class DiabetesDataModule(_Bundled):
 
     tasks = ("regression",)
 
-    def __init__(self, *, batch_size: int, seed: int, split_seed: int = 0) -> None:
+    def __init__(self, *, batch_size: int, seed: int, split_seed: int = 0, outliers: float = 0.0) -> None:
         super().__init__(
             batch_size=batch_size,
             seed=seed,
             split_seed=split_seed,
             roles=Roles("regression", "progression"),
             frame=diabetes,
+            outliers=outliers,
         )
 
 
@@ -75,11 +99,12 @@ class DiamondsDataModule(_Bundled):
 
     tasks = ("regression",)
 
-    def __init__(self, *, batch_size: int, seed: int, split_seed: int = 0) -> None:
+    def __init__(self, *, batch_size: int, seed: int, split_seed: int = 0, outliers: float = 0.0) -> None:
         super().__init__(
             batch_size=batch_size,
             seed=seed,
             split_seed=split_seed,
             roles=Roles("regression", "price"),
             frame=diamonds,
+            outliers=outliers,
         )
