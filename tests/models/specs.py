@@ -11,13 +11,15 @@ NUMERIC = Field("numeric", (3,))
 CATEGORICAL = Field("categorical", (2,), cardinalities=(5, 7))
 TOKENS = Field("tokens", (6,), cardinalities=(11,))
 IMAGE = Field("image", (2, 8, 8))
+SEQUENCE = Field("sequence", (6,), cardinalities=(4,))  # as many as there are classes
 FIELDS = {"numeric": NUMERIC, "categorical": CATEGORICAL, "tokens": TOKENS, "image": IMAGE}
 
 
 def make_spec(task: Task, *kinds: str, items: tuple[str, ...] = ()) -> DataSpec:
     classes = {"binary": ("no", "yes"), "multiclass": ("a", "b", "c", "d")}.get(task, ())
+    known = {**FIELDS, "sequence": SEQUENCE}
     return DataSpec(
-        task, {kind: FIELDS[kind] for kind in kinds}, {kind: FIELDS[kind] for kind in items}, classes
+        task, {kind: known[kind] for kind in kinds}, {kind: known[kind] for kind in items}, classes
     )
 
 
@@ -30,6 +32,8 @@ def make_inputs(fields: dict[str, Field], *leading: int, seed: int = 0) -> dict[
         if field.kind == "categorical":
             codes = [torch.randint(n, (*leading, 1), generator=generator) for n in field.cardinalities]
             x[name] = torch.cat(codes, dim=-1)
+        elif field.kind == "sequence":
+            x[name] = torch.randint(field.cardinalities[0], shape, generator=generator)
         elif field.kind == "tokens":
             ids = torch.randint(1, field.cardinalities[0], shape, generator=generator)
             length = torch.randint(0, field.shape[0] + 1, (*leading, 1), generator=generator)

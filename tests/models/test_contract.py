@@ -25,8 +25,9 @@ SMALL: dict[str, Callable[[DataSpec], nn.Module]] = {
     "ListAttention": lambda spec: models.ListAttention(spec, dim=16),
     "TwoTower": lambda spec: models.TwoTower(spec, dim=16, hidden=(8,)),
     "DLRM": lambda spec: models.DLRM(spec, embedding_dim=4, bottom=(8,), top=(8,)),
+    "Decoder": lambda spec: models.Decoder(spec, dim=16, depth=2, num_heads=2),
 }
-SINGLE = {"CNN": "image", "ResNet": "image", "Transformer": "tokens"}
+SINGLE = {"CNN": "image", "ResNet": "image", "Transformer": "tokens", "Decoder": "sequence"}
 
 
 def cases() -> list[Any]:
@@ -68,7 +69,7 @@ def flat(output: Tensor | tuple[Tensor, ...]) -> Tensor:
 def test_output_has_the_shape_of_the_task(name: str, spec: DataSpec) -> None:
     output = build(name, spec)(*arguments(spec))
     for part in output if isinstance(output, tuple) else (output,):
-        assert part.shape == SHAPES[spec.task]
+        assert part.shape == ((5, 6, 4) if name == "Decoder" else SHAPES[spec.task])
         assert part.isfinite().all()
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 Task = Literal["binary", "multiclass", "regression", "ranking", "retrieval"]
-Kind = Literal["numeric", "categorical", "tokens", "image"]
+Kind = Literal["numeric", "categorical", "tokens", "sequence", "image"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Field:
     numeric     (F,)       float32, standardised; `names` are the F columns (missing indicators included)
     categorical (C,)       int64 codes; column c has codes 0 … cardinalities[c]-1, code 0 is unknown or missing
     tokens      (T,)       int64 ids 0 … cardinalities[0]-1, right-padded with 0
+    sequence    (T,)       int64 ids 0 … cardinalities[0]-1 without padding; every position has its own target
     image       (C, H, W)  float32, standardised
     """
 

@@ -16,6 +16,7 @@ from lit_mlfund.datamodules.letor import LetorDataModule
 from lit_mlfund.datamodules.retrieval import RetrievalDataModule
 from lit_mlfund.datamodules.table import TableDataModule
 from lit_mlfund.datamodules.text import TextDataModule
+from lit_mlfund.datamodules.text_lm import TextLMDataModule
 
 __all__ = [
     "BreastCancerDataModule",
@@ -35,4 +36,5 @@ __all__ = [
     "RetrievalDataModule",
     "TableDataModule",
     "TextDataModule",
+    "TextLMDataModule",
 ]

@@ -13,6 +13,7 @@ from lit_mlfund.metrics.evaluation import (
     evaluate_ranking,
     evaluate_regression,
     evaluate_retrieval,
+    evaluate_tokens,
 )
 from lit_mlfund.metrics.ranking import average_precision, mrr, ndcg, precision_at_k, recall_at_k
 from lit_mlfund.metrics.retrieval import PositiveRanks, embedding_ranks, positive_ranks
@@ -45,6 +46,7 @@ __all__ = [
     "evaluate_ranking",
     "evaluate_regression",
     "evaluate_retrieval",
+    "evaluate_tokens",
     "mrr",
     "ndcg",
     "positive_ranks",

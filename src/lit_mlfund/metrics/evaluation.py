@@ -7,6 +7,7 @@ one class) is NaN.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -93,6 +94,34 @@ def evaluate_multiclass(logits_BK: Tensor, target_B: Tensor, weight: Tensor | No
 
     null = float(calibration_null(confidence, _NUM_BINS, weight=weights))
     return Evaluation(len(logits), measure, {"ece_null": null}, biased=("ece",))
+
+
+def evaluate_tokens(
+    log_probability_WT: Tensor, correct_WT: Tensor, mask_WT: Tensor | None = None
+) -> Evaluation:
+    """log_loss, bits_per_character (log_loss / ln 2) and accuracy over the tokens of W windows of a text.
+
+    `log_probability` is that of the token that came, `correct` whether it was the most probable one, `mask` is
+    True where a token counts. Whole windows are resampled: neighbouring tokens are not independent.
+    """
+    log_probability = _predictions("log_probability", log_probability_WT, 2)
+    counted = torch.ones_like(log_probability) if mask_WT is None else mask_WT
+    counted = counted.to(log_probability.device, torch.float64)
+    if not counted.any():
+        raise ValueError("no token to evaluate")
+    loss = (-log_probability.double() * counted).sum(1)
+    hits = (correct_WT.to(counted.device) * counted).sum(1)
+    statistics = _numpy(torch.stack([counted.sum(1), loss, hits], dim=1))
+
+    def measure(counts_RW: np.ndarray) -> dict[str, np.ndarray]:
+        total, loss, hits = (counts_RW @ statistics).T
+        return {
+            "log_loss": loss / total,
+            "bits_per_character": loss / total / math.log(2),
+            "accuracy": hits / total,
+        }
+
+    return Evaluation(len(statistics), measure)
 
 
 def evaluate_regression(prediction_B: Tensor, target_B: Tensor, weight: Tensor | None = None) -> Evaluation:

@@ -1,6 +1,7 @@
 """Plain PyTorch models, built from a data set's spec: `Model(spec, *, options)`."""
 
 from lit_mlfund.models.cnn import CNN
+from lit_mlfund.models.decoder import Decoder
 from lit_mlfund.models.dlrm import DLRM
 from lit_mlfund.models.linear import Linear
 from lit_mlfund.models.list_ranker import ListAttention, ListMLP
@@ -13,6 +14,7 @@ __all__ = [
     "CNN",
     "DLRM",
     "MLP",
+    "Decoder",
     "Linear",
     "ListAttention",
     "ListMLP",

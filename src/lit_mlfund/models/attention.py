@@ -1,4 +1,4 @@
-"""The pre-norm transformer block that text and list models share."""
+"""The pre-norm transformer block that encoders, decoders and list models share."""
 
 from __future__ import annotations
 
@@ -11,26 +11,59 @@ from torch.nn import functional as F
 from lit_mlfund.models.inputs import check_fraction
 
 
+class Rotary(nn.Module):
+    """Turns pairs of coordinates of `[…, L, D]` by angles that grow with the position (RoPE).
+
+    Products of a query and a key then depend on their distance alone. `length` is the largest L, D is even.
+    Computed in float32, returned in the dtype of the input.
+
+    Source: Su et al. 2021, arXiv 2104.09864, §3.2.2; pairs are (i, i + D/2), as in GPT-NeoX and Llama.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, dim: int, length: int) -> None:
+        super().__init__()
+        if dim % 2:
+            raise ValueError(f"rotary positions need an even dim / num_heads, got {dim}")
+        frequency = 10_000.0 ** (-torch.arange(0, dim, 2) / dim)
+        angle = torch.arange(length)[:, None] * frequency
+        self.register_buffer("cos", angle.cos(), persistent=False)
+        self.register_buffer("sin", angle.sin(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        cos, sin = self.cos[: x.shape[-2]], self.sin[: x.shape[-2]]
+        first, second = x.float().chunk(2, dim=-1)
+        return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1).to(x.dtype)
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention over `[B, L, dim]`; `mask [B, L]` is True where a position may be looked at.
 
     A row of `mask` that is False throughout is read as True throughout: finite output, without a meaning.
+    With `causal_length` no position looks at a later one, positions are rotary, and L is at most that; there
+    is no mask then.
     """
 
-    def __init__(self, dim: int, num_heads: int) -> None:
+    def __init__(self, dim: int, num_heads: int, *, causal_length: int | None = None) -> None:
         super().__init__()
         if num_heads < 1 or dim % num_heads:
             raise ValueError(f"dim must be a multiple of num_heads, got dim={dim} and num_heads={num_heads}")
         self.num_heads = num_heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
+        self.rotary = None if causal_length is None else Rotary(dim // num_heads, causal_length)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         heads = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # [B, heads, L, dim / heads] each
         if mask is not None:
             mask = (mask | ~mask.any(-1, keepdim=True))[:, None, None, :]
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        causal = self.rotary is not None
+        if self.rotary is not None:
+            query, key = self.rotary(query), self.rotary(key)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
         return self.out(attended.transpose(1, 2).flatten(-2))
 
 
@@ -41,11 +74,13 @@ class TransformerBlock(nn.Module):
     the first layer undamped and warm-up can be short.
     """
 
-    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.1) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, *, dropout: float = 0.1, causal_length: int | None = None
+    ) -> None:
         super().__init__()
         check_fraction("dropout", dropout)
         self.norm1 = nn.LayerNorm(dim)
-        self.attention = SelfAttention(dim, num_heads)
+        self.attention = SelfAttention(dim, num_heads, causal_length=causal_length)
         self.norm2 = nn.LayerNorm(dim)
         self.wide = nn.Linear(dim, 4 * dim)
         self.narrow = nn.Linear(4 * dim, dim)
@@ -56,15 +91,19 @@ class TransformerBlock(nn.Module):
         return x + self.dropout(self.narrow(F.gelu(self.wide(self.norm2(x)))))
 
 
-def transformer_blocks(dim: int, depth: int, num_heads: int, *, dropout: float = 0.1) -> nn.ModuleList:
-    """`depth` blocks, initialised like GPT-2's (Radford et al. 2019, §2.3).
+def transformer_blocks(
+    dim: int, depth: int, num_heads: int, *, dropout: float = 0.1, causal_length: int | None = None
+) -> nn.ModuleList:
+    """`depth` blocks, initialised like GPT-2's (Radford et al. 2019, §2.3); `causal_length` as in `SelfAttention`.
 
     Weights have std 0.02; those that add to the residual are divided by √(2 depth), so that the sum over all
     blocks starts as small as one.
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
-    blocks = nn.ModuleList(TransformerBlock(dim, num_heads, dropout=dropout) for _ in range(depth))
+    blocks = nn.ModuleList(
+        TransformerBlock(dim, num_heads, dropout=dropout, causal_length=causal_length) for _ in range(depth)
+    )
     for name, module in blocks.named_modules():
         if isinstance(module, nn.Linear):
             adds = name.endswith(("attention.out", "narrow"))

@@ -3,6 +3,7 @@
 from lit_mlfund.modules.base import TaskModule
 from lit_mlfund.modules.binary import BinaryModule
 from lit_mlfund.modules.multiclass import MulticlassModule
+from lit_mlfund.modules.next_token import NextTokenModule
 from lit_mlfund.modules.ranking import RankingModule
 from lit_mlfund.modules.regression import RegressionModule
 from lit_mlfund.modules.retrieval import RetrievalModule
@@ -10,6 +11,7 @@ from lit_mlfund.modules.retrieval import RetrievalModule
 __all__ = [
     "BinaryModule",
     "MulticlassModule",
+    "NextTokenModule",
     "RankingModule",
     "RegressionModule",
     "RetrievalModule",

@@ -16,6 +16,7 @@ from lit_mlfund.atomic import whole_file
 from lit_mlfund.data.batch import Inputs
 from lit_mlfund.data.mapped import SAMPLE_ROWS, MappedStore
 from lit_mlfund.data.store import ListStore, PointStore
+from lit_mlfund.data.windows import WindowStore
 from lit_mlfund.datamodules import DataModule, RetrievalDataModule
 from lit_mlfund.metrics import Evaluation, evaluate_retrieval, positive_ranks
 from lit_mlfund.modules import TaskModule
@@ -50,6 +51,8 @@ def intervals(evaluation: Evaluation) -> Measured:
 def measure_references(module: TaskModule, data: DataModule, seed: int) -> dict[str, dict[str, Measured]]:
     """Reference -> split -> metric -> value, low, high, on the rows that the module was measured on."""
     measure = _measure_rankers if module.task == "retrieval" else _measure_fitted
+    if isinstance(data.stores["train"], WindowStore):
+        measure = _measure_texts
     measured: dict[str, dict[str, Measured]] = {}
     for name, split, evaluation in measure(module, data, seed):
         measured.setdefault(name, {})[split] = intervals(evaluation)
@@ -83,6 +86,28 @@ def _measure_fitted(module: TaskModule, data: DataModule, seed: int) -> list[tup
         for name, by_split in outputs.items()
         for split, output in by_split.items()
     ]
+
+
+def _measure_texts(module: TaskModule, data: DataModule, seed: int) -> list[tuple[str, str, Evaluation]]:
+    """References that continue the text of a split from the counts of the training text."""
+    from lit_mlfund.diagnostics.ngrams import token_references
+
+    train, found = data.stores["train"], []
+    for split in REFERENCE_SPLITS:
+        collected, store = module.collected[split], data.stores[split]
+        assert isinstance(train, WindowStore) and isinstance(store, WindowStore)
+        tokens = store.tokens.numpy().astype(np.int64)
+        mask = collected["mask"]
+        if not np.array_equal(collected["target"][mask].cpu().numpy(), tokens[1:]):
+            raise RuntimeError(f"the {split} split was measured on other tokens than its store holds")
+        references = token_references(train.tokens.numpy().astype(np.int64), tokens, data.spec.num_classes)
+        for name, (log_probability, prediction) in references.items():
+            output = torch.zeros(mask.shape).masked_scatter(mask.cpu(), torch.from_numpy(log_probability[1:]))
+            said = torch.zeros(mask.shape, dtype=torch.int32)
+            said = said.masked_scatter(mask.cpu(), torch.from_numpy(prediction[1:]).int())
+            told = {"output": output.to(mask.device), "prediction": said.to(mask.device)}
+            found.append((name, split, module.evaluate({**collected, **told}, split)))
+    return found
 
 
 class _Blocks(Mapping[str, Inputs]):
@@ -183,18 +208,19 @@ def write_predictions(folder: Path, module: TaskModule) -> None:
 
 
 def prediction_table(module: TaskModule, evidence: dict[str, Tensor]) -> pl.DataFrame:
-    """One row per row of the data (document, for lists): where it came from, its target, what the model says."""
+    """One row per row of the data (document of a list, position of a window): where it came from, its target, what the model says."""
     columns: dict[str, Any] = {}
     if "mask" in evidence:
         mask = evidence["mask"]
-        columns["query"] = evidence["index"][:, None].expand_as(mask)[mask].cpu().numpy()
+        group = "query" if module.task == "ranking" else "window"
+        columns[group] = evidence["index"][:, None].expand_as(mask)[mask].cpu().numpy()
         columns["row"] = (evidence["row"][mask] - 1).cpu().numpy()
-        columns["target"] = evidence["target"][mask].cpu().numpy()
+        target = evidence["target"][mask].cpu()
     else:
         if "index" in evidence:
             columns["row"] = evidence["index"].cpu().numpy()
         target = evidence["target"].cpu()
-        if module.task in ("binary", "multiclass"):
-            columns["label"] = [module.spec.classes[code] for code in target.long().tolist()]
-        columns["target"] = target.numpy()
+    if module.task in ("binary", "multiclass"):
+        columns["label"] = [module.spec.classes[code] for code in target.long().tolist()]
+    columns["target"] = target.numpy()
     return pl.DataFrame({**columns, **module.predictions(evidence)})

@@ -1,0 +1,148 @@
+"""A text, to be continued character by character: Python's own documentation, or a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from torch import Tensor
+
+from lit_mlfund.data.characters import UNKNOWN, Characters
+from lit_mlfund.data.documents import documentation, read_text, split_text
+from lit_mlfund.data.errors import DataError
+from lit_mlfund.data.loader import BatchLoader
+from lit_mlfund.data.spec import DataSpec, Field
+from lit_mlfund.data.windows import WindowStore
+from lit_mlfund.datamodules.base import DataModule
+
+MAX_UNKNOWN = 0.5  # of a new file: beyond that it is another script, or another encoding
+
+
+class TextLMDataModule(DataModule):
+    """Windows of a text in which each character's target is the next one; a row is a position.
+
+    Without `path` the text is that of `help()`, split by topic, no paragraph in two splits. Characters that
+    the training text does not have are one class, `<unknown>`. In evaluation each character counts once and
+    has at least half a window of context (all but the first ones).
+
+    Args:
+        path: a UTF-8 text file; its end is test, what is before it validation.
+        val_path, test_path: files of their own for the splits …
+        val_fraction, test_fraction: … or shares of the text.
+        length: characters of a window, the most that a model looks back.
+        stride: characters from one training window to the next; an epoch shows each `length / stride` times.
+    """
+
+    tasks = ("multiclass",)
+    inputs = ("sequence",)
+    eval_batch_size = 32
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 16,
+        seed: int = 0,
+        path: str | None = None,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        length: int = 128,
+        stride: int = 128,
+    ) -> None:
+        super().__init__(batch_size=batch_size, seed=seed)
+        for name, value in (("length", length), ("stride", stride)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if path is None and (val_path or test_path):
+            raise ValueError("val_path and test_path go with a path of the training text")
+        self.path = path
+        self.given = {"val": val_path, "test": test_path}
+        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.length = length
+        self.stride = stride
+        self.characters: Characters | None = None
+
+    def build(self) -> None:
+        texts = self._texts()
+        if self.characters is None:
+            self.characters = Characters.fit(texts["train"])
+        tokens = {split: self.characters.encode(text) for split, text in texts.items()}
+        self.stores = {split: self._store(split, ids) for split, ids in tokens.items()}
+        names = self.characters.names
+        self.spec = DataSpec(
+            task="multiclass",
+            inputs={"tokens": Field("sequence", (self.length,), cardinalities=(len(names),))},
+            classes=names,
+            target="next character",
+            num_train=len(self.stores["train"]),
+        )
+        unknown = {split: _num_unknown(ids) for split, ids in tokens.items()}
+        self.summary = {
+            "rows": {split: len(ids) - 1 for split, ids in tokens.items()},
+            "columns": {"text": self.path or "Python's documentation"},
+            "windows": {"length": self.length, **{split: len(store) for split, store in self.stores.items()}},
+            "target": {"column": "next character", "classes": len(names)},
+            "unknown_categories": {split: {"text": count} for split, count in unknown.items() if count},
+            "notes": self._notes(),
+        }
+
+    def preprocessing(self) -> dict[str, Any]:
+        return {"characters": self._fitted().known, "length": self.length}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.characters = Characters(state["characters"])
+        self.length = state["length"]
+
+    def new_loader(self, path: str, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
+        text = read_text(path)
+        ids = self._fitted().encode(text)
+        unknown = _num_unknown(ids)
+        if unknown > MAX_UNKNOWN * len(ids):
+            raise DataError(
+                f"{path}: {unknown / len(ids):.0%} of the characters never occur in the training text, such as "
+                f"{next(c for c in text if c not in self._fitted().known)!r}; is it another script?"
+            )
+        self.notes = {"unknown_characters": unknown}
+        # TextLM predicts from the second character on
+        return self.serve(self._windows(path, ids)), pl.DataFrame({"character": list(text[1:])})
+
+    def _texts(self) -> dict[str, str]:
+        if self.path is None:
+            return documentation(self.fractions)
+        own = {split: read_text(path) for split, path in self.given.items() if path is not None}
+        shares = {split: share for split, share in self.fractions.items() if split not in own}
+        texts = split_text(read_text(self.path), shares) | own
+        return {split: texts[split] for split in ("train", "val", "test")}
+
+    def _notes(self) -> list[str]:
+        if self.path is None:
+            return ["split by topic of help(); no paragraph of 40 characters or more is in two splits"]
+        return [
+            f"{split}: " + (path or f"a share of {self.fractions[split]:g} at the end of the text")
+            for split, path in self.given.items()
+        ]
+
+    def _store(self, split: str, ids: Tensor) -> WindowStore:
+        if split != "train":
+            return self._windows(f"{self.given.get(split) or self.path}: the {split} split", ids)
+        self._windows(f"{self.path}: the train split", ids)
+        return WindowStore.every(ids, self.length, self.stride)
+
+    def _windows(self, source: str, ids: Tensor) -> WindowStore:
+        try:
+            return WindowStore.once(ids, self.length)
+        except ValueError as error:
+            raise DataError(
+                f"{source}: {len(ids)} characters are fewer than one window of {self.length} and the next "
+                "character; give more text, or a smaller data.length"
+            ) from error
+
+    def _fitted(self) -> Characters:
+        if self.characters is None:
+            raise RuntimeError("nothing is fitted yet: call setup() or load_state_dict() first")
+        return self.characters
+
+
+def _num_unknown(ids: Tensor) -> int:
+    return int((ids == UNKNOWN).sum())
