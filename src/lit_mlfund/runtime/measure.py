@@ -208,7 +208,7 @@ def write_predictions(folder: Path, module: TaskModule) -> None:
 
 
 def prediction_table(module: TaskModule, evidence: dict[str, Tensor]) -> pl.DataFrame:
-    """One row per row of the data (document of a list, position of a window): where it came from, its target, what the model says."""
+    """One row per document of a list, position of a text, row of a table: place, target, what the model says."""
     columns: dict[str, Any] = {}
     if "mask" in evidence:
         mask = evidence["mask"]
