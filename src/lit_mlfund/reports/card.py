@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from lit_mlfund.atomic import write_bytes, write_text
@@ -57,11 +58,21 @@ def save_pictures(drawn: dict[str, Figure], folder: Path) -> dict[str, bytes]:
     folder.mkdir(exist_ok=True)
     images = {}
     for name, figure in drawn.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-        images[name] = buffer.getvalue()
+        images[name] = png(figure)
         write_bytes(folder / f"{name}.png", images[name])
     return images
+
+
+def png(figure: Figure) -> bytes:
+    """The picture of `figure.savefig`, which would draw twice: once for the layout, once for the file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).save(buffer, "png", dpi=(figure.dpi, figure.dpi))
+    return buffer.getvalue()
 
 
 def _page(

@@ -103,10 +103,10 @@ def reliability(table: pl.DataFrame, num_bins: int = 15) -> Figure:
     figure, (axis, counts) = _figure(2, width=4.2, height=3.9)
     target, probability = table["target"].to_numpy(), table["probability"].to_numpy()
     order = np.argsort(probability, kind="stable")
-    for part in np.array_split(order, min(num_bins, len(order))):
-        share, mean = target[part].mean(), probability[part].mean()
-        error = 1.96 * np.sqrt(max(share * (1 - share), 1e-12) / len(part))
-        axis.errorbar(mean, share, yerr=error, fmt="o", color=MODEL, markersize=4, linewidth=1.2)
+    parts = np.array_split(order, min(num_bins, len(order)))
+    share, mean = (np.array([values[part].mean() for part in parts]) for values in (target, probability))
+    error = 1.96 * np.sqrt(np.maximum(share * (1 - share), 1e-12) / [len(part) for part in parts])
+    axis.errorbar(mean, share, yerr=error, fmt="o", color=MODEL, markersize=4, linewidth=1.2)
     axis.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
     limit = min(1.0, 1.15 * float(max(probability.max(), target.mean())))
     axis.set(
