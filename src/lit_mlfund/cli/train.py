@@ -66,7 +66,7 @@ def run(arguments: list[str]) -> int:
 
             print(OmegaConf.to_yaml(OmegaConf.create(composed.config)), end="")
             return 0
-        if str(composed.hydra.mode) != "RunMode.MULTIRUN":
+        if str(composed.hydra.mode) != "RunMode.MULTIRUN" and not composed.config.get("sweep"):
             return report(run_config(composed.config, command))
     from lit_mlfund.runtime.sweep import sweep
 

@@ -11,6 +11,7 @@ KINDS = {
     "tasks": "task",
     "losses": "loss",
     "models": "model",
+    "embeddings": "embedding",
     "data": "data",
     "optims": "optim",
     "schedules": "schedule",
@@ -18,6 +19,7 @@ KINDS = {
     "trainers": "trainer",
     "callbacks": "callbacks",
     "loggers": "logger",
+    "sweeps": "sweep",
     "experiments": "experiment",
     "debugs": "debug",
 }

@@ -4,98 +4,29 @@ from __future__ import annotations
 
 import gc
 import json
-import math
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lit_mlfund.atomic import to_json, write_json
-from lit_mlfund.runtime.check import check
+from lit_mlfund.atomic import to_json
 from lit_mlfund.runtime.compat import direction
-from lit_mlfund.runtime.compose import Composed, delete, one_line, plain
-from lit_mlfund.runtime.errors import ConfigError, problems_of
+from lit_mlfund.runtime.compose import Composed, one_line
+from lit_mlfund.runtime.errors import ConfigError
 from lit_mlfund.runtime.outer import outer_world
-from lit_mlfund.runtime.overrides import read_overrides, searchpath
 from lit_mlfund.runtime.plan import Plan, plan_sweep, typed
-from lit_mlfund.runtime.sources import PRIMARY, catalog
+from lit_mlfund.runtime.sources import PRIMARY
+from lit_mlfund.runtime.sweep_job import Job, job_folder
 from lit_mlfund.runtime.train import run_config
 
 # A way to run a plan other than one combination after the other, given the printer of results.
 SweepRunner = Callable[..., list[dict[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Job:
-    """Runs one combination and records its result; what Hydra's launchers call, here or in another process.
-
-    A failure is recorded and returned as NaN, which sweepers take for a failed trial: one bad combination
-    must not lose the others.
-
-    parent      id of the process that prints results as they come
-    config_dir  as on the command line
-    command     what was typed
-    deletions   values to delete after composing (`~data.time`)
-    printed     numbers of the jobs whose result was printed in this process
-    """
-
-    parent: int
-    config_dir: str | None
-    command: tuple[str, ...]
-    deletions: tuple[str, ...]
-    printed: set[int] = field(default_factory=set)
-
-    def __call__(self, composed: DictConfig) -> float:
-        """Check, freeze and execute one combination of Hydra's; the best value of what it monitors."""
-        hydra = HydraConfig.get()
-        overrides = [str(line) for line in hydra.overrides.task]
-
-        def checked() -> dict[str, Any]:
-            known = catalog(self.config_dir, searchpath(list(hydra.overrides.hydra) + overrides))
-            deleted = read_overrides(self.deletions, known, sweep=False).deleted
-            problems = [problem for override in deleted for problem in delete(composed, override)]
-            config, unresolved = plain(composed)
-            problems += [*unresolved, *check(config, known)]
-            if problems:
-                raise ConfigError(problems)
-            return run_config(config, self.command)
-
-        result = self.run(int(hydra.job.num), overrides, Path(str(hydra.sweep.dir)), checked)
-        value = (result.get("objective") or {}).get("value")
-        return math.nan if value is None else float(value)
-
-    def run(
-        self, number: int, overrides: list[str], folder: Path, execute: Callable[[], dict[str, Any]]
-    ) -> dict[str, Any]:
-        """Call `execute`, write its result or its failure to the folder of the sweep, and print it.
-
-        Raises SystemExit when the run was stopped by a signal: so is the sweep.
-        """
-        try:
-            result = execute()
-        except Exception as error:
-            problems = problems_of(error) or []
-            if not problems:
-                traceback.print_exc()
-            reason = "; ".join(problems) or f"{type(error).__name__}: {error}"
-            result = {"run": None, "status": "failed", "reason": reason}
-        result |= {"job": number, "overrides": overrides}
-        write_json(_job_folder(folder) / f"{number}.json", result)
-        if os.getpid() == self.parent:
-            print(to_json(result), flush=True)
-            self.printed.add(number)
-        if result["status"] == "preempted":
-            raise SystemExit(143)
-        return result
 
 
 def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -192,15 +123,9 @@ def _multirun(plan: Plan, job: Job) -> None:
         GlobalHydra.instance().clear()
 
 
-def _job_folder(sweep_dir: Path) -> Path:
-    folder = sweep_dir / "jobs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def _results(plan: Plan, job: Job) -> list[dict[str, Any]]:
     """What the jobs wrote, in order; those of other processes are printed now, those that vanished failed."""
-    files = {int(file.stem): file for file in _job_folder(plan.folder).glob("*.json")}
+    files = {int(file.stem): file for file in job_folder(plan.folder).glob("*.json")}
     expected = len(plan.combinations) if plan.is_known else 0
     results = []
     for number in range(max(expected, *(n + 1 for n in files), 0)):

@@ -1,0 +1,54 @@
+"""Sweeps on the real command line: over the learning rate alone, and many small runs in one process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from tests.system.conftest import Command
+
+SMALL = ("task=binary", "data=breast_cancer", "model=linear", "references=false", "logger=files")
+
+
+def test_the_learning_rate_alone(mlfund: Command, tmp_path: Path) -> None:
+    told = mlfund("train", "sweep=lr", "sweep.minutes=0.05", *SMALL, "trainer.max_epochs=1", "optim.lr=0.002")
+    assert told.code == 0, told.err
+    summary = told.json
+    trials = {trial["lr"]: trial["value"] for trial in summary["trials"]}
+    assert list(trials)[:2] in ([0.002, 0.00632], [0.002])  # a slow machine has time for one
+    assert summary["lr"] == max(trials, key=lambda rate: (trials[rate], -abs(rate - 0.002)))
+    assert summary["override"] == f"optim.lr={summary['lr']:g}"
+    assert summary["objective"] == {"name": "val/auroc", "value": max(trials.values())}
+    folder = Path(summary["sweep"])
+    assert Path(summary["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert json.loads((folder / "lr.json").read_text())["trials"] == summary["trials"]
+    assert len(list((folder / "jobs").iterdir())) == len(trials)
+    frozen = yaml.safe_load((Path(summary["run"]) / "run.yaml").read_text())
+    assert frozen["sweep"] is None
+    assert frozen["optim"]["lr"] == summary["lr"]
+    for trial in summary["trials"]:  # nothing was measured on the test split
+        assert json.loads((Path(trial["run"]) / "result.json").read_text())["test"] == {}
+        assert not (Path(trial["run"]) / "predictions").exists()
+    assert summary["override"] in told.err
+    assert "val/auroc" in told.err  # the table
+
+
+def test_what_a_search_for_the_rate_cannot_start_with(mlfund: Command, tmp_path: Path) -> None:
+    told = mlfund(
+        "train", "-m", "sweep=lr", "sweep.minutes=0", *SMALL, "optim.lr=auto", "seed=0,1", "train=false"
+    )
+    assert told.code == 2
+    for part in ("not at 2", "sweep.minutes: expected more than 0", "got auto", "leave out train=false"):
+        assert part in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_ends_in_a_table(mlfund: Command) -> None:
+    told = mlfund("train", "-m", *SMALL, "trainer.max_epochs=1", "optim.lr=1e-5,1e-1", "test=false")
+    assert told.code == 0, told.err
+    table = told.err[told.err.index("run  ") :].splitlines()
+    assert table[0].split() == ["run", "optim.lr", "val/auroc", "seconds"]
+    assert [line.split()[1] for line in table[2:4]] == ["0.1", "1e-05"]
+    assert told.json["job"] == 1
