@@ -60,14 +60,20 @@ class ShardedTable(nn.Module):
             return shards(features)[NAME].values().view(*ids.shape, -1)
 
     def distribute(self, device: torch.device) -> None:
-        """Spread the rows over the processes of the default group, which is made where there is none."""
+        """Spread the rows over the processes of the default group, which is made where there is none.
+
+        Raises ValueError where TorchRec cannot be imported.
+        """
         if self.distributed:
             return
-        from fbgemm_gpu.split_embedding_configs import EmbOptimType
-        from torchrec import EmbeddingCollection, EmbeddingConfig
-        from torchrec.distributed.embedding import EmbeddingCollectionSharder
-        from torchrec.distributed.sharding_plan import construct_module_sharding_plan, row_wise
-        from torchrec.distributed.types import ShardingEnv
+        try:
+            from fbgemm_gpu.split_embedding_configs import EmbOptimType
+            from torchrec import EmbeddingCollection, EmbeddingConfig
+            from torchrec.distributed.embedding import EmbeddingCollectionSharder
+            from torchrec.distributed.sharding_plan import construct_module_sharding_plan, row_wise
+            from torchrec.distributed.types import ShardingEnv
+        except (ImportError, OSError) as error:  # OSError: kernels for another version of torch
+            raise ValueError(f"torchrec and fbgemm-gpu do not work here: {error}") from error
 
         if not dist.is_initialized():
             dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)

@@ -22,7 +22,9 @@ class SparseTables:
         eps: added to the root of a row's sum of squares.
     """
 
+    # averages would go over every row in each step, Sophia's curvature would leave gradients of its own in the tables
     not_with = ("EMA", "SWA", "sophia", "fsdp")
+    precisions = ("32-true", "64-true", "bf16-mixed", "16-mixed", "32", "64")
 
     def __init__(self, *, lr: float = 0.05, eps: float = 1e-8) -> None:
         self.lr, self.eps = lr, eps
@@ -51,8 +53,11 @@ class ShardedTables:
         eps: added to the root of a row's sum of squares.
     """
 
-    needs = ("torchrec", "torchrec")
+    # its requirements name an old torchmetrics, so that no extra can have it
+    needs = ("torchrec", "torchrec", "pip install --no-deps torchrec==1.8.0")
     not_with = ("EMA", "SWA", "L1", "L2", "sophia", "fsdp")
+    precisions = ("32-true", "bf16-mixed", "32")
+    steps_in_backward = True
 
     def __init__(self, *, lr: float = 0.05, eps: float = 1e-8) -> None:
         self.lr, self.eps = lr, eps

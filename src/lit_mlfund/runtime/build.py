@@ -20,7 +20,9 @@ from lit_mlfund.callbacks import BestAndLast, PreemptionFlag, Progress, StopOnPr
 from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.optim import parameter_groups
+from lit_mlfund.optim import Combined, parameter_groups
+from lit_mlfund.optim.fused import tensors
+from lit_mlfund.runtime.compat import direction
 from lit_mlfund.runtime.errors import ConfigError
 from lit_mlfund.runtime.schema import SECTIONS
 from lit_mlfund.runtime.signatures import describe
@@ -59,12 +61,15 @@ def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
     seed_everything(config.seed)
     loss = instantiate(config.loss)
     model = instantiate(config.model, spec=spec)
+    tables = instantiate(config.embedding) if config.get("embedding") else None
+    if tables is not None:
+        tables.prepare(model)
     module: TaskModule = instantiate(
         _own_left_out("task", config.task),
         model=model,
         loss=loss,
         spec=spec,
-        optimizer=_optimizer(config),
+        optimizer=_optimizer(config, tables),
         schedule=_schedule(config),
         monitor=config.monitor,
     )
@@ -73,21 +78,26 @@ def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
     return module
 
 
-def _optimizer(config: DictConfig) -> Callable[[nn.Module], torch.optim.Optimizer]:
+def _optimizer(config: DictConfig, tables: Any) -> Callable[[nn.Module], torch.optim.Optimizer]:
+    """The configured one; beside it that of the embedding tables, where these have one of their own."""
+
     def build(module: nn.Module) -> torch.optim.Optimizer:
+        beside = tables.optimizer(module) if tables is not None else None
         try:
             groups = parameter_groups(
                 module,
                 weight_decay=config.optim.get("weight_decay", 0.0),
                 lr=config.optim.get("lr"),
                 lr_by_pattern=config.optim.get("lr_by_pattern"),
+                skip=tensors(beside.param_groups) if beside is not None else (),
             )
         except ValueError as error:
             raise ConfigError(f"optim.{error}") from error
         try:
-            return instantiate(_own_left_out("optim", config.optim), params=groups)
+            optimizer = instantiate(_own_left_out("optim", config.optim), params=groups)
         except ValueError as error:
             raise ConfigError(f"optim: {error}") from error
+        return optimizer if beside is None else Combined([optimizer, beside])
 
     return build
 
@@ -98,18 +108,12 @@ def _schedule(config: DictConfig) -> Callable[[torch.optim.Optimizer, int], Any]
     target = describe(config.schedule._target_)
 
     def build(optimizer: torch.optim.Optimizer, num_steps: int) -> Any:
-        offered = {"num_steps": num_steps, "mode": _direction(config)}
+        offered = {"num_steps": num_steps, "mode": direction(config)}
         wanted = {name: value for name, value in offered.items() if target.open or name in target.parameters}
         given = {name: value for name, value in wanted.items() if name not in config.schedule}
         return instantiate(config.schedule, optimizer=optimizer, **given)
 
     return build
-
-
-def _direction(config: DictConfig) -> str:
-    """Whether what is monitored is to rise or to fall."""
-    metrics = describe(config.task._target_).attributes.get("metrics", {})
-    return metrics.get(config.monitor.removeprefix("val/"), "min")
 
 
 @dataclass

@@ -22,6 +22,8 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
         *_task_fits(config, catalog),
         *_inputs_fit(config, catalog),
         *_regularization_fits(config),
+        *_exclusions(config),
+        *_tables_fit(config),
         *_libraries(config),
         *_plateau(config),
         *_monitors(config),
@@ -87,18 +89,11 @@ def _inputs_fit(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
 
 
 def _regularization_fits(config: dict[str, Any]) -> Iterator[str]:
-    """Tasks, kinds of inputs of which the data must have one, and the targets (`not_with`) that it excludes."""
+    """Tasks, and kinds of inputs of which the data must have one."""
     chosen = config.get("regularization")
     if not isinstance(chosen, dict):
         return
-    task, data, trainer = _task(config), config.get("data"), config.get("trainer")
-    strategy = trainer.get("strategy") if isinstance(trainer, dict) else None
-    parts = {f"regularization={key}": node for key, node in chosen.items()} | {"optim": config.get("optim")}
-    others = {
-        where: _name(part) for where, part in parts.items() if isinstance(part, dict) and "_target_" in part
-    }
-    others |= {f"optim={name}": name for name in [others.pop("optim", None)] if name}
-    others |= {f"trainer.strategy={strategy}": str(strategy)}
+    task, data = _task(config), config.get("data")
     for key, node in chosen.items():
         tasks, inputs, offered = (
             _declared(node, "tasks"),
@@ -110,12 +105,24 @@ def _regularization_fits(config: dict[str, Any]) -> Iterator[str]:
         if inputs and offered and not set(inputs) & set(offered):
             wanted, there = " or ".join(inputs), " and ".join(offered)
             yield f"regularization.{key}: {_name(node)} takes {wanted} inputs, but {_name(data)} has {there}"
+
+
+def _exclusions(config: dict[str, Any]) -> Iterator[str]:
+    """Targets that exclude others by name (`not_with`), in regularization and embedding."""
+    chosen, trainer = config.get("regularization"), config.get("trainer")
+    parts = {f"regularization.{key}": node for key, node in (chosen or {}).items()}
+    parts["embedding"] = config.get("embedding")
+    parts = {where: node for where, node in parts.items() if isinstance(node, dict) and "_target_" in node}
+    others = {where.replace(".", "="): _name(node) for where, node in parts.items() if where != "embedding"}
+    optim = config.get("optim")
+    if isinstance(optim, dict) and "_target_" in optim:
+        others[f"optim={_name(optim)}"] = _name(optim)
+    strategy = trainer.get("strategy") if isinstance(trainer, dict) else None
+    others[f"trainer.strategy={strategy}"] = str(strategy)
+    for path, node in parts.items():
         for excluded in _declared(node, "not_with") or ():
             wrong = [where for where, name in others.items() if name == excluded]
-            yield from (
-                f"regularization.{key}: {_name(node)} does not work with {where}; leave one out"
-                for where in wrong
-            )
+            yield from (f"{path}: {_name(node)} does not work with {where}; leave one out" for where in wrong)
 
 
 def _list(words: tuple[str, ...]) -> str:
@@ -166,9 +173,28 @@ def _libraries(config: dict[str, Any]) -> Iterator[str]:
     """Targets marked with `needs`, where the library is not there."""
     for group, value in config.items():
         for path, node in nodes(value, group):
-            module, extra = _declared(node, "needs") or ("", "")
+            module, extra, *more = _declared(node, "needs") or ("", "")
             if module and importlib.util.find_spec(module) is None:
-                yield f"{path}: {_name(node)} needs {module}; install it with: pip install 'lit_mlfund[{extra}]'"
+                command = " && ".join([f"pip install 'lit_mlfund[{extra}]'", *more])
+                yield f"{path}: {_name(node)} needs {module}; install it with: {command}"
+
+
+def _tables_fit(config: dict[str, Any]) -> Iterator[str]:
+    """Are there tables, and does the trainer suit their optimizer?"""
+    node, trainer = config.get("embedding"), config.get("trainer")
+    if not isinstance(node, dict) or "_target_" not in node or not isinstance(trainer, dict):
+        return
+    for part in (config.get("model"), config.get("data")):
+        inputs = _declared(part, "inputs")
+        if inputs and not {"categorical", "tokens"} & set(inputs):
+            yield f"embedding: {_name(part)} has {_list(inputs)} inputs only, and no tables; use embedding=dense"
+    precisions, precision = _declared(node, "precisions"), trainer.get("precision")
+    if precisions and precision is not None and str(precision) not in precisions:
+        yield f"trainer.precision: {_name(node)} does not work with {precision}; use {' or '.join(precisions)}"
+    if _declared(node, "steps_in_backward") and trainer.get("accumulate_grad_batches", 1) != 1:
+        yield f"trainer.accumulate_grad_batches: {_name(node)} takes a step in every backward pass; use 1"
+    if _declared(node, "eager") and trainer.get("compile"):
+        yield f"trainer.compile: torch.compile does not take the tables of {_name(node)}; use trainer.compile=false"
 
 
 def _plateau(config: dict[str, Any]) -> Iterator[str]:

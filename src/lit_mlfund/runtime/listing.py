@@ -12,6 +12,7 @@ KINDS = {
     "losses": "loss",
     "models": "model",
     "embeddings": "embedding",
+    "embeddings": "embedding",
     "data": "data",
     "optims": "optim",
     "schedules": "schedule",

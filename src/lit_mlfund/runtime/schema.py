@@ -65,6 +65,7 @@ SECTIONS: dict[str, Section] = {
     "schedule": Section(optional=True, supplied=("optimizer",), offered=("num_steps", "mode")),
     "regularization": Section(several=True),
     "model": Section(supplied=("spec",)),
+    "embedding": Section(optional=True),
     "data": Section(own={"max_epochs": Hint("int"), "monitor": Hint("str"), "module": Hint("str")}),
     "trainer": Section(supplied=("callbacks", "logger", "default_root_dir")),
     "callbacks": Section(several=True),
