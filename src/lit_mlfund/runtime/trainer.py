@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.strategies import ModelParallelStrategy
 
 from lit_mlfund.callbacks import WholeFileCheckpointIO
+from lit_mlfund.runtime.strategy import ShardedStrategy
 
 Precision = Literal[
     "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "16", "64", "bf16"
@@ -54,7 +54,7 @@ def build_trainer(
         accelerator=accelerator,
         devices=devices,
         num_nodes=num_nodes,
-        strategy=sharded() if strategy == "fsdp" else strategy,
+        strategy=ShardedStrategy() if strategy == "fsdp" else strategy,
         precision=precision,
         gradient_clip_val=gradient_clip_val,
         gradient_clip_algorithm=gradient_clip_algorithm if gradient_clip_val else None,
@@ -79,11 +79,3 @@ def build_trainer(
         use_distributed_sampler=False,
         inference_mode=not compile,
     )
-
-
-def sharded() -> ModelParallelStrategy:
-    """FSDP2: parameters, gradients and optimizer state in shards; one checkpoint file, gathered when it is written.
-
-    Unlike Lightning's FSDPStrategy it runs on CPUs too. `TaskModule.configure_model` says what becomes a shard.
-    """
-    return ModelParallelStrategy(save_distributed_checkpoint=False)

@@ -1,0 +1,21 @@
+"""How several processes share a model, where Lightning has no ready way."""
+
+from __future__ import annotations
+
+from lightning.pytorch.strategies import ModelParallelStrategy
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """FSDP2 over all processes, on GPUs and CPUs; `TaskModule.configure_model` says what becomes a shard.
+
+    Lightning's own default shards over machines only, and leaves the processes of one machine to tensor
+    parallelism, which none of our models has: there each would train a model of its own. A checkpoint is one
+    file, gathered when it is written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False)
+
+    def setup_environment(self) -> None:
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
