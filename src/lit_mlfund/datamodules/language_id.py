@@ -33,7 +33,7 @@ class LanguageIdDataModule(TextDataModule):
         num_languages: int = 30,
         min_bytes: int = 12,
         tokenizer: Literal["ngrams", "words", "bytes"] = "ngrams",
-        vocab_size: int = 32768,
+        vocab_size: int = 65536,
         max_length: int = 256,
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
