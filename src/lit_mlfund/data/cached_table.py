@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from lit_mlfund.data.encoder import Encoder, Roles
 from lit_mlfund.data.fit_scan import fit_scan
 from lit_mlfund.data.mapped import SAMPLE_ROWS, MappedStore, open_mapped
 from lit_mlfund.data.read import find_file, require_columns
-from lit_mlfund.data.scan import Scan, Signature
+from lit_mlfund.data.scan import Scan
+from lit_mlfund.data.source import Signature, Watch
 
 # Of the files: from here on a cache is worth it. The same on every machine, as splits depend on it.
 AUTO_BYTES = 2**29
@@ -68,12 +68,15 @@ def cache_root(cache: str | None, files: list[str]) -> Path | None:
     return own_folder("tables")
 
 
-def cached_table(request: TableRequest, root: Path, encoder: Encoder | None = None) -> CachedTable:
+def cached_table(
+    request: TableRequest, root: Path, watch: Watch, encoder: Encoder | None = None
+) -> CachedTable:
     """Find or make the cache of a table.
 
     Args:
         request: the table.
         root: the folder of caches.
+        watch: is given the files, and called before each pass over the rows.
         encoder: what the rows are encoded by; without it one is fitted on the training rows.
 
     Raises:
@@ -96,7 +99,7 @@ def cached_table(request: TableRequest, root: Path, encoder: Encoder | None = No
         remove_others(root, cache.folder, _is_stale)
     content = cache.content
     fitted = Encoder.from_dict(content["encoder"])
-    watch = _Watch(list(signatures.values()))
+    watch.add(*signatures.values())
     stores = {
         split: open_mapped(cache.folder, split, part["rows"], part["layout"], watch)
         for split, part in content["splits"].items()
@@ -134,23 +137,6 @@ def _make(
     splits = convert(sources, encoder, folder)
     boolean = [name for name in encoder.features.source if scan.schema[name] == pl.Boolean]
     return {"encoder": encoder.to_dict(), "splits": splits, "sample": sample, "boolean": boolean}
-
-
-class _Watch:
-    """Tells once of each source file that has changed since its rows were copied."""
-
-    def __init__(self, signatures: list[Signature]) -> None:
-        self.signatures = signatures
-
-    def __call__(self) -> None:
-        for signature in list(self.signatures):
-            if difference := signature.difference():
-                self.signatures.remove(signature)
-                warnings.warn(
-                    f"{signature.path} {difference} since this run read it; the run goes on with the rows as they "
-                    "were, another run will read the file anew",
-                    stacklevel=2,
-                )
 
 
 def _notes(cache: Cache) -> list[str]:

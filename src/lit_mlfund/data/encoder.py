@@ -93,8 +93,12 @@ class Encoder:
         features = Preprocessor.fit(train, schema, min_count=min_count, time=roles.time)
         return cls(roles, features, target, per_query)
 
-    def store(self, table: Table, labelled: bool = True) -> tuple[PointStore | ListStore, Encoded]:
+    def store(
+        self, table: Table, labelled: bool = True, part: bool = False
+    ) -> tuple[PointStore | ListStore, Encoded]:
         """The rows of `table`; without labels, zeros in their place.
+
+        As `part` of a split its weights may all be 0.
 
         Raises:
             DataError: missing columns, missing or impossible values, a query without documents.
@@ -102,7 +106,7 @@ class Encoder:
         rows, encoded = self.piece(table, labelled)
         x, y, weight, index = rows.x, rows.y, rows.weight, rows.index
         assert index is not None
-        if weight is not None and not weight.any():
+        if not part and weight is not None and not weight.any():
             raise all_weightless(table.source, self.roles.weight)
         if self.roles.query is None:
             return rows, encoded

@@ -15,7 +15,7 @@ from lit_mlfund.data.errors import DataError
 from lit_mlfund.data.preprocess import CategoricalColumn
 from lit_mlfund.data.scan import Scan
 from lit_mlfund.data.split import SPLITS
-from lit_mlfund.data.table import Table
+from lit_mlfund.data.table import Table, join
 from lit_mlfund.data.target import Target, refuse_missing
 
 SAMPLE = 2**22  # cells that numeric columns are fitted on
@@ -78,7 +78,7 @@ class _Sample:
 
     @property
     def table(self) -> Table:
-        return _join(*self.kept)
+        return join(*self.kept)
 
 
 class _Moments:
@@ -108,7 +108,7 @@ def _first_pass(scan: Scan, split_of: Allot, roles: Roles, positive: str | None)
             sample.add(train)
             if roles.task == "regression" and np.isfinite(values := train.numbers(roles.target)).all():
                 moments.add(values)
-            witnesses = _witnesses(train if witnesses is None else _join(witnesses, train), roles)
+            witnesses = _witnesses(train if witnesses is None else join(witnesses, train), roles)
     if witnesses is None:
         raise DataError(f"{scan.path}: the train split is empty")
     target = Target.fit(witnesses, roles.target, roles.task, positive)
@@ -128,11 +128,6 @@ def _witnesses(table: Table, roles: Roles) -> Table:
     else:
         index = column.is_first_distinct().arg_true().to_numpy()
     return Table(table.frame[index], table.source, table.rows[index])
-
-
-def _join(*tables: Table) -> Table:
-    frame = pl.concat([table.frame for table in tables])
-    return Table(frame, tables[0].source, np.concatenate([table.rows for table in tables]))
 
 
 def _recount(scan: Scan, split_of: Allot, encoder: Encoder, sample: Table, min_count: int) -> Encoder:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from lit_mlfund.data.cache import open_or_make, own_folder, remove_others
-from lit_mlfund.data.scan import Signature
+from lit_mlfund.data.source import Signature
 
 FILE = "frame.parquet"
 

@@ -67,6 +67,12 @@ def scan_table(path: str) -> pl.LazyFrame:
     return frame
 
 
+def is_stream(path: str) -> bool:
+    """Whether a file in Arrow's format is a stream, which can only be read as a whole."""
+    with open(find_file(path), "rb") as file:
+        return file.read(4) == b"\xff\xff\xff\xff"
+
+
 def find_file(path: str) -> Path:
     """The file at `path`, or a DataError: there is none, it is a folder, or it is empty."""
     file = Path(path).expanduser()

@@ -1,59 +1,21 @@
-"""A table larger than memory: its rows in pieces, and whether its file is still the same."""
+"""A table larger than memory: its rows in pieces."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import polars as pl
 
 from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.read import find_file, scan_table
-from lit_mlfund.data.table import Table
+from lit_mlfund.data.read import scan_table
+from lit_mlfund.data.source import Signature
+from lit_mlfund.data.table import Table, join
 
 PIECE = 2**20  # cells
 MAX_ROWS = 2**14  # of a piece, however narrow
-PROBES = 16  # places of a file that are looked at, of 4 KiB each
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What tells a file from a later or another one: path, size, time of change, and some of its bytes."""
-
-    path: str
-    size: int
-    changed: int  # nanoseconds
-    probes: str
-
-    @classmethod
-    def of(cls, path: str) -> Self:
-        """Of the file as it is now; a DataError where there is none."""
-        file = find_file(path).resolve()
-        stat = file.stat()
-        digest = hashlib.blake2b(digest_size=16)
-        with open(file, "rb") as content:
-            for place in np.linspace(0, max(stat.st_size - 4096, 0), PROBES).astype(int):
-                content.seek(int(place))
-                digest.update(content.read(4096))
-        return cls(str(file), stat.st_size, stat.st_mtime_ns, digest.hexdigest())
-
-    def difference(self) -> str | None:
-        """What has become of the file since; None when it is the same by size and time of change."""
-        try:
-            now = os.stat(self.path)
-        except OSError:
-            return "is gone"
-        if now.st_size != self.size:
-            return f"has {now.st_size} bytes instead of {self.size}"
-        return None if now.st_mtime_ns == self.changed else "was written to"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain Python."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -105,3 +67,33 @@ class Scan:
         frame = self.frame.select(names).collect(engine="streaming")
         self.check()
         return Table.of(frame, self.path)
+
+
+def lists_lie_together(scan: Scan, query: str) -> bool:
+    """Whether the rows of each query lie side by side; in memory is a number for each list."""
+    starts: list[np.ndarray] = []
+    last = None
+    for piece in scan.pieces([query]):
+        labels = piece.labels(query)
+        first = (labels != labels.shift(fill_value=last)).fill_null(True)
+        starts.append(labels.filter(first).hash().to_numpy())
+        last = labels[-1]
+    begun = np.concatenate(starts)
+    return len(np.unique(begun)) == len(begun)
+
+
+def whole_lists(pieces: Iterable[Table], query: str) -> Iterator[Table]:
+    """The same rows in pieces that end where a list ends, of lists that lie together."""
+    left: Table | None = None
+    for piece in pieces:
+        table = piece if left is None else join(left, piece)
+        labels = table.labels(query)
+        ends = (labels != labels[-1]).arg_true()
+        if not len(ends):
+            left = table
+            continue
+        cut = int(ends[-1]) + 1
+        yield table.slice(0, cut)
+        left = table.slice(cut)
+    if left is not None:
+        yield left

@@ -37,6 +37,11 @@ class Table:
         """The rows at `index`, which are the split of that name."""
         return type(self)(self.frame[index], f"{self.source} ({split})", self.rows[index])
 
+    def slice(self, start: int, length: int | None = None) -> Self:
+        """`length` rows from `start` on, or all."""
+        rows = self.rows[start:] if length is None else self.rows[start : start + length]
+        return type(self)(self.frame.slice(start, length), self.source, rows)
+
     def error(self, name: str, problem: str, bad: np.ndarray | pl.Series) -> DataError:
         """The error that names this file, the column and the rows where `bad [N]` is True."""
         return DataError(
@@ -99,6 +104,12 @@ class Table:
         if not isinstance(column.dtype, pl.Datetime):
             raise DataError(f"{self.source}: column {name!r}: {column.dtype} where a date belongs")
         return column.dt.replace_time_zone(None).cast(pl.Datetime("us"))
+
+
+def join(*tables: Table) -> Table:
+    """The rows of several pieces of one file."""
+    frame = pl.concat([table.frame for table in tables])
+    return Table(frame, tables[0].source, np.concatenate([table.rows for table in tables]))
 
 
 def _parsed(column: pl.Series) -> pl.Series:

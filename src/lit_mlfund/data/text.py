@@ -120,9 +120,9 @@ class TextEncoder(Encoder):
             raise DataError(f"{train.source}: column {features.column!r}: no text in any row")
         return cls(roles, features, target)
 
-    def store(self, table: Table, labelled: bool = True) -> tuple[TextStore, Encoded]:
+    def store(self, table: Table, labelled: bool = True, part: bool = False) -> tuple[TextStore, Encoded]:
         """The rows of `table`; without labels, zeros in their place."""
-        store, encoded = super().store(table, labelled)
+        store, encoded = super().store(table, labelled, part)
         assert isinstance(store, PointStore)  # a ranking has no such encoder
         return TextStore(store.x, store.y, store.weight, store.index), encoded
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -11,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from lit_mlfund.data.batch import Batch
 from lit_mlfund.data.chunks import Chunks
 from lit_mlfund.data.loader import BatchLoader
+from lit_mlfund.data.source import Watch
 from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.data.store import Store
 
@@ -38,6 +40,7 @@ class DataModule(LightningDataModule):
         self.stores: dict[str, Store] = {}
         self.summary: dict[str, Any] = {}
         self.notes: dict[str, int | str] = {}  # what `new_loader` met: unknown categories, imputed cells
+        self.watch = Watch()  # of the files that were read
 
     # --- what a subclass says -------------------------------------------------------------------------
 
@@ -60,6 +63,13 @@ class DataModule(LightningDataModule):
         counts the unknown categories and the imputed cells.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot read a new file")
+
+    def new_pieces(self, path: str, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
+        """As `new_loader`, one piece of the file after another where it may be larger than memory.
+
+        `notes` are complete once the last piece was taken.
+        """
+        yield self.new_loader(path, need_target)
 
     # --- serving --------------------------------------------------------------------------------------
 

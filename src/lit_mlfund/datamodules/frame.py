@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import polars as pl
 
-from lit_mlfund.data.encoder import Encoder, Roles
+from lit_mlfund.data.encoder import Encoder, Roles, all_weightless
 from lit_mlfund.data.loader import BatchLoader
 from lit_mlfund.data.preprocess import Encoded
+from lit_mlfund.data.scan import Scan, lists_lie_together, whole_lists
 from lit_mlfund.data.store import ListStore, PointStore, Store
 from lit_mlfund.data.table import Table
 from lit_mlfund.datamodules.base import DataModule
@@ -90,13 +92,39 @@ class FrameDataModule(DataModule):
     def new_loader(self, path: str, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
         table = self.read_file(path)
         store, encoded = self.fitted.store(table, labelled=need_target)
-        self.notes = {
-            "unknown_categories": sum(encoded.unknown.values()),
-            "imputed_cells": sum(encoded.imputed.values()),
-            **{f"unknown_categories.{name}": count for name, count in encoded.unknown.items()},
-            **{f"imputed_cells.{name}": count for name, count in encoded.imputed.items()},
-        }
+        self._note(encoded.unknown, encoded.imputed)
         return self.serve(store), table.frame
+
+    def scan_file(self, path: str) -> Scan | None:
+        """A new file to be read in pieces; None for one that is read as a whole."""
+        return None
+
+    def new_pieces(self, path: str, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
+        scan, roles, encoder = self.scan_file(path), self.roles, self.fitted
+        if scan is None or not (roles.query is None or lists_lie_together(scan, roles.query)):
+            yield self.new_loader(path, need_target)
+            return
+        # labels are measured, the other columns of predictions are handed on
+        asked = [*encoder.features.columns, *roles.required(True)] if need_target else None
+        pieces = scan.pieces(asked)
+        unknown, imputed, weighted = Counter[str](), Counter[str](), roles.weight is None or not need_target
+        for piece in pieces if roles.query is None else whole_lists(pieces, roles.query):
+            store, encoded = encoder.store(piece, labelled=need_target, part=True)
+            unknown.update(encoded.unknown)
+            imputed.update(encoded.imputed)
+            weighted = weighted or bool(store.weight.any())
+            yield self.serve(store), piece.frame
+        self._note(unknown, imputed)
+        if not weighted:
+            raise all_weightless(path, roles.weight)
+
+    def _note(self, unknown: Mapping[str, int], imputed: Mapping[str, int]) -> None:
+        self.notes = {
+            "unknown_categories": sum(unknown.values()),
+            "imputed_cells": sum(imputed.values()),
+            **{f"unknown_categories.{name}": count for name, count in unknown.items()},
+            **{f"imputed_cells.{name}": count for name, count in imputed.items()},
+        }
 
     def _summarize(self, tables: dict[str, Table], encoded: dict[str, Encoded]) -> dict[str, Any]:
         features = self.fitted.features

@@ -15,6 +15,7 @@ from lit_mlfund.data.errors import DataError
 from lit_mlfund.data.interactions import Entities, History, InteractionStore, moments_of
 from lit_mlfund.data.loader import BatchLoader
 from lit_mlfund.data.read import require_columns
+from lit_mlfund.data.source import Signature
 from lit_mlfund.data.spec import DataSpec, Field
 from lit_mlfund.data.split import Splits, split_by_time
 from lit_mlfund.data.table import Table
@@ -88,6 +89,9 @@ class InteractionsDataModule(RetrievalDataModule):
         self._new_items: tuple[str, ...] = ()
 
     def build(self) -> None:
+        for path in (self.path, self.users_path, self.items_path):
+            if path is not None:
+                self.watch.add(Signature.of(path))
         table = self._read(self.path, with_item=True, with_time=True)
         moments = self._moments(table)
         splits = self._splits(table, moments)

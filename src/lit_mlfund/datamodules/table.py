@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 from lit_mlfund.data.cached_table import CachedTable, TableRequest, cache_root, cached_table
 from lit_mlfund.data.encoder import Roles, check_queries
-from lit_mlfund.data.read import require_columns
+from lit_mlfund.data.read import find_file, is_stream, require_columns
+from lit_mlfund.data.scan import Scan
+from lit_mlfund.data.source import Signature
 from lit_mlfund.data.spec import Task
 from lit_mlfund.data.split import split_by_column, split_table
 from lit_mlfund.data.table import Table
 from lit_mlfund.data.target import Target
 from lit_mlfund.datamodules.frame import FrameDataModule
+
+LARGE = 2**26  # bytes of a new file, from which on it is read in pieces
 
 
 class TableDataModule(FrameDataModule):
@@ -128,13 +133,16 @@ class TableDataModule(FrameDataModule):
             self.positive,
             self.min_count,
         )
-        cached = cached_table(request, root, self.encoder)
+        cached = cached_table(request, root, self.watch, self.encoder)
         self.encoder, self.stores = cached.encoder, dict(cached.stores)
         self.spec = cached.encoder.spec(len(cached.stores["train"]))
         self.summary = self._summarize_cached(cached)
 
     def read(self) -> dict[str, Table]:
         roles = self.roles
+        for path in (self.path, *self.given.values()):
+            if path is not None and os.path.isfile(path):
+                self.watch.add(Signature.of(path))
         table = self.read_file(self.path)
         asked = [*roles.required(True), roles.time, *roles.exclude, *roles.categorical]
         require_columns(table.frame, asked, table.source)
@@ -158,6 +166,11 @@ class TableDataModule(FrameDataModule):
             if path is not None:
                 tables[split] = self.read_file(path)
         return tables
+
+    def scan_file(self, path: str) -> Scan | None:
+        if find_file(path).stat().st_size < LARGE or is_stream(path):
+            return None
+        return Scan.open(path, Signature.of(path))
 
     def _describe_split(self) -> list[str]:
         cut = ", ".join(split for split, path in self.given.items() if path is None)

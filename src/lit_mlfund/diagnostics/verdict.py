@@ -19,6 +19,18 @@ def diverged(reason: str) -> Finding:
     )
 
 
+def changed_data(changes: list[str]) -> Finding:
+    """Files that the run has read are no longer what they were."""
+    return Finding(
+        name="changed_data",
+        severity="warning",
+        symptom="; ".join(changes) + ".",
+        ruled_out={
+            "figures of other rows": "those of the files as they were read were trained and measured on"
+        },
+    )
+
+
 def findings(
     metric: str,
     mode: str,

@@ -33,7 +33,7 @@ from lit_mlfund.runtime.course import training_numbers, training_split, weight_n
 from lit_mlfund.runtime.launch import outer_world
 from lit_mlfund.runtime.lr_find import replace_auto
 from lit_mlfund.runtime.measure import measure_references, measure_splits, write_predictions
-from lit_mlfund.runtime.provenance import provenance
+from lit_mlfund.runtime.provenance import earlier_sources, provenance
 from lit_mlfund.runtime.tensorboard import publish
 
 
@@ -89,6 +89,8 @@ def _run(
     seed_everything(config.seed)
     data = build_data(config)
     data.setup("fit")
+    if resume:
+        data.watch.compare(earlier_sources(run_dir))
     rate = replace_auto(config, data, run_dir) if config.train else None
     module = build_module(config, data.spec)
     if config.train:
@@ -144,6 +146,9 @@ def _run(
         config.trainer.max_epochs,
     )
     findings += [chosen.finding(module, data) for chosen in training.chosen if hasattr(chosen, "finding")]
+    data.watch()
+    if data.watch.changes:
+        findings.append(verdict.changed_data(data.watch.changes))
     write_json(run_dir / "findings.json", [finding.to_dict() for finding in findings])
     result["findings"] = [finding.name for finding in findings]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -36,8 +38,17 @@ def provenance(config: DictConfig, data: DataModule, module: TaskModule) -> dict
         "task": module.task,
         "seed": config.seed,
         "data": data.summary,
+        "sources": [signature.to_dict() for signature in data.watch.signatures.values()],
         "num_parameters": sum(parameter.numel() for parameter in module.parameters()),
     }
+
+
+def earlier_sources(run_dir: Path) -> list[dict[str, Any]]:
+    """The files that a run had read when it was interrupted, as `provenance.json` has them."""
+    try:
+        return json.loads((run_dir / "provenance.json").read_text())["sources"]
+    except (OSError, ValueError, KeyError):
+        return []
 
 
 def _version(name: str) -> str | None:

@@ -11,9 +11,9 @@ import polars as pl
 import torch
 from omegaconf import OmegaConf
 
-from lit_mlfund.atomic import whole_file
 from lit_mlfund.data.loader import BatchLoader
 from lit_mlfund.data.spec import DataSpec
+from lit_mlfund.data.write import table_writer
 from lit_mlfund.datamodules import DataModule, RetrievalDataModule
 from lit_mlfund.modules import RetrievalModule, TaskModule
 from lit_mlfund.modules.evidence import Evidence
@@ -35,17 +35,17 @@ def evaluate_run(run_dir: Path, *, split: str, path: str | None, checkpoint: str
     module, data = load_run(run_dir, checkpoint)
     if path is None:
         data.setup()
-        loader = data.loader(split)
+        rows = _collect(module, data, data.loader(split))
     else:
-        split, (loader, _) = NEW, data.new_loader(path, need_target=True)
-    evidence = _collect(module, data, loader)
-    measured = intervals(module.evaluate(evidence, split))
+        split = NEW
+        rows = sum(_collect(module, data, loader) for loader, _ in data.new_pieces(path, need_target=True))
+    measured = intervals(module.evaluate(module.drain()[0], split))
     return {
         "run": str(run_dir),
         "checkpoint": checkpoint,
         "split": split,
         "path": path,
-        "rows": len(loader.store),
+        "rows": rows,
         "metrics": measured,
         "notes": data.notes,
     }
@@ -57,19 +57,21 @@ def predict_run(run_dir: Path, *, path: str, output: str, checkpoint: str) -> di
     For retrieval one row per query and rank: the ten best items of the corpus.
     """
     module, data = load_run(run_dir, checkpoint)
-    loader, frame = data.new_loader(path, need_target=False)
-    evidence = _collect(module, data, loader)
-    if isinstance(module, RetrievalModule):
-        table = _search(module, data, evidence)
-    else:
-        table = _beside(frame, evidence, module.predictions(evidence))
-    with whole_file(output) as beside:
-        table.write_csv(beside) if output.endswith(".csv") else table.write_parquet(beside)
+    rows = 0
+    with table_writer(output) as writer:
+        for loader, frame in data.new_pieces(path, need_target=False):
+            _collect(module, data, loader)
+            evidence = module.drain()[0]
+            rows += frame.height
+            if isinstance(module, RetrievalModule):
+                writer.write(_search(module, data, evidence))
+            else:
+                writer.write(_beside(frame, evidence, module.predictions(evidence)))
     return {
         "run": str(run_dir),
         "checkpoint": checkpoint,
         "output": output,
-        "rows": len(frame),
+        "rows": rows,
         "notes": data.notes,
     }
 
@@ -128,11 +130,12 @@ def _first_line(error: Exception) -> str:
 
 
 @torch.inference_mode()
-def _collect(module: TaskModule, data: DataModule, loader: BatchLoader) -> Evidence:
+def _collect(module: TaskModule, data: DataModule, loader: BatchLoader) -> int:
+    """Let the module keep what it says of the examples; their number."""
     module.data = data
     for batch in loader:
         module.collect(batch)
-    return module.drain()[0]
+    return len(loader.store)
 
 
 def _beside(frame: pl.DataFrame, evidence: Evidence, columns: dict[str, Any]) -> pl.DataFrame:
