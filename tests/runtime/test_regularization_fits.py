@@ -52,6 +52,21 @@ ALONE = "leave one out"
             [f"regularization.swa: SWA does not work with trainer.strategy=fsdp; {ALONE}"],
         ),
         (
+            ["regularization=l1", "trainer=fsdp"],
+            [f"regularization.l1: L1 does not work with trainer.strategy=fsdp; {ALONE}"],
+        ),
+        (
+            ["regularization=mixup", "task=retrieval"],
+            [
+                "regularization.mixup: Mixup does not fit task=retrieval; it is for binary, multiclass and regression",
+                "regularization.mixup: Mixup takes numeric or image inputs, but DocstringsDataModule has tokens",
+            ],
+        ),
+        (
+            ["regularization=token_masking", "data=digits", "task=multiclass"],
+            ["regularization.token_masking: MaskTokens takes tokens inputs, but DigitsDataModule has image"],
+        ),
+        (
             ["regularization=[l1,mixpu]"],
             ["regularization: there is no regularization=mixpu; did you mean mixup?"],
         ),

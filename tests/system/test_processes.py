@@ -11,11 +11,12 @@ import torch
 from tests.system.conftest import Command
 
 
-@pytest.mark.parametrize("trainer", ["ddp", "fsdp"])
-def test_two_processes(mlfund: Command, trainer: str) -> None:
+@pytest.mark.parametrize(("trainer", "regularization"), [("ddp", "[ema,mixup]"), ("fsdp", "mixup")])
+def test_two_processes(mlfund: Command, trainer: str, regularization: str) -> None:
     outcome = mlfund(
         "train", "task=binary", "data=breast_cancer", f"trainer={trainer}", "trainer.accelerator=cpu",
         "trainer.devices=2", "trainer.max_epochs=2", "references=false", "logger=none", "data.batch_size=64",
+        f"regularization={regularization}",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     result = outcome.json
@@ -27,3 +28,32 @@ def test_two_processes(mlfund: Command, trainer: str) -> None:
     measured = mlfund("evaluate", f"run={result['run']}")
     assert measured.code == 0, measured.err
     assert measured.json["metrics"]["auroc"]["value"] == pytest.approx(result["test"]["auroc"]["value"])
+
+
+@pytest.mark.parametrize(
+    ("trainer", "regularization"),
+    [
+        ("ddp", ("l1", "l2", "augment_images")),
+        pytest.param("fsdp", ("l2", "augment_images"), marks=pytest.mark.slow),
+    ],
+)
+def test_regularization_on_two_processes_is_that_of_one(
+    mlfund: Command, trainer: str, regularization: tuple[str, ...]
+) -> None:
+    arguments = (
+        "train", "task=multiclass", "data=digits", "model=mlp", "model.hidden=[32]", "model.dropout=0", "optim=sgd",
+        "optim.lr=0.05", "trainer.max_epochs=1", "references=false", "logger=none", "test=false",
+        f"regularization=[{','.join(regularization)}]",
+        *(f"regularization.{name}.strength=0.1" for name in regularization if name != "augment_images"),
+    )  # fmt: skip
+    weights = []
+    for processes in (("trainer=cpu", "data.batch_size=128"), (f"trainer={trainer}", "data.batch_size=64")):
+        outcome = mlfund(*arguments, *processes, "trainer.accelerator=cpu")
+        assert outcome.code == 0, outcome.err
+        last = Path(outcome.json["run"]) / "checkpoints" / "last.ckpt"
+        weights.append(torch.load(last, weights_only=True)["state_dict"])
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6)
+    if "l1" in regularization:
+        zeros = weights[0]["model.body.0.weight"] == 0
+        assert 0.05 < zeros.float().mean() < 0.95

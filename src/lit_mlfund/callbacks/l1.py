@@ -20,7 +20,10 @@ PROBES = 64  # examples on which an input is tried
 
 
 def chosen_weights(model: nn.Module, pattern: str) -> dict[str, nn.Parameter]:
-    """The trainable weights of two or more dimensions whose name fits a shell pattern; ValueError for none."""
+    """The trainable weights of two or more dimensions whose name fits a shell pattern.
+
+    Raises ValueError for none, and for a table with sparse gradients.
+    """
     chosen = {
         name: parameter
         for name, parameter in model.named_parameters()
@@ -28,6 +31,13 @@ def chosen_weights(model: nn.Module, pattern: str) -> dict[str, nn.Parameter]:
     }
     if not chosen:
         raise ValueError(f"parameters: no weight of the model is named like {pattern}")
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse}
+    for name, parameter in chosen.items():
+        if id(parameter) in tables:
+            raise ValueError(
+                f"parameters: {pattern} takes in {name}, a table of which a step sees few rows; "
+                "name other weights, or use embedding=dense"
+            )
     return chosen
 
 
@@ -44,8 +54,9 @@ class L1(Callback):
         parameters: shell pattern of the names of the weights, such as `terms.numeric.*`.
     """
 
-    # averages of weights are seldom zero; the weights of schedule_free are made anew from its state
-    not_with = ("EMA", "SWA", "schedule_free")
+    # averages of weights are seldom zero; the weights of schedule_free are made anew from its state; what is zero
+    # and which inputs are not used is asked of whole weights, not of shards
+    not_with = ("EMA", "SWA", "schedule_free", "fsdp")
 
     def __init__(self, *, strength: float = 1e-3, parameters: str = "*"):
         if not strength >= 0:

@@ -37,5 +37,6 @@ class L2(Callback):
         pl_module.penalties.remove(self.penalty)
 
     def penalty(self) -> Tensor:
-        """½ strength ‖w‖², of the weights as they are now."""
-        return 0.5 * self.strength * torch.stack([weight.square().sum() for weight in self._weights]).sum()
+        """½ strength ‖w‖², of the weights as they are now; under FSDP of this process's shards, as its gradient is."""
+        weights = [getattr(weight, "to_local", lambda weight=weight: weight)() for weight in self._weights]
+        return 0.5 * self.strength * torch.stack([weight.square().sum() for weight in weights]).sum()

@@ -39,6 +39,6 @@ def sgd(
             momentum=momentum,
             nesterov=nesterov,
             weight_decay=weight_decay,
-            fused=can_fuse(params) if fused is None else fused,
+            fused=can_fuse(params, shards=False) if fused is None else fused,
         )
     )

@@ -1,4 +1,4 @@
-"""Libraries that only some optimizers need."""
+"""What only some optimizers need, or cannot work with."""
 
 from __future__ import annotations
 
@@ -41,3 +41,8 @@ def needs(module: str, extra: str) -> Callable[[Callable[Parameters, Result]], C
         return checked
 
     return mark
+
+
+def not_with(*others: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Mark a function whose optimizer does not work with `others`, such as the strategy `fsdp`; read like `needs`."""
+    return lambda make: make

@@ -22,9 +22,15 @@ def tensors(params: Iterable[Any]) -> list[Tensor]:
     return found
 
 
-def can_fuse(params: Iterable[Any]) -> bool:
-    """Whether one fused kernel can update all of `params` (a list, not a generator)."""
-    return all(p.device.type in DEVICES and torch.is_floating_point(p) for p in tensors(params))
+def can_fuse(params: Iterable[Any], *, shards: bool = True) -> bool:
+    """Whether one fused kernel can update all of `params` (a list, not a generator).
+
+    `shards` says whether that kernel takes the shards of FSDP2; SGD's does not.
+    """
+    return all(
+        p.device.type in DEVICES and torch.is_floating_point(p) and (shards or not hasattr(p, "to_local"))
+        for p in tensors(params)
+    )
 
 
 def clippable(optimizer: OptimizerT) -> OptimizerT:

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from lit_mlfund.optim.extras import needs
+from lit_mlfund.optim.extras import needs, not_with
 from lit_mlfund.optim.fused import tensors
 
 
+@not_with("fsdp")  # its means of rows and columns are not made for shards, in torch 2.13
 def adafactor(
     params: Iterable[Any],
     *,
@@ -39,6 +40,7 @@ def adafactor(
 
 
 @needs("bitsandbytes", extra="bitsandbytes")
+@not_with("fsdp")
 def adamw8bit(
     params: Iterable[Any],
     *,

@@ -108,15 +108,14 @@ def _regularization_fits(config: dict[str, Any]) -> Iterator[str]:
 
 
 def _exclusions(config: dict[str, Any]) -> Iterator[str]:
-    """Targets that exclude others by name (`not_with`), in regularization and embedding."""
+    """Targets that exclude others by name (`not_with`), in regularization, embedding and optim."""
     chosen, trainer = config.get("regularization"), config.get("trainer")
     parts = {f"regularization.{key}": node for key, node in (chosen or {}).items()}
-    parts["embedding"] = config.get("embedding")
+    parts |= {name: config.get(name) for name in ("embedding", "optim")}
     parts = {where: node for where, node in parts.items() if isinstance(node, dict) and "_target_" in node}
-    others = {where.replace(".", "="): _name(node) for where, node in parts.items() if where != "embedding"}
-    optim = config.get("optim")
-    if isinstance(optim, dict) and "_target_" in optim:
-        others[f"optim={_name(optim)}"] = _name(optim)
+    others = {where.replace(".", "="): _name(node) for where, node in parts.items() if "." in where}
+    if "optim" in parts:
+        others[f"optim={_name(parts['optim'])}"] = _name(parts["optim"])
     strategy = trainer.get("strategy") if isinstance(trainer, dict) else None
     others[f"trainer.strategy={strategy}"] = str(strategy)
     for path, node in parts.items():
