@@ -42,7 +42,7 @@ def test_a_claim_ends_in_a_page_and_a_picture(mlfund: Command, tmp_path: Path) -
     assert "**It holds on these data.**" in text
     assert "| `failed: optim.lr=1e30 > optim.lr=1e-3` | 1 | 1 … 1 | holds |" in text
     assert "| 1e+30 | – | – | – | 2 of 2 |" in text
-    assert "4 runs, seeds 0, 1, 2 failed · 20" in text and " · torch 2." in text
+    assert "4 runs, seeds 0, 1, 2 failed · rows: train " in text and " · torch 2." in text
     assert f"mlfund train -m --config-dir {folder.parent} experiment=tiny" in text
     assert (page.parent / "claim.png").read_bytes().startswith(b"\x89PNG")
 

@@ -98,6 +98,7 @@ def _page(
     failed = sum(record.failed for record in records)
     versions = [f"lit_mlfund {made_on['lit_mlfund']}"]
     versions += [f"{name} {made_on['packages'][name]}" for name in ("torch", "lightning")]
+    versions.append(f"Python {made_on['python']}")
     runs = f"{len(records)} runs, seeds {', '.join(evidence.seeds)}" + (
         f", {failed} failed" if failed else ""
     )
@@ -115,9 +116,15 @@ def _page(
         *([claim.note.strip()] if claim.note else []),
         "## Again",
         f"```bash\n{command}\n```",
-        f"{runs} · {made_on['started'][:10]} · {' · '.join(versions)} · Python {made_on['python']}",
+        " · ".join([runs, *_rows(made_on["data"]), made_on["started"][:10], *versions]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _rows(data: dict[str, Any]) -> list[str]:
+    """The sizes of the splits, where the data have rows."""
+    sizes = ", ".join(f"{split} {size:,}" for split, size in data.get("rows", {}).items())
+    return [f"rows: {sizes}"] if sizes else []
 
 
 def _choice(claim: Claim, evidence: Evidence) -> str:

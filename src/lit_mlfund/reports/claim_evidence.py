@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 Setting = tuple[str, ...]  # one value, as text, for each of the compared keys
 
 
@@ -28,7 +30,8 @@ class Record:
     def value(self, name: str) -> float:
         """A number of the run; NaN where it has none.
 
-        `test/mae`, `val/…` and `train/…` at the measured checkpoint; what `numbers` holds (`weights/norm`);
+        `test/mae`, `val/…` and `train/…` at the measured checkpoint; `test/confidence`, the mean probability of the
+        predicted class; what `numbers` holds (`weights/norm`);
         `last/…`, `best/…` (lowest) and `max/…` of what was seen by step or by epoch; `objective`; `failed`;
         `seconds`; and a difference `a - b` of two of them.
         """
@@ -44,8 +47,11 @@ class Record:
         split, _, metric = name.partition("/")
         if split in ("last", "best", "max"):
             values = [value for value in self.curve(metric)[1] if split == "last" or not math.isnan(value)]
-            choose = {"last": lambda v: v[-1], "best": min, "max": max}[split]
-            return float(choose(values)) if values else math.nan
+            if not values:
+                return math.nan
+            return {"last": values[-1], "best": min(values), "max": max(values)}[split]
+        if metric == "confidence" and self.run is not None:
+            return _confidence(Path(self.run, "predictions", f"{split}.parquet"))
         if metric in self.metrics.get("splits", {}).get(split, {}):
             return _number(self.metrics["splits"][split][metric]["value"])
         return _number(self.metrics.get("numbers", {}).get(name))
@@ -160,6 +166,17 @@ def _best(records: list[Record], key: str) -> str:
         mean = sum(done) / len(done) if len(done) == len(group) else math.nan
         means[value] = (mean if maximum else -mean) if math.isfinite(mean) else -math.inf
     return max(means, key=lambda value: means[value])
+
+
+def _confidence(predictions: Path) -> float:
+    """Mean over rows of the largest probability of a class; NaN where there are no predictions of classes."""
+    if not predictions.exists():
+        return math.nan
+    table = pl.read_parquet(predictions)
+    if "probability" in table.columns:  # of the positive one of two classes
+        return float(abs(table["probability"].to_numpy() - 0.5).mean()) + 0.5
+    columns = [name for name in table.columns if name.startswith("probability_")]
+    return float(table.select(columns).to_numpy().max(axis=1).mean()) if columns else math.nan
 
 
 def _same(first: str, second: str) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8a8f98")
 MARKERS = "osD^vP*X"
 GREY = "#8a8f98"
+SHORT = 0.8  # of the width of a panel: a line that ends before it has its name at its end
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,18 @@ class Lines:
                 values = evidence.numbers(setting, self.y)
                 axis.plot([x] * len(values), values, ".", color=color, alpha=0.35, markersize=4)
                 axis.plot([x, x], [low, high], color=color, linewidth=1, alpha=0.6)
-            x, y = [row[0] for row in rows], [row[1][0] for row in rows]
-            axis.plot(x, y, color=color, marker=MARKERS[number % len(MARKERS)], markersize=5)
+            across, up = [row[0] for row in rows], [row[1][0] for row in rows]
+            axis.plot(across, up, color=color, marker=MARKERS[number % len(MARKERS)], markersize=5)
             if rows and len(lines) > 1:
-                ends.append((x[-1], y[-1], evidence.label(group[0], without=(self.x,)), color))
+                ends.append(
+                    (across[-1], up[-1], evidence.label(group[0], without=(self.x, *self.only)), color)
+                )
         axis.set_xticks(list(positions.values()), [f"{float(level):g}" for level in levels])
         if len(levels) > 6:
             axis.tick_params(axis="x", labelrotation=45)
         axis.set(xlabel=evidence.key_label(self.x), ylabel=self.label or self.y)
         if "y" in self.log:
-            axis.set_yscale("log")
+            _logarithmic(axis, "y")
         _label_ends(axis, ends)
 
 
@@ -96,10 +99,12 @@ class Dots:
             axis.plot(values, [row] * len(values), ".", color=color, alpha=0.4, markersize=5)
             axis.plot([low, high], [row, row], color=color, linewidth=2.2, alpha=0.6)
             axis.plot(mean, row, MARKERS[row % len(MARKERS)], color=color, markersize=6)
-        axis.set_yticks(range(len(settings)), [evidence.label(setting) for setting in settings])
+        axis.set_yticks(
+            range(len(settings)), [evidence.label(setting, without=tuple(self.only)) for setting in settings]
+        )
         axis.set(xlabel=self.label or self.y, ylim=(len(settings) - 0.4, -0.6))
         if self.log:
-            axis.set_xscale("log")
+            _logarithmic(axis, "x")
 
 
 @dataclass(frozen=True)
@@ -139,10 +144,10 @@ class Curves:
                 continue
             mean = _mean_curve(curves)
             axis.plot(*zip(*mean), color=color, linewidth=1.8)
-            ends.append((*mean[-1], evidence.label(setting), color))
+            ends.append((*mean[-1], evidence.label(setting, without=tuple(self.only)), color))
         axis.set(xlabel="optimizer steps", ylabel=self.label or self.y)
         if self.log:
-            axis.set_yscale("log")
+            _logarithmic(axis, "y")
         _label_ends(axis, ends)
 
 
@@ -183,6 +188,19 @@ def _short(level: str) -> str:
         return level.strip("[]").replace(",", "-")
 
 
+def _logarithmic(axis: Axes, which: Literal["x", "y"]) -> None:
+    """A logarithmic axis with numbers as people write them: 0.2, not 2 × 10⁻¹."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set(**{f"{which}scale": "log"})  # type: ignore[arg-type]
+    chosen = axis.xaxis if which == "x" else axis.yaxis
+    low, high = chosen.get_view_interval()
+    few = high / max(low, 1e-300) > 30  # decades
+    chosen.set_major_locator(LogLocator(subs=(1.0,) if few else (1.0, 2.0, 5.0)))
+    chosen.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    chosen.set_minor_formatter(NullFormatter())
+
+
 def _grouped(settings: list[Setting], place: int) -> list[list[Setting]]:
     """The settings that differ in one part only, together."""
     groups: dict[Setting, list[Setting]] = {}
@@ -210,19 +228,22 @@ def _mean_curve(curves: list[list[tuple[float, float]]]) -> list[tuple[float, fl
 
 
 def _label_ends(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Names beside the right ends of lines, pushed apart where they would overlap."""
-    if not ends:
-        return
+    """Names beside the right ends of lines, pushed apart where they would overlap; of short lines, at their ends."""
     axis.margins(x=0.04)
     axis.autoscale_view()
-    transform, inverse = axis.transData, axis.transAxes.inverted()
-    places = [(inverse.transform(transform.transform((x, y))), text, color) for x, y, text, color in ends]
-    places.sort(key=lambda place: place[0][1])
-    height, heights = 0.062, []
-    for (_, y), _, _ in places:
-        heights.append(max(min(y, 0.98), heights[-1] + height if heights else 0.0))
-    overflow = max(heights[-1] - 1.0, 0)
-    for ((_, _), text, color), y in zip(places, heights):
+    place = axis.transData + axis.transAxes.inverted()
+    placed = [(*place.transform((x, y)), text, color) for x, y, text, color in ends]
+    for x, y, text, color in placed:
+        if x < SHORT:
+            axis.annotate(
+                text, (x + 0.02, y), xycoords="axes fraction", color=color, va="center", fontsize=8.5
+            )
+    beside = sorted((end for end in placed if end[0] >= SHORT), key=lambda end: end[1])
+    heights: list[float] = []
+    for _, y, _, _ in beside:
+        heights.append(max(min(y, 0.98), heights[-1] + 0.062 if heights else 0.0))
+    overflow = max(heights[-1] - 1.0, 0) if heights else 0.0
+    for (_, _, text, color), y in zip(beside, heights):
         axis.annotate(
             text, (1.01, y - overflow), xycoords="axes fraction", color=color, va="center", fontsize=8.5
         )
