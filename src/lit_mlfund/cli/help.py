@@ -57,10 +57,12 @@ hundred steps at rates that grow from 1e-7 to 10. Says which rate to take and wh
 <runs_dir>/lr_find/…, and ends in one line of JSON; its `override` is what to give to train.
 `mlfund train … optim.lr=auto` does the same before it trains, and keeps the number in run.yaml.""",
     "list": """mlfund list [KIND] [--config-dir DIR]
+mlfund list optims --memory
 
 One line for each option: its name, the tasks that it fits, what it is and when to reach for it.
 KIND is losses, models, data, tasks, optims, schedules, regularizations, trainers, callbacks, loggers,
-experiments or debugs; all of them unless told otherwise.""",
+experiments or debugs; all of them unless told otherwise.
+--memory measures what each optimizer keeps beside the weights, in bytes per parameter.""",
 }
 
 
