@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lit_mlfund.data.batch import PointBatch
+from lit_mlfund.data.characters import UNKNOWN_NAME
 from lit_mlfund.metrics import Evaluation, evaluate_tokens
 from lit_mlfund.modules.evidence import Evidence
 from lit_mlfund.modules.point import PointModule
@@ -62,3 +63,18 @@ class NextTokenModule(PointModule):
             "prediction": [self.spec.classes[code] for code in predicted],
             "probability_of_target": evidence["output"][mask].double().exp().cpu().numpy(),
         }
+
+    def sample(self, num_tokens: int = 400) -> str:
+        """A text drawn from the model behind a line break; empty where that is impossible.
+
+        That is a model without `generate`, or one in shards, which one process alone cannot run.
+        """
+        if self._sharded or not hasattr(self.model, "generate"):
+            return ""
+        first = self.spec.classes.index("\n") if "\n" in self.spec.classes else 1
+        generator = torch.Generator(self.device).manual_seed(0)
+        training = self.model.training
+        ids = self.model.eval().generate(torch.tensor([[first]], device=self.device), num_tokens, generator)
+        self.model.train(training)
+        text = "".join(self.spec.classes[code] for code in ids[0, 1:].tolist())
+        return text.replace(UNKNOWN_NAME, "\N{REPLACEMENT CHARACTER}")

@@ -98,6 +98,9 @@ def _page(
         encoded = base64.b64encode(image).decode()
         title = html.escape(name.replace("_", " "))
         parts.append(f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{encoded}">')
+    sample = run_dir / "predictions" / "sample.txt"
+    if sample.exists():
+        parts += ["<h2>A text drawn from the model</h2>", f"<pre>{html.escape(sample.read_text())}</pre>"]
     parts += ["<h2>Data</h2>", f"<pre>{html.escape(_plain(provenance['data']))}</pre>"]
     parts += ["<h2>Configuration</h2>", f"<pre>{html.escape((run_dir / 'run.yaml').read_text())}</pre>"]
     return (

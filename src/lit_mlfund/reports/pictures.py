@@ -123,13 +123,12 @@ def reliability(table: pl.DataFrame, num_bins: int = 15) -> Figure:
 
 def confusion(table: pl.DataFrame, max_classes: int = 30) -> Figure:
     """Share of each true class that was given each label; the classes confused most where there are many."""
-    labels = sorted(
-        set(table["target"].cast(pl.String)) | set(table["prediction"].cast(pl.String)), key=_natural
-    )
+    counts = table.group_by("label", "prediction").len()
+    labels = sorted(set(counts["label"]) | set(counts["prediction"]), key=_natural)
     code = {label: number for number, label in enumerate(labels)}
     matrix = np.zeros((len(labels), len(labels)))
-    for true, said in zip(table["target"].cast(pl.String), table["prediction"].cast(pl.String)):
-        matrix[code[true], code[said]] += 1
+    for true, said, count in counts.iter_rows():
+        matrix[code[true], code[said]] = count
     if len(labels) > max_classes:
         wrong = matrix.sum(1) + matrix.sum(0) - 2 * np.diag(matrix)
         keep = np.sort(np.argsort(-wrong)[:max_classes])
@@ -139,8 +138,9 @@ def confusion(table: pl.DataFrame, max_classes: int = 30) -> Figure:
     figure, (axis,) = _figure(width=side + 0.8, height=side)
     axis.grid(False)
     image = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axis.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 2 else 0)
-    axis.set_yticks(range(len(labels)), labels)
+    shown = [_visible(label) for label in labels]
+    axis.set_xticks(range(len(labels)), shown, rotation=90 if max(map(len, labels)) > 2 else 0)
+    axis.set_yticks(range(len(labels)), shown)
     axis.set(xlabel="predicted", ylabel="true")
     if len(labels) <= 12:
         for row, column in zip(*np.nonzero(matrix)):
@@ -203,3 +203,8 @@ def _natural(label: str) -> tuple[int, float, str]:
         return (0, float(label), label)
     except ValueError:
         return (1, 0.0, label)
+
+
+def _visible(label: str) -> str:
+    """A label as an axis can show it: blanks and control characters in quotes, no formulas."""
+    return label.replace("$", r"\$") if label.isprintable() and label.strip() else repr(label)

@@ -12,14 +12,14 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from lit_mlfund.atomic import whole_file
+from lit_mlfund.atomic import whole_file, write_text
 from lit_mlfund.data.batch import Inputs
 from lit_mlfund.data.mapped import SAMPLE_ROWS, MappedStore
 from lit_mlfund.data.store import ListStore, PointStore
 from lit_mlfund.data.windows import WindowStore
 from lit_mlfund.datamodules import DataModule, RetrievalDataModule
 from lit_mlfund.metrics import Evaluation, evaluate_retrieval, positive_ranks
-from lit_mlfund.modules import TaskModule
+from lit_mlfund.modules import NextTokenModule, TaskModule
 
 ScoreBlock = Callable[[int, int], Tensor]
 Measured = dict[str, dict[str, float]]  # metric -> value, low, high
@@ -200,8 +200,13 @@ def _rankers(data: RetrievalDataModule, split: str, num_items: int, seed: int) -
 
 
 def write_predictions(folder: Path, module: TaskModule) -> None:
-    """One Parquet file per measured split: the row of the file, the target, and what the model says."""
+    """One Parquet file per measured split: the row of the file, the target, and what the model says.
+
+    A language model also writes a text of its own, `sample.txt`.
+    """
     folder.mkdir(exist_ok=True)
+    if isinstance(module, NextTokenModule) and (text := module.sample()):
+        write_text(folder / "sample.txt", text)
     for split, evidence in module.collected.items():
         with whole_file(folder / f"{split}.parquet") as path:
             prediction_table(module, evidence).write_parquet(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from lightning.pytorch.strategies import ModelParallelStrategy
 
 
@@ -17,5 +19,7 @@ class ShardedStrategy(ModelParallelStrategy):
         super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False)
 
     def setup_environment(self) -> None:
+        # of the output of any linear layer on [B, T, D]; nothing here works in place
+        warnings.filterwarnings("ignore", ".*FSDP2-wrapped module .* returned a view tensor.*")
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
