@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pytest
 
 from tests.system.conftest import Command
 
@@ -51,3 +54,30 @@ def test_a_claim_ends_in_a_page_and_a_picture(mlfund: Command, tmp_path: Path) -
     assert told.code == 2
     assert "optim.rl is not compared; there is optim.lr" in told.err
     assert len(list((tmp_path / "runs" / "sweeps").iterdir())) == 1  # nothing was started
+
+
+def test_the_last_checkpoint_is_measured_when_asked_for(mlfund: Command) -> None:
+    rough = ("optim=sgd", "optim.lr=20", "schedule=null", "monitor=val/loss", "trainer.max_epochs=4")
+    files = ("task=binary", "data=breast_cancer", "logger=files", "references=false", "callbacks=none")
+    measured = {}
+    for which in ("best", "last"):
+        told = mlfund("train", *files, *rough, f"checkpoint={which}")
+        assert told.code == 0, told.err
+        run = Path(told.json["run"])
+        metrics = measured[which] = json.loads((run / "metrics.json").read_text())
+        assert not (run / "report.html").exists() and not (run / "tensorboard").exists()
+        at = metrics["objective"]["step"] if which == "best" else metrics["numbers"]["steps"]
+        (seen,) = [entry for entry in metrics["history"] if entry["step"] == at]
+        assert metrics["splits"]["val"]["log_loss"]["value"] == pytest.approx(seen["val/log_loss"])
+    assert measured["best"]["objective"] == measured["last"]["objective"]
+    assert (
+        measured["best"]["objective"]["step"] < measured["last"]["numbers"]["steps"]
+    )  # else it says nothing
+    numbers = measured["last"]["numbers"]
+    assert numbers["optimizer/bytes_per_parameter"] == pytest.approx(
+        4, abs=0.01
+    )  # momentum, but no step counter
+    assert numbers["weights/norm"] > 0 and numbers["weights/zero_share"] == 0
+    assert numbers["train/loss"] == pytest.approx(numbers["train/log_loss"])
+    steps = measured["last"]["steps"]
+    assert steps[-1]["step"] == numbers["steps"] == sum(entry["num_steps"] for entry in steps)

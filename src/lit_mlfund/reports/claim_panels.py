@@ -128,8 +128,10 @@ class Curves:
     def draw(self, axis: Axes, evidence: Evidence) -> None:
         ends = []
         settings = evidence.matching(self.only)
+        # the same colour as in the other panels where there are enough of them
+        colored = list(evidence.groups) if len(evidence.groups) <= len(COLORS) else settings
         for setting in settings:
-            color = COLORS[list(evidence.groups).index(setting) % len(COLORS)]
+            color = COLORS[colored.index(setting) % len(COLORS)]
             curves = []
             for record in evidence.groups[setting]:
                 steps, values = record.curve(self.y)
@@ -232,18 +234,15 @@ def _label_ends(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
     axis.margins(x=0.04)
     axis.autoscale_view()
     place = axis.transData + axis.transAxes.inverted()
-    placed = [(*place.transform((x, y)), text, color) for x, y, text, color in ends]
-    for x, y, text, color in placed:
-        if x < SHORT:
-            axis.annotate(
-                text, (x + 0.02, y), xycoords="axes fraction", color=color, va="center", fontsize=8.5
-            )
-    beside = sorted((end for end in placed if end[0] >= SHORT), key=lambda end: end[1])
-    heights: list[float] = []
-    for _, y, _, _ in beside:
-        heights.append(max(min(y, 0.98), heights[-1] + 0.062 if heights else 0.0))
-    overflow = max(heights[-1] - 1.0, 0) if heights else 0.0
-    for (_, _, text, color), y in zip(beside, heights):
-        axis.annotate(
-            text, (1.01, y - overflow), xycoords="axes fraction", color=color, va="center", fontsize=8.5
-        )
+    placed = sorted(
+        ((*place.transform((x, y)), text, color) for x, y, text, color in ends), key=lambda end: end[1]
+    )
+    for short in (True, False):
+        group = [end for end in placed if (end[0] < SHORT) == short]
+        heights: list[float] = []
+        for _, y, _, _ in group:
+            heights.append(max(min(y, 0.98), heights[-1] + 0.062 if heights else 0.0))
+        overflow = max(heights[-1] - 1.0, 0) if heights else 0.0
+        for (x, _, text, color), y in zip(group, heights):
+            where = (x + 0.03 if short else 1.01, y - overflow)
+            axis.annotate(text, where, xycoords="axes fraction", color=color, va="center", fontsize=8.5)
