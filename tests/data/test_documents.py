@@ -77,7 +77,7 @@ def test_wrong_files_are_named(tmp_path: Path, content: bytes, message: str) -> 
 def test_reading_leaves_marks_of_files_out(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_bytes("\N{BYTE ORDER MARK}eins\r\nzwei".encode())
     assert read_text(str(tmp_path / "book.txt")) == "eins\nzwei"
-    with pytest.raises(DataError, match=r"gone\.txt: No such file"):
+    with pytest.raises(DataError, match=r"gone\.txt: no such file"):
         read_text(str(tmp_path / "gone.txt"))
 
 

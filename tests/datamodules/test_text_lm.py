@@ -47,13 +47,15 @@ def test_the_vocabulary_is_that_of_train(book: Path) -> None:
     assert data.summary["unknown_categories"] == {"test": {"text": 2}}
     weights = [batch.y[batch.weight > 0] for batch in data.test_dataloader()]
     assert int((torch.cat(weights) == 0).sum()) == 2
-    assert data.summary["notes"][0] == "val: a share of 0.1 at the end of the text"
+    note = "val: a share of 0.1 at the end of the text; 100% of its long lines are in train too"
+    assert data.summary["notes"][0] == note
 
 
 def test_files_of_their_own_for_the_splits(book: Path, tmp_path: Path) -> None:
     (tmp_path / "last.txt").write_text(LINE)
     data = make(book, test_path=str(tmp_path / "last.txt"))
     assert data.summary["rows"]["test"] == len(LINE) - 1
+    assert {Path(path).name for path in data.watch.signatures} == {"book.txt", "last.txt"}
     assert data.summary["rows"]["train"] + data.summary["rows"]["val"] == len(book.read_text()) - 2
 
 

@@ -72,7 +72,7 @@ def test_from_training_to_prediction(mlfund: Command, book: Path) -> None:
         (b"", (), ("book.txt", "the file is empty")),
         (b"caf\xe9\n" * 500, (), ("book.txt", "line 1", "0xe9", "UTF-8")),
         (b"word\n" * 30, (), ("book.txt", "the val split", "15 characters", "data.length")),
-        (None, ("data.path=gone.txt",), ("gone.txt", "No such file")),
+        (None, ("data.path=gone.txt",), ("gone.txt", "no such file")),
         (None, ("model=text_transformer",), ("model", "use model=decoder")),
         (None, ("regularization=token_masking",), ("token_masking", "sequence")),
         (None, ("monitor=val/macro_f1",), ("monitor", "val/log_loss")),

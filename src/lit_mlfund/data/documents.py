@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from lit_mlfund.data.errors import DataError
+from lit_mlfund.data.read import find_file
 from lit_mlfund.data.split import SPLITS, remaining
 
 _MIN_PARAGRAPH = 40  # characters: shorter ones ("Notes:") say nothing of where they are from
@@ -59,6 +60,13 @@ def split_text(text: str, fractions: Mapping[str, float]) -> dict[str, str]:
     return {split: text[start:stop] for split, start, stop in parts}
 
 
+def repeated_share(text: str, train: str) -> float:
+    """The share of the lines of `text`, those of 40 characters or more, that `train` has too."""
+    known = set(train.split("\n"))
+    lines = [line for line in text.split("\n") if len(line) >= _MIN_PARAGRAPH]
+    return sum(line in known for line in lines) / max(len(lines), 1)
+
+
 def _end_of_line(text: str, position: int) -> int:
     """Behind the first line break at or after `position`, if one is near; else `position`."""
     found = text.find("\n", position, position + 1000)
@@ -69,11 +77,10 @@ def read_text(path: str) -> str:
     """The text of a UTF-8 file, a byte order mark left out.
 
     Raises:
-        DataError: it cannot be read, is empty, or is no UTF-8; the message names the line.
+        DataError: there is none, it is empty, or no UTF-8; the message names the line.
     """
     try:
-        with open(path, "rb") as stream:
-            content = stream.read()
+        content = find_file(path).read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
     try:

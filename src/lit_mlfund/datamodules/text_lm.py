@@ -8,13 +8,15 @@ import polars as pl
 from torch import Tensor
 
 from lit_mlfund.data.characters import UNKNOWN, Characters
-from lit_mlfund.data.documents import documentation, read_text, split_text
+from lit_mlfund.data.documents import documentation, read_text, repeated_share, split_text
 from lit_mlfund.data.errors import DataError
 from lit_mlfund.data.loader import BatchLoader
+from lit_mlfund.data.source import Signature
 from lit_mlfund.data.spec import DataSpec, Field
 from lit_mlfund.data.windows import WindowStore
 from lit_mlfund.datamodules.base import DataModule
 
+MAX_REPEATED = 0.05  # of the lines of validation or test: beyond that it is said
 MAX_UNKNOWN = 0.5  # of a new file: beyond that it is another script, or another encoding
 
 
@@ -84,7 +86,7 @@ class TextLMDataModule(DataModule):
             "windows": {"length": self.length, **{split: len(store) for split, store in self.stores.items()}},
             "target": {"column": "next character", "classes": len(names)},
             "unknown_categories": {split: {"text": count} for split, count in unknown.items() if count},
-            "notes": self._notes(),
+            "notes": self._notes(texts),
         }
 
     def preprocessing(self) -> dict[str, Any]:
@@ -110,18 +112,24 @@ class TextLMDataModule(DataModule):
     def _texts(self) -> dict[str, str]:
         if self.path is None:
             return documentation(self.fractions)
+        self.watch.add(
+            *(Signature.of(path) for path in (self.path, *self.given.values()) if path is not None)
+        )
         own = {split: read_text(path) for split, path in self.given.items() if path is not None}
         shares = {split: share for split, share in self.fractions.items() if split not in own}
         texts = split_text(read_text(self.path), shares) | own
         return {split: texts[split] for split in ("train", "val", "test")}
 
-    def _notes(self) -> list[str]:
+    def _notes(self, texts: dict[str, str]) -> list[str]:
         if self.path is None:
             return ["split by topic of help(); no paragraph of 40 characters or more is in two splits"]
-        return [
-            f"{split}: " + (path or f"a share of {self.fractions[split]:g} at the end of the text")
-            for split, path in self.given.items()
-        ]
+        notes = []
+        for split, path in self.given.items():
+            source = path or f"a share of {self.fractions[split]:g} at the end of the text"
+            repeated = repeated_share(texts[split], texts["train"])
+            told = f"; {repeated:.0%} of its long lines are in train too" if repeated > MAX_REPEATED else ""
+            notes.append(f"{split}: {source}{told}")
+        return notes
 
     def _store(self, split: str, ids: Tensor) -> WindowStore:
         if split != "train":
