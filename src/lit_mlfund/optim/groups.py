@@ -37,7 +37,7 @@ def parameter_groups(
         model: whose `named_parameters()` are grouped; a shared parameter counts once.
         weight_decay: of the group that decays.
         lr: learning rate of the optimizer; needed with `lr_by_pattern`.
-        lr_by_pattern: multipliers of `lr` by shell pattern of the parameter's name, `{"*embedding*": 0.1}`;
+        lr_by_pattern: multipliers of `lr` by shell pattern of the parameter's name, `{"*table*": 0.1}`;
             the first that matches counts. `ValueError` for a pattern that matches nothing, with names near it.
         skip: parameters that another optimizer has; no pattern matches them.
 
