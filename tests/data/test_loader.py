@@ -101,6 +101,14 @@ def test_evaluation_ranks_share_the_rows_without_repeats(size):
     assert [len(batches) for batches in served] == [len(loader) for loader in ranks]
 
 
+@pytest.mark.parametrize("size", [12, 13, 14, 25])
+def test_evaluation_ranks_have_equally_many_batches(size):
+    """Where a batch takes all processes (tables or weights in shards), one that lacks a batch stops the others."""
+    served = [rows(BatchLoader(store(size), 4, rank=rank, world_size=3)) for rank in range(3)]
+    assert len({len(batches) for batches in served}) == 1
+    assert all(1 <= len(batch) <= 4 for batches in served for batch in batches)
+
+
 def test_similar_lengths_share_a_batch():
     lengths = torch.randint(1, 100, (1000,), generator=torch.Generator().manual_seed(0))
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])

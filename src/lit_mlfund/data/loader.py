@@ -20,7 +20,7 @@ class BatchLoader(Generic[BatchT]):
     batch_size     examples (queries for lists) per batch and rank
     shuffle        a new order each epoch; also marks training: every rank then gets equally many rows (the
                    order is wrapped around to a multiple of the world size). Without it no row is served
-                   twice, and the rows of rank r are r, r + world_size, …
+                   twice, and the rows of rank r are r, r + world_size, …, in as many batches as the others have
     drop_last      leave out a last batch that is not full
     lengths        [N] sizes of the examples: those of similar size share a batch, so that padding stays small
                    (only when shuffling)
@@ -71,7 +71,10 @@ class BatchLoader(Generic[BatchT]):
     def __len__(self) -> int:
         rows = len(self.store)
         if not self.shuffle:
-            rows = len(range(self.rank, rows, self.world_size))
+            mine = len(range(self.rank, rows, self.world_size))
+            if self.block is None and not self.drop_last:
+                return min(mine, -(-rows // (self.world_size * self.batch_size)))
+            rows = mine
         else:
             rows = rows // self.world_size if self.drop_last else -(-rows // self.world_size)
         return rows // self.batch_size if self.drop_last else -(-rows // self.batch_size)
@@ -91,7 +94,10 @@ class BatchLoader(Generic[BatchT]):
         """The positions in the store that make up each batch of this rank in `epoch`."""
         size = len(self.store)
         if not self.shuffle:
-            batches = list(torch.arange(size)[self.rank :: self.world_size].split(self.batch_size))
+            rows = torch.arange(size)[self.rank :: self.world_size]
+            batches = list(rows.split(self.batch_size))
+            if len(batches) < len(self):  # another rank has a row more, and with it a batch
+                batches = list(rows.tensor_split(len(self)))
         else:
             generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
             order = torch.randperm(size, generator=generator)
