@@ -33,7 +33,8 @@ class WeightStatistics(Callback):
 
     It looks at one step at the start of an epoch, and at one every `every_n_logs` times that the loss is logged; the
     others cost nothing. A ratio ‖Δw‖ / ‖w‖ about 1e-3 is usual under a good learning rate: far below it hardly
-    learns, far above it forgets what it has learned.
+    learns, far above it forgets what it has learned. Of a table with sparse gradients both norms are those of the rows
+    that the step moves.
 
     Args:
         every_n_logs: `trainer.log_every_n_steps` times this is the distance of two looks.
@@ -47,7 +48,7 @@ class WeightStatistics(Callback):
         self.every_n_logs = every_n_logs
         self._groups: dict[str, list[nn.Parameter]] = {}
         self._hooks: list[Any] = []
-        self._before: list[Tensor] | None = None
+        self._before: list[tuple[Tensor | None, Tensor]] | None = None  # rows (None for all) and weights
         self._seen: Tensor | None = None  # [2, groups]: norms of weights and of updates
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -89,15 +90,22 @@ class WeightStatistics(Callback):
     @torch.no_grad()
     def _remember(self, *_: Any) -> None:
         if self._seen is None and self._before is None:
-            self._before = [parameter.clone() for group in self._groups.values() for parameter in group]
+            parameters = [parameter for group in self._groups.values() for parameter in group]
+            self._before = [
+                (rows, parameter.clone() if rows is None else parameter.index_select(0, rows))
+                for parameter, rows in zip(parameters, map(_rows, parameters))
+            ]
 
     @torch.no_grad()
     def _compare(self, *_: Any) -> None:
         if self._before is None:
             return
         parameters = [parameter for group in self._groups.values() for parameter in group]
-        moved = [(parameter - before).norm() for parameter, before in zip(parameters, self._before)]
-        norms = torch._foreach_norm(self._before)
+        moved = [
+            ((parameter if rows is None else parameter.index_select(0, rows)) - before).norm()
+            for parameter, (rows, before) in zip(parameters, self._before)
+        ]
+        norms = torch._foreach_norm([before for _, before in self._before])
         sizes = [len(group) for group in self._groups.values()]
         both = [
             torch.stack([torch.stack(part).norm() for part in _split(values, sizes)])
@@ -119,6 +127,12 @@ class WeightStatistics(Callback):
                 values[f"momentum/{group.get('name', f'group{number}')}"] = float(momentum)
         trainer.logger.log_metrics(values, step=trainer.global_step)
         self._unhook()
+
+
+def _rows(parameter: nn.Parameter) -> Tensor | None:
+    """The rows that a sparse gradient has; None for all."""
+    gradient = parameter.grad
+    return gradient.coalesce().indices()[0] if gradient is not None and gradient.is_sparse else None
 
 
 def _split(values: Any, sizes: list[int]) -> list[list[Tensor]]:

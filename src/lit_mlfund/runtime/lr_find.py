@@ -48,10 +48,11 @@ class _RisingRate(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         groups = trainer.optimizers[0].param_groups
-        self._factors = [float(group["lr"]) / LOWEST for group in groups]  # of rates by name
+        self._groups = [group for group in groups if group.get("name") != "tables"]  # have embedding.lr
+        self._factors = [float(group["lr"]) / LOWEST for group in self._groups]  # of rates by name
         self._first = float("nan")
         self.untrained.to(pl_module.device)
-        self._set_rate(trainer)
+        self._set_rate()
 
     @torch.no_grad()
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -59,9 +60,9 @@ class _RisingRate(Callback):
             batch = transform(batch)
         self._baseline.append(self.untrained.batch_loss(batch))
 
-    def _set_rate(self, trainer: Trainer) -> None:
+    def _set_rate(self) -> None:
         self._rate = LOWEST * (HIGHEST / LOWEST) ** (len(self.rates) / (NUM_STEPS - 1))
-        for group, factor in zip(trainer.optimizers[0].param_groups, self._factors):
+        for group, factor in zip(self._groups, self._factors):
             group["lr"] = self._rate * factor
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
@@ -72,7 +73,7 @@ class _RisingRate(Callback):
         loss = pl_module.running.read()["train/loss"] - self.baselines[-1] + self.baselines[0]
         self.rates.append(self._rate)
         self.losses.append(loss)
-        self._set_rate(trainer)
+        self._set_rate()
         if len(self.losses) == 1:
             self._first = self._recent = loss
         self._recent = 0.8 * self._recent + 0.2 * loss
