@@ -39,7 +39,8 @@ class BestAndLast(Checkpoint):
     def last_path(self) -> Path:
         return self.folder / "last.ckpt"
 
-    def _improved(self, value: float, mode: str) -> bool:
+    def improved(self, value: float, mode: str) -> bool:
+        """Whether `value` is better than the best so far."""
         if self.best_value is None or math.isnan(self.best_value):
             return True  # the first one, whatever it is: there must be something to test
         return value > self.best_value if mode == "max" else value < self.best_value
@@ -48,7 +49,7 @@ class BestAndLast(Checkpoint):
         if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         value = pl_module.measured["val"][pl_module.monitor.removeprefix("val/")]
-        improved = self._improved(value, pl_module.mode)
+        improved = self.improved(value, pl_module.mode)
         if improved:
             self.best_value, self.best_step = value, trainer.global_step
         self.save_last(trainer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 
@@ -29,8 +30,16 @@ class EarlyStopping(LightningEarlyStopping):
         }
         super().__init__("val/loss", **self._options)
 
+    def follow(self, module: Any) -> None:
+        """Take the monitored value and its direction from `module`, and begin anew."""
+        super().__init__(module.monitor, mode=module.mode, **self._options)
+
+    def stops(self, value: float) -> bool:
+        """Whether training ends after a validation with this monitored value, which is taken note of."""
+        return self._evaluate_stopping_criteria(torch.tensor(value))[0]  # in float32, as Lightning logs it
+
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        super().__init__(pl_module.monitor, mode=pl_module.mode, **self._options)
+        self.follow(pl_module)
         super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:

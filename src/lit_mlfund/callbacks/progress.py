@@ -16,6 +16,14 @@ from lit_mlfund.callbacks.trace import Entry, Trace
 class TrainingDiverged(Exception):
     """The training loss is no longer a number."""
 
+    @classmethod
+    def at(cls, loss: float, step: int) -> TrainingDiverged:
+        """With what to do about it."""
+        return cls(
+            f"the training loss is {loss} at step {step}: lower optim.lr (try a tenth), check "
+            "trainer.gradient_clip_val, and look for extreme values in the data"
+        )
+
 
 class Progress(Callback):
     """One line per epoch; on a terminal also a line that moves, redrawn by time and not by step.
@@ -85,10 +93,7 @@ class Progress(Callback):
         loss = values.get("train/loss", 0.0)
         self._trace.add({"step": trainer.global_step, "num_steps": num_steps, **values})
         if not math.isfinite(loss):
-            raise TrainingDiverged(
-                f"the training loss is {loss} at step {trainer.global_step}: lower optim.lr (try a tenth), check "
-                "trainer.gradient_clip_val, and look for extreme values in the data"
-            )
+            raise TrainingDiverged.at(loss, trainer.global_step)
         self.latest = values
         self._epoch_loss.append((loss, num_steps))
         parts = getattr(pl_module.loss, "parts", {})

@@ -7,6 +7,9 @@ checked on CPU tensors only: on a GPU the look would cost a synchronisation at e
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
@@ -175,8 +178,29 @@ def check_weight(weight: Tensor, size: int, each: str) -> None:
     check_range("weight", weight, 0.0, math.inf)
 
 
+_groups: ContextVar[int | None] = ContextVar("groups", default=None)
+
+
+@contextmanager
+def means_of_groups(num_groups: int) -> Iterator[None]:
+    """Within, a pointwise loss is `[G]`: the means of G equally many examples each, the groups one behind the other.
+
+    So the losses of several models are taken in one call, each with the bits that it has alone.
+    """
+    token = _groups.set(num_groups)
+    try:
+        yield
+    finally:
+        _groups.reset(token)
+
+
 def weighted_mean(values_B: Tensor, weight_B: Tensor | None) -> Tensor:
     """Sum of weight times value over the sum of weights; 0, with gradient, where nothing has weight."""
+    groups = _groups.get()
+    if groups is not None:
+        if weight_B is not None:
+            raise ValueError("means of groups are of examples without weights")
+        return values_B.view(groups, -1).mean(1)
     if weight_B is None:
         return values_B.mean() if values_B.numel() else values_B.sum()
     check_weight(weight_B, len(values_B), "example")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -43,6 +44,18 @@ class RunningStatistics:
         if math.isfinite(limit):
             clipped.add_(norm > limit)
         self._num_norms += 1
+
+    def split(self, size: int) -> list[RunningStatistics]:
+        """Of statistics of `size` trainings at once (losses and norms `[size]`), those of each; starts anew."""
+        parts = [copy.copy(self) for _ in range(size)]
+        for place, part in enumerate(parts):
+            if self._loss is not None:
+                part._loss = self._loss[place]
+            if self._norms is not None:
+                total, largest, clipped = self._norms
+                part._norms = total[place], largest[place], clipped[place]
+        self._reset()
+        return parts
 
     def read(self) -> dict[str, float]:
         """Means since the last read (`train/loss`, `gradient/norm`, …); synchronises once and starts anew."""

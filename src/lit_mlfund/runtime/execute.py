@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,19 @@ from lit_mlfund.runtime.measure import measure_references, measure_splits, write
 from lit_mlfund.runtime.provenance import earlier_sources, provenance
 from lit_mlfund.runtime.tensorboard import publish
 
+Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
 
-def execute(run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
+
+def execute(
+    run_dir: Path, *, resume: bool = False, data: DataModule | None = None, fit: Fit | None = None
+) -> dict[str, Any]:
     """Run what `run.yaml` says and return the contents of `result.json`.
 
     Args:
         run_dir: a folder with a checked, resolved `run.yaml`.
         resume: go on from `checkpoints/last.ckpt` where there is one.
+        data: set up already, as the configuration wants them.
+        fit: hands over a training that took place elsewhere, instead of training.
 
     Raises:
         DataError, ValueError: the data do not fit the configuration; a folder that holds nothing yet is removed.
@@ -61,7 +68,7 @@ def execute(run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
         "findings": [],
     }
     try:
-        _run(config, run_dir, resume, flag, result)
+        _run(config, run_dir, resume, flag, result, data, fit or _fit)
     except (Preempted, SIGTERMException) as stop:
         result |= {"status": "preempted", "reason": str(stop) or "stopped by a signal; resumable"}
     except TrainingDiverged as failure:
@@ -84,10 +91,16 @@ def execute(run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
 
 
 def _run(
-    config: DictConfig, run_dir: Path, resume: bool, flag: PreemptionFlag, result: dict[str, Any]
+    config: DictConfig,
+    run_dir: Path,
+    resume: bool,
+    flag: PreemptionFlag,
+    result: dict[str, Any],
+    data: DataModule | None,
+    fit: Fit,
 ) -> None:
     seed_everything(config.seed)
-    data = build_data(config)
+    data = data or build_data(config)
     data.setup("fit")
     if resume:
         data.watch.compare(earlier_sources(run_dir))
@@ -103,7 +116,7 @@ def _run(
         print(start_text(run_dir), flush=True)
     flag.check()
     try:
-        _fit(config, training, module, data, resume)
+        fit(config, training, module, data, resume)
     except TrainingDiverged:
         if first:
             write_json(run_dir / "metrics.json", _course(training))
