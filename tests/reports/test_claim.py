@@ -68,6 +68,15 @@ def test_each_setting_gets_the_rate_that_is_best_on_validation() -> None:
     assert Evidence(failing, COMPARE, choose="optim.lr").chosen[("mae",)] == "0.01"
 
 
+def test_what_is_chosen_by_is_the_value_at_the_measured_checkpoint() -> None:
+    metrics = {
+        "objective": {"name": "val/mae", "value": 1.0, "mode": "min"},
+        "splits": {"val": {"mae": {"value": 3.0}}},
+    }
+    assert Record({}, False, metrics).value("objective") == 3.0
+    assert Record({}, False, {"objective": {"name": "val/loss", "value": 1.0}}).value("objective") == 1.0
+
+
 def test_numbers_of_a_run() -> None:
     run = record("mse", "0.1", 0, 2.0, failed=True)
     wanted = {

@@ -32,7 +32,8 @@ class Record:
 
         `test/mae`, `val/…` and `train/…` at the measured checkpoint; `test/confidence`, the mean probability of the
         predicted class; what `numbers` holds (`weights/norm`);
-        `last/…`, `best/…` (lowest) and `max/…` of what was seen by step or by epoch; `objective`; `failed`;
+        `last/…`, `best/…` (lowest) and `max/…` of what was seen by step or by epoch; `objective`,
+        what is monitored; `failed`;
         `seconds`; and a difference `a - b` of two of them.
         """
         if " - " in name:
@@ -43,7 +44,7 @@ class Record:
         if name == "seconds":
             return self.seconds
         if name == "objective":
-            return _number(self.metrics.get("objective", {}).get("value"))
+            return self._objective()
         split, _, metric = name.partition("/")
         if split in ("last", "best", "max"):
             values = [value for value in self.curve(metric)[1] if split == "last" or not math.isnan(value)]
@@ -55,6 +56,13 @@ class Record:
         if metric in self.metrics.get("splits", {}).get(split, {}):
             return _number(self.metrics["splits"][split][metric]["value"])
         return _number(self.metrics.get("numbers", {}).get(name))
+
+    def _objective(self) -> float:
+        """The monitored value at the measured checkpoint; the best of the training where that has none (`val/loss`)."""
+        objective = self.metrics.get("objective", {})
+        split, _, metric = objective.get("name", "").partition("/")
+        measured = self.metrics.get("splits", {}).get(split, {}).get(metric)
+        return _number((measured or objective).get("value"))
 
     def curve(self, name: str) -> tuple[list[float], list[float]]:
         """Steps and values of what was seen every few steps or, where it was not, every epoch."""
