@@ -8,7 +8,7 @@ from lit_mlfund.reports.claim_index import write_index
 
 PAGE = """# It is so
 
-**It holds in part on these data.**
+**It holds in part on these data (2 of 3).**
 
 ![It is so](so.png)
 
@@ -23,7 +23,7 @@ def test_pages_of_claims_are_listed_and_others_are_not(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("# Something else\n")
     rows = [line for line in write_index(tmp_path).read_text().splitlines() if line.startswith("| [")]
     assert rows == [
-        "| [It is so](so.md) | holds in part | [picture](so.png) | `mlfund train -m experiment=claim_so` |"
+        "| [It is so](so.md) | holds in part (2 of 3) | [picture](so.png) | `mlfund train -m experiment=claim_so` |"
     ]
     write_index(tmp_path)  # its own page is none of a claim
     assert write_index(tmp_path).read_text().count("\n| [") == 1

@@ -62,7 +62,9 @@ def verdict(judged: list[Judged]) -> str:
     holding = sum(part.outcome == "holds" for part in judged)
     if holding == len(judged):
         return "holds on these data"
-    return "holds in part on these data" if holding else "does not hold on these data"
+    if not holding:
+        return "does not hold on these data"
+    return f"holds in part on these data ({holding} of {len(judged)})"
 
 
 def write_claim(

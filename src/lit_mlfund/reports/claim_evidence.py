@@ -30,11 +30,10 @@ class Record:
     def value(self, name: str) -> float:
         """A number of the run; NaN where it has none.
 
-        `test/mae`, `val/…` and `train/…` at the measured checkpoint; `test/confidence`, the mean probability of the
-        predicted class; what `numbers` holds (`weights/norm`);
-        `last/…`, `best/…` (lowest) and `max/…` of what was seen by step or by epoch; `objective`,
-        what is monitored; `failed`;
-        `seconds`; and a difference `a - b` of two of them.
+        `test/mae`, `val/…` and `train/…` at the measured checkpoint, `test/confidence` (mean probability of the
+        predicted class), `objective` (the monitored value); what `numbers` holds, such as `weights/norm`; `last/…`,
+        `best/…` (lowest) and `max/…` of what was seen by step or by epoch; `failed`; `seconds`; and a difference
+        `a - b` of two of them.
         """
         if " - " in name:
             first, _, second = name.partition(" - ")

@@ -10,15 +10,17 @@ from lit_mlfund.atomic import write_text
 INTRODUCTION = """# Claims, tried out
 
 What is commonly said of losses, optimizers, learning rates and regularization, each as a sweep that ends in a page and
-a picture. An expectation *holds* if the 95 % interval of its difference lies on the claimed side, is *contrary* if it
-lies on the other; a claim holds if all of its expectations do. The pages are written by the sweeps themselves: `mlfund
-train -m experiment=claim_…` puts one into its sweep's folder, within minutes on two cores; `python scripts/claims.py`
-writes those here. Data are small and come with installed packages, so a verdict is one on these data.
+a picture. Every claim is spelled out as expectations: one *holds* if the 95 % interval of its difference lies on the
+claimed side, is *contrary* if it lies on the other. A claim holds if all of its expectations do, else in part (how many
+of them). The pages are written by the sweeps themselves: `mlfund train -m experiment=claim_…` puts one into its sweep's
+folder, within minutes on two cores; `python scripts/claims.py` writes those here. Data are small and come with installed
+packages, so a verdict is one on these data.
 
 [Ranking quality](ranking_quality.md) holds LambdaRank against MSE on judged search results.
 """
 _PAGE = re.compile(
-    r"# (?P<statement>.+)\n\n\*\*It (?P<verdict>.+) on these data\.\*\*\n\n!\[.*\]\((?P<picture>.+)\)"
+    r"# (?P<statement>.+)\n\n\*\*It (?P<verdict>.+) on these data(?: (?P<count>\(.+\)))?\.\*\*\n\n"
+    r"!\[.*\]\((?P<picture>.+)\)"
 )
 _COMMAND = re.compile(r"```bash\n(.+)\n```")
 
@@ -31,8 +33,8 @@ def write_index(folder: Path) -> Path:
         found, command = _PAGE.match(text), _COMMAND.search(text)
         if found and command:
             rows.append(
-                f"| [{found['statement']}]({page.name}) | {found['verdict']} | [picture]({found['picture']}) "
-                f"| `{command[1]}` |"
+                f"| [{found['statement']}]({page.name}) | {found['verdict']} {found['count'] or ''} "
+                f"| [picture]({found['picture']}) | `{command[1]}` |"
             )
     table = ["| claim | verdict | picture | command |", "| --- | --- | --- | --- |", *rows]
     write_text(folder / "README.md", INTRODUCTION + "\n" + "\n".join(table) + "\n")
