@@ -73,7 +73,8 @@ class Decoder(nn.Module):
     def generate(self, ids: Tensor, num_tokens: int, generator: torch.Generator | None = None) -> Tensor:
         """The sequences `ids [B, T]` with `num_tokens` more behind each, drawn from the model's distribution."""
         for _ in range(num_tokens):
-            logits = self({self.sequence: ids[:, -self.length :]})[:, -1]
+            # not `self(…)`: a compiled model would be compiled again for every length
+            logits = self.forward({self.sequence: ids[:, -self.length :]})[:, -1]
             drawn = torch.multinomial(logits.float().softmax(-1), 1, generator=generator)
             ids = torch.cat([ids, drawn], dim=1)
         return ids
