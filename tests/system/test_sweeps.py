@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import torch
 import yaml
 
 from tests.system.conftest import Command
@@ -26,7 +27,7 @@ def test_the_learning_rate_alone(mlfund: Command, tmp_path: Path) -> None:
     assert json.loads((folder / "lr.json").read_text())["trials"] == summary["trials"]
     assert len(list((folder / "jobs").iterdir())) == len(trials)
     frozen = yaml.safe_load((Path(summary["run"]) / "run.yaml").read_text())
-    assert frozen["sweep"] is None
+    assert "sweep" not in frozen
     assert frozen["optim"]["lr"] == summary["lr"]
     for trial in summary["trials"]:  # nothing was measured on the test split
         assert json.loads((Path(trial["run"]) / "result.json").read_text())["test"] == {}
@@ -52,3 +53,55 @@ def test_a_sweep_ends_in_a_table(mlfund: Command) -> None:
     assert table[0].split() == ["run", "optim.lr", "val/auroc", "seconds"]
     assert [line.split()[1] for line in table[2:4]] == ["0.1", "1e-05"]
     assert told.json["job"] == 1
+
+
+STACKED = ("task=binary", "data=breast_cancer", "model=mlp", "references=false", "logger=files")
+STACKED += ("trainer.max_epochs=5", "callbacks.early_stopping.patience=1", "seed=0,1", "optim.lr=3e-3,1e-1")
+
+
+def test_a_stacked_sweep_is_the_separate_runs(mlfund: Command, tmp_path: Path) -> None:
+    together = mlfund("train", "-m", "sweep=stacked", *STACKED)
+    assert together.code == 0, together.err
+    alone = mlfund("train", "-m", *STACKED)
+    results = [
+        [json.loads(line) for line in told.out.splitlines() if line.startswith('{"run"')]
+        for told in (together, alone)
+    ]
+    assert [len(part) for part in results] == [4, 4]
+    stopped = set()
+    for one, other in zip(*results):
+        runs = [Path(result["run"]) for result in (one, other)]
+        assert one["test"] == other["test"]
+        assert one["objective"] == other["objective"]
+        metrics = [json.loads((run / "metrics.json").read_text()) for run in runs]
+        assert metrics[0] == metrics[1]
+        stopped.add(len(metrics[0]["history"]))
+        for name in ("best", "last"):
+            weights, expected = (
+                torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+                for run in runs
+            )
+            assert weights.keys() == expected.keys()
+            assert all(torch.equal(weights[key], expected[key]) for key in weights), name
+        frozen = [yaml.safe_load((run / "run.yaml").read_text()) for run in runs]
+        assert frozen[0] == frozen[1]
+    assert len(stopped) > 1  # a member that ended left the others as they were
+    run = results[0][0]["run"]
+    measured = mlfund("evaluate", f"run={run}", "checkpoint=last")
+    assert measured.code == 0, measured.err
+    again = mlfund("train", f"run={run}")
+    assert again.json["test"] == results[0][0]["test"]
+
+
+def test_what_cannot_be_stacked_is_told_before_the_start(mlfund: Command, tmp_path: Path) -> None:
+    told = mlfund(
+        "train", "-m", "sweep=stacked", *SMALL, "model=linear,mlp", "regularization=l1", "optim=lion"
+    )
+    assert told.code == 2
+    for part in (
+        "model: sweep=stacked wants one",
+        "regularization.l1: ",
+        "optim: sweep=stacked cannot stack lion",
+    ):
+        assert part in told.err
+    assert list(tmp_path.iterdir()) == []

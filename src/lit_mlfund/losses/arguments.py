@@ -197,14 +197,16 @@ def means_of_groups(num_groups: int) -> Iterator[None]:
 def weighted_mean(values_B: Tensor, weight_B: Tensor | None) -> Tensor:
     """Sum of weight times value over the sum of weights; 0, with gradient, where nothing has weight."""
     groups = _groups.get()
-    if groups is not None:
-        if weight_B is not None:
-            raise ValueError("means of groups are of examples without weights")
-        return values_B.view(groups, -1).mean(1)
     if weight_B is None:
+        if groups is not None:
+            return values_B.view(groups, -1).mean(1)
         return values_B.mean() if values_B.numel() else values_B.sum()
     check_weight(weight_B, len(values_B), "example")
     weight_B = weight_B.to(values_B.dtype)
+    if groups is not None:
+        weighted_GB, weight_GB = (part.view(groups, -1) for part in (values_B * weight_B, weight_B))
+        total_G = weight_GB.sum(1)
+        return weighted_GB.sum(1) / torch.where(total_G > 0, total_G, 1)
     total = weight_B.sum()
     return (values_B * weight_B).sum() / torch.where(total > 0, total, 1)
 

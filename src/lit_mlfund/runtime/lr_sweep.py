@@ -77,7 +77,8 @@ class LearningRateSweep:
     def _train(self, rate: float, number: int, job: Job) -> dict[str, Any]:
         config = copy.deepcopy(self.config)
         config["optim"]["lr"] = rate
-        config |= {"test": False, "references": False, "sweep": None}
+        config |= {"test": False, "references": False}
+        del config["sweep"]
         overrides = [*self.plan.combinations[0].overrides, f"optim.lr={rate:g}"]
         return job.run(number, overrides, self.plan.folder, lambda: run_config(config, self.plan.command))
 

@@ -75,7 +75,7 @@ class StackedSweep:
             training = StackedTraining(members, sizes, data)
         except ValueError as error:
             raise ConfigError(problems_of(error) or [f"sweep=stacked: {error}"]) from error
-        folders = [freeze({**config, "sweep": None}, self.plan.command) for config in configs]
+        folders = [freeze(_alone(config), self.plan.command) for config in configs]
         started = time.perf_counter()
         try:
             training.fit(flag)
@@ -94,9 +94,8 @@ class StackedSweep:
         seed_everything(config["seed"])
         data = build_data(OmegaConf.create(config))
         data.setup("fit")
-        store = data.stores["train"]
-        if not isinstance(store, PointStore) or store.weight is not None:
-            raise ConfigError("data: sweep=stacked wants rows in memory, without weights of their own")
+        if not isinstance(data.stores["train"], PointStore):
+            raise ConfigError("data: sweep=stacked wants rows in memory")
         return data
 
     def _measure(
@@ -113,6 +112,11 @@ class StackedSweep:
         told = {"run": str(folder), "status": "preempted", "reason": f"{reason}; resumed, it begins anew"}
         with suppress(SystemExit):  # not before all of them are recorded
             job.run(number, combination.overrides, self.plan.folder, lambda: told)
+
+
+def _alone(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of the run by itself, by which it can be repeated."""
+    return {key: value for key, value in config.items() if key != "sweep"}
 
 
 def unstackable(configs: list[dict[str, Any]]) -> Iterator[str]:

@@ -113,7 +113,8 @@ class StackedTraining:
         x = {name: value.unflatten(0, (members, rows)) for name, value in flat.x.items()}
         module = self.members[0].module
         with means_of_groups(members):
-            losses: Tensor = module.loss(self.model(x).flatten(0, 1), module.loss_target(flat.y))  # type: ignore[operator]
+            output = self.model(x).flatten(0, 1)
+            losses: Tensor = module.loss(output, module.loss_target(flat.y), weight=flat.weight)  # type: ignore[operator]
         self.model.zero_grad()
         losses.sum().backward()
         return losses.detach()
