@@ -127,3 +127,10 @@ def test_names_a_wrong_argument() -> None:
 def test_a_model_without_tables_is_refused() -> None:
     with pytest.raises(ValueError, match="Linear of this data has no tables"):
         SparseTables().prepare(nn.Linear(2, 2))
+
+
+def test_several_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("is_initialized", True), ("get_world_size", 2), ("get_backend", "nccl")):
+        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
+    with pytest.raises(ValueError, match="NCCL does not sum sparse gradients"):
+        SparseTables().optimizer(make(True))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.optim import Optimizer
 
@@ -36,7 +37,15 @@ class SparseTables:
             owner.table.sparse = True
 
     def optimizer(self, model: nn.Module) -> Optimizer:
-        """That of the tables alone, of a prepared model or a module around it."""
+        """That of the tables alone, of a prepared model or a module around it.
+
+        Raises ValueError where several processes cannot sum sparse gradients.
+        """
+        if dist.is_initialized() and dist.get_world_size() > 1 and dist.get_backend() == "nccl":
+            raise ValueError(
+                "embedding: NCCL does not sum sparse gradients over processes; use trainer.accelerator=cpu, "
+                "one GPU, or another embedding"
+            )
         tables = {
             module.weight: f"{name}.weight"
             for name, module in model.named_modules()

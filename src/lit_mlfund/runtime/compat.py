@@ -187,6 +187,7 @@ def _tables_fit(config: dict[str, Any]) -> Iterator[str]:
         inputs = _declared(part, "inputs")
         if inputs and not {"categorical", "tokens"} & set(inputs):
             yield f"embedding: {_name(part)} has {_list(inputs)} inputs only, and no tables; use embedding=dense"
+            break
     precisions, precision = _declared(node, "precisions"), trainer.get("precision")
     if precisions and precision is not None and str(precision) not in precisions:
         yield f"trainer.precision: {_name(node)} does not work with {precision}; use {' or '.join(precisions)}"
