@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 
+from lit_mlfund.callbacks import Preempted, PreemptionFlag
 from tests.system.conftest import Command
 
 SMALL = ("task=binary", "data=breast_cancer", "model=linear", "references=false", "logger=files")
@@ -105,3 +107,28 @@ def test_what_cannot_be_stacked_is_told_before_the_start(mlfund: Command, tmp_pa
     ):
         assert part in told.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stacked_sweep_that_is_stopped_can_be_resumed(
+    mlfund: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = iter(range(100))
+
+    def check(flag: PreemptionFlag) -> None:
+        if next(steps) == 7:
+            raise Preempted("stopped by a signal")
+
+    asked = (*STACKED[:-2], "trainer.max_epochs=2", "seed=0,1")
+    with monkeypatch.context() as patch:
+        patch.setattr(PreemptionFlag, "check", check)
+        with pytest.raises(SystemExit) as stop:
+            mlfund("train", "-m", "sweep=stacked", *asked)
+    assert stop.value.code == 143
+    (folder,) = (tmp_path / "runs" / "sweeps").iterdir()
+    jobs = [json.loads(file.read_text()) for file in sorted((folder / "jobs").iterdir())]
+    assert [job["status"] for job in jobs] == ["preempted", "preempted"]
+    resumed = mlfund("train", f"run={jobs[1]['run']}")
+    assert resumed.code == 0, resumed.err
+    assert resumed.json["run"] == jobs[1]["run"]
+    alone = mlfund("train", *asked[:-1], "seed=1")
+    assert resumed.json["test"] == alone.json["test"]
