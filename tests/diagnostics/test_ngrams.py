@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
+from lit_mlfund.diagnostics import ngrams
 from lit_mlfund.diagnostics.ngrams import NGrams, token_references
 
 K = 5
@@ -40,11 +41,15 @@ def brute_force(train: list[int], text: list[int], order: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("order", [1, 2, 4])
+@pytest.mark.parametrize("block", [7 * K, 1000 * K])  # in many pieces, and in one
 @pytest.mark.parametrize("low", [0, 1])  # with 1, the text to predict has a token that training never saw
-def test_equals_counting_with_dictionaries(order: int, low: int) -> None:
+def test_equals_counting_with_dictionaries(
+    monkeypatch: pytest.MonkeyPatch, order: int, low: int, block: int
+) -> None:
+    monkeypatch.setattr(ngrams, "_BLOCK", block)
     train, text = draw(300, 0, low), draw(80, 1)
     expected = brute_force(train.tolist(), text.tolist(), order)
-    log_probability, prediction = NGrams(train, K, order).predict(text)
+    log_probability, prediction = NGrams(train.astype(np.uint8), K, order).predict(text.astype(np.uint8))
     np.testing.assert_allclose(log_probability, np.log(expected[np.arange(80), text]), rtol=1e-5)
     np.testing.assert_array_equal(prediction, expected.argmax(1))
     np.testing.assert_allclose(expected.sum(1), 1)

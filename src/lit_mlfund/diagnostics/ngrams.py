@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-Ids = NDArray[np.int64]
+Ids = NDArray[np.integer]
 _BLOCK = 1 << 22  # probabilities held at a time
+_MAX_TRAIN = 5_000_000  # tokens that are counted, the last ones: about 100 bytes each while they are
 
 
 class NGrams:
@@ -21,9 +20,10 @@ class NGrams:
     """
 
     def __init__(self, train: Ids, num_classes: int, order: int = 6) -> None:
-        """Count `train [N]`, ids 0 … num_classes − 1; an n-gram of `order` 1 has no context."""
+        """Count the end of `train [N]`, ids 0 … num_classes − 1; an n-gram of `order` 1 has no context."""
         if order < 1:
             raise ValueError(f"order must be at least 1, got {order}")
+        train = train[-_MAX_TRAIN:].astype(np.int64)
         self.num_classes = num_classes
         self.order = order
         self._contexts: list[Ids] = []  # of each length, its (shorter context, token) pairs as one number
@@ -49,27 +49,27 @@ class NGrams:
 
     def predict(self, tokens: Ids) -> tuple[NDArray[np.float32], Ids]:
         """Log-probability of each token of a text after those before it, and the most probable one, `[N]` each."""
-        contexts = [np.zeros(len(tokens), dtype=np.int64)]
-        for known in self._contexts:
-            contexts.append(_find(self._pairs(contexts[-1], tokens), known))
-        parts = list(self._blocks(contexts, tokens))
+        size = max(1, _BLOCK // self.num_classes)
+        parts = []
+        for start in range(0, len(tokens), size):
+            before = min(start, self.order - 1)  # the context of the first token
+            piece = tokens[start - before : start + size].astype(np.int64)
+            parts.append([values[before:] for values in self._predict(piece)])
         return np.concatenate([log for log, _ in parts]), np.concatenate([best for _, best in parts])
 
-    def _blocks(self, contexts: list[Ids], tokens: Ids) -> Iterator[tuple[NDArray[np.float32], Ids]]:
-        size = max(1, _BLOCK // self.num_classes)
-        for start in range(0, len(tokens), size):
-            own = tokens[start : start + size]
-            probability = np.full((len(own), self.num_classes), 1 / self.num_classes)
-            for counts, context in zip(self._counts, contexts):
-                at = context[start : start + size]
-                seen = np.flatnonzero(at >= 0)
-                rows = counts[at[seen]]
-                different = np.diff(rows.indptr)[:, None]
-                total = np.asarray(rows.sum(1))
-                mixed = rows.toarray() + different * probability[seen]
-                probability[seen] = mixed / (total + different)
-            chosen = probability[np.arange(len(own)), own]
-            yield np.log(chosen).astype(np.float32), probability.argmax(1)
+    def _predict(self, tokens: Ids) -> tuple[NDArray[np.float32], Ids]:
+        probability = np.full((len(tokens), self.num_classes), 1 / self.num_classes)
+        context = np.zeros(len(tokens), dtype=np.int64)
+        for length, counts in enumerate(self._counts):
+            if length > 0:
+                context = _find(self._pairs(context, tokens), self._contexts[length - 1])
+            seen = np.flatnonzero(context >= 0)
+            rows = counts[context[seen]]
+            different = np.diff(rows.indptr)[:, None]
+            mixed = rows.toarray() + different * probability[seen]
+            probability[seen] = mixed / (rows.sum(1).reshape(-1, 1) + different)
+        chosen = probability[np.arange(len(tokens)), tokens]
+        return np.log(chosen).astype(np.float32), probability.argmax(1)
 
 
 def _find(values: Ids, known: Ids) -> Ids:

@@ -96,11 +96,11 @@ def _measure_texts(module: TaskModule, data: DataModule, seed: int) -> list[tupl
     for split in REFERENCE_SPLITS:
         collected, store = module.collected[split], data.stores[split]
         assert isinstance(train, WindowStore) and isinstance(store, WindowStore)
-        tokens = store.tokens.numpy().astype(np.int64)
+        tokens = store.tokens.numpy()
         mask = collected["mask"]
         if not np.array_equal(collected["target"][mask].cpu().numpy(), tokens[1:]):
             raise RuntimeError(f"the {split} split was measured on other tokens than its store holds")
-        references = token_references(train.tokens.numpy().astype(np.int64), tokens, data.spec.num_classes)
+        references = token_references(train.tokens.numpy(), tokens, data.spec.num_classes)
         for name, (log_probability, prediction) in references.items():
             output = torch.zeros(mask.shape).masked_scatter(mask.cpu(), torch.from_numpy(log_probability[1:]))
             said = torch.zeros(mask.shape, dtype=torch.int32)
