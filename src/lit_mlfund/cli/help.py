@@ -37,7 +37,9 @@ executes that file. The last line of the output is the result as JSON.
   loss.delta=2       a value; a name that does not exist is an error, with the one you may have meant
   run=FOLDER         resume the interrupted run in this folder, or repeat a finished one in a new folder
 
-  -m, --multirun     run all combinations of values with commas: loss=mse,mae seed=0,1,2
+  -m, --multirun     run all combinations of values with commas: loss=mse,mae seed=0,1,2; sweep=stacked
+                     trains seeds and rates of one small model together
+  sweep=lr           spend sweep.minutes=10 on the learning rate alone
   --config-dir DIR   a further folder of configuration files
   --cfg              print the checked configuration and stop
 
