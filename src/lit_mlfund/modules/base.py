@@ -253,7 +253,9 @@ class TaskModule(LightningModule):
         evaluation = self.evaluate(evidence, split)
         values = {"loss": loss, **evaluation.values()}
         self.collected[split], self.evaluations[split], self.measured[split] = evidence, evaluation, values
-        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, rank_zero_only=False)
+        named = {f"{split}/{name}": value for name, value in values.items()}
+        # what is measured after training is no point of its curves
+        self.log_dict(named, rank_zero_only=False, logger=self.trainer.state.fn == "fit")
 
     def drain(self) -> tuple[Evidence, float]:
         """Everything collected so far on all processes, in the order of the data, and its mean loss."""

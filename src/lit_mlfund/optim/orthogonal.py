@@ -57,7 +57,10 @@ def muon(
         for is_muon, entries in parts.items():
             if entries:
                 algorithm = "muon" if is_muon else "adamw"
-                split[is_muon].append({**options, "params": entries, "algorithm": algorithm})
+                own = {"params": entries, "algorithm": algorithm}
+                if is_muon and "name" in options:
+                    own["name"] = f"{options['name']} muon"
+                split[is_muon].append({**options, **own})
     optimizers: list[Optimizer] = []
     if split[True]:
         optimizers.append(

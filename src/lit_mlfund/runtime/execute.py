@@ -35,7 +35,7 @@ from lit_mlfund.runtime.launch import outer_world
 from lit_mlfund.runtime.lr_find import replace_auto
 from lit_mlfund.runtime.measure import measure_references, measure_splits, write_predictions
 from lit_mlfund.runtime.provenance import earlier_sources, provenance
-from lit_mlfund.runtime.tensorboard import publish
+from lit_mlfund.runtime.tensorboard import publish, publish_items
 
 Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
 
@@ -140,6 +140,7 @@ def _run(
     result["test"] = splits["test"]
     result["references"] = {name: measured["test"] for name, measured in references.items()}
     write_predictions(run_dir / "predictions", module)
+    publish_items(run_dir, config, module, data)
     write_json(
         run_dir / "metrics.json",
         {

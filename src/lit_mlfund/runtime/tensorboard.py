@@ -1,4 +1,4 @@
-"""What a finished run adds to its TensorBoard folder: pictures, the verdict, hyper-parameters with the best metrics."""
+"""What a finished run adds to its TensorBoard folder: pictures, the verdict, hyper-parameters, embeddings of items."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
+from torch.nn.functional import normalize
+
+from lit_mlfund.datamodules import DataModule, RetrievalDataModule
+from lit_mlfund.modules import RetrievalModule, TaskModule
 
 # groups whose values are worth a column in the HParams tab
 GROUPS = ("task", "data", "model", "loss", "optim", "schedule", "regularization", "trainer")
+MOST_ITEMS = 3000  # that a browser turns around smoothly
 
 
 def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
@@ -23,9 +29,9 @@ def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
-    metrics = {f"test/{name}": entry["value"] for name, entry in result["test"].items()}
     objective = result["objective"]
-    metrics[f"best/{objective['name']}"] = objective["value"]
+    metrics = {f"best/{objective['name']}": objective["value"]}
+    metrics |= {f"test/{name}": entry["value"] for name, entry in result["test"].items()}
     metrics = {name: value for name, value in metrics.items() if value is not None}
     with SummaryWriter(str(run_dir / "tensorboard")) as writer:
         for picture in sorted((run_dir / "pictures").glob("*.png")):
@@ -35,6 +41,33 @@ def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
             writer._get_file_writer().add_summary(summary)
         for name, value in metrics.items():
             writer.add_scalar(name, value)
+
+
+def publish_items(run_dir: Path, config: DictConfig, module: TaskModule, data: DataModule) -> None:
+    """Add the items of the test corpus to the projector, as the search compares them and with their names.
+
+    Of more than `MOST_ITEMS` the most popular, or evenly spaced ones. Nothing for other tasks, and for a model in
+    shards, which no process alone can run.
+    """
+    whole = config.trainer.get("strategy") != "fsdp"
+    if not (config.logger.get("tensorboard") and whole and isinstance(module, RetrievalModule)):
+        return
+    assert isinstance(data, RetrievalDataModule)
+    corpus, names, popularity = data.corpus("test"), data.item_names("test"), data.popularity("test")
+    if len(names) <= MOST_ITEMS:
+        rows = torch.arange(len(names))
+    elif popularity is not None:
+        rows = popularity.topk(MOST_ITEMS).indices
+    else:
+        rows = torch.linspace(0, len(names) - 1, MOST_ITEMS).long()
+    module.eval()
+    embeddings = normalize(
+        module.encode_corpus({name: value[rows] for name, value in corpus.items()}), dim=-1
+    )
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+        writer.add_embedding(embeddings.cpu(), [" ".join(names[row].split()) for row in rows], tag="items")
 
 
 def _verdict(run_dir: Path) -> str:
@@ -59,5 +92,6 @@ def _flat(config: DictConfig) -> dict[str, Any]:
             flat[prefix] = value if isinstance(value, (bool, int, float, str)) else str(value)
 
     for group in GROUPS:
-        walk(group, OmegaConf.to_container(config[group], resolve=True))
+        if config.get(group) is not None:  # schedule=null
+            walk(group, OmegaConf.to_container(config[group], resolve=True))
     return flat
