@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lit_mlfund.reports.claim import Claim, verdict
+from lit_mlfund.reports.claim import Claim, _at_edge, verdict
 from lit_mlfund.reports.claim_evidence import Evidence, Record
 from lit_mlfund.reports.claim_expectations import Expectation
 
@@ -66,6 +66,14 @@ def test_each_setting_gets_the_rate_that_is_best_on_validation() -> None:
     assert outcome("test/mae: loss=mae < loss=mse", choose="optim.lr") == "holds"
     failing = [*RECORDS, record("mae", "0.1", 3, 0.1, failed=True)]
     assert Evidence(failing, COMPARE, choose="optim.lr").chosen[("mae",)] == "0.01"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"), [("0.1", True), ("0.01", False), ("1e-3", True), ("0", False), ("adamw", False)]
+)
+def test_a_chosen_value_at_the_end_of_what_was_tried_is_marked(chosen: str, expected: bool) -> None:
+    levels = {"0": ["0", "1"], "adamw": ["adamw", "sgd"]}.get(chosen, ["0.001", "0.01", "0.1"])
+    assert _at_edge(chosen, levels) == expected
 
 
 def test_what_is_chosen_by_is_the_value_at_the_measured_checkpoint() -> None:

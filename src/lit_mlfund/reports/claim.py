@@ -132,8 +132,19 @@ def _rows(data: dict[str, Any]) -> list[str]:
 def _choice(claim: Claim, evidence: Evidence) -> str:
     if claim.choose is None:
         return ""
-    key, levels = evidence.key_label(claim.choose), ", ".join(evidence.levels(claim.choose))
-    return f" The {key} of each row is the best on validation out of {levels}."
+    key, levels = evidence.key_label(claim.choose), evidence.levels(claim.choose)
+    edge = any(_at_edge(chosen, levels) for chosen in evidence.chosen.values())
+    text = f" The {key} of each row is the best on validation out of {', '.join(levels)}"
+    return text + ("; * at an end of these, so that one beyond might be better." if edge else ".")
+
+
+def _at_edge(chosen: str, levels: list[str]) -> bool:
+    """Whether a chosen number is the smallest or the largest of those that were tried, 0 not counted as an end."""
+    try:
+        numbers = sorted(map(float, levels))
+        return float(chosen) in (numbers[0], numbers[-1]) and float(chosen) != 0
+    except ValueError:
+        return False
 
 
 def _expectations(judged: list[Judged]) -> list[str]:
@@ -158,7 +169,8 @@ def _table(claim: Claim, evidence: Evidence) -> list[str]:
 def _row(claim: Claim, evidence: Evidence, setting: Setting, some_failed: bool) -> list[str]:
     cells = [evidence.labels.get(f"{key}={value}") or value for key, value in zip(evidence.compare, setting)]
     if claim.choose:
-        cells.append(evidence.chosen[setting])
+        chosen = evidence.chosen[setting]
+        cells.append(chosen + "*" * _at_edge(chosen, evidence.levels(claim.choose)))
     cells += [_mean(evidence.numbers(setting, name)) for name in claim.values]
     if some_failed:
         group = evidence.groups[setting]

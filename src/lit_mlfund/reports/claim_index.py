@@ -13,8 +13,8 @@ What is commonly said of losses, optimizers, learning rates and regularization, 
 a picture. Every claim is spelled out as expectations: one *holds* if the 95 % interval of its difference lies on the
 claimed side, is *contrary* if it lies on the other. A claim holds if all of its expectations do, else in part (how many
 of them). The pages are written by the sweeps themselves: `mlfund train -m experiment=claim_…` puts one into its sweep's
-folder, within minutes on two cores; `python scripts/claims.py` writes those here. Data are small and come with installed
-packages, so a verdict is one on these data.
+folder, within minutes on two cores; `python scripts/claims.py` writes those here. Data are small and come with
+installed packages, so a verdict is one on these data.
 
 [Ranking quality](ranking_quality.md) holds LambdaRank against MSE on judged search results.
 """

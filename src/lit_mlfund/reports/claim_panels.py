@@ -103,6 +103,7 @@ class Dots:
             range(len(settings)), [evidence.label(setting, without=tuple(self.only)) for setting in settings]
         )
         axis.set(xlabel=self.label or self.y, ylim=(len(settings) - 0.4, -0.6))
+        axis.locator_params(axis="x", nbins=6)
         if self.log:
             _logarithmic(axis, "x")
 
