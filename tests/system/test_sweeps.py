@@ -132,3 +132,15 @@ def test_a_stacked_sweep_that_is_stopped_can_be_resumed(
     assert resumed.json["run"] == jobs[1]["run"]
     alone = mlfund("train", *asked[:-1], "seed=1")
     assert resumed.json["test"] == alone.json["test"]
+
+
+def test_a_diverged_member_is_failed_and_leaves_the_others(mlfund: Command) -> None:
+    asked = ("task=regression", "data=diabetes", "model=linear", "optim=sgd", "schedule=null", "references=false")
+    asked += ("logger=files", "trainer.max_epochs=2", "trainer.gradient_clip_val=null", "optim.lr=0.01,1e30")
+    together, alone = mlfund("train", "-m", "sweep=stacked", *asked), mlfund("train", "-m", *asked)
+    for told in (together, alone):
+        assert told.code == 3
+        results = [json.loads(line) for line in told.out.splitlines() if line.startswith('{"run"')]
+        assert [result["status"] for result in results] == ["done", "failed"]
+        assert results[1]["findings"] == ["diverged"]
+        assert "lower optim.lr" in results[1]["reason"]

@@ -103,10 +103,14 @@ class Progress(Callback):
         if trainer.logger is not None:
             trainer.logger.log_metrics(values, step=trainer.global_step)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
+        # the steps since the last multiple of log_every_n_steps; now, as no metric takes what a diverged model says
+        if trainer.state.fn == "fit":
+            self._log(trainer, pl_module)
+
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.state.fn != "fit":
             return
-        self._log(trainer, pl_module)  # the steps since the last multiple of log_every_n_steps
         entry: dict[str, float] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         num_steps = sum(steps for _, steps in self._epoch_loss)
         if num_steps:
