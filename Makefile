@@ -19,7 +19,8 @@ test: $(DEV)  ## what has to pass before every commit
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: $(DEV)  ## the above, and what takes minutes
-	$(PIP_INSTALL) -e ".[dev,data,optim,references]"
+	$(PIP_INSTALL) -e ".[dev,data,optim,references,torchrec]"
+	$(PIP_INSTALL) --no-deps torchrec==1.8.0
 	$(BIN)/ruff check src tests scripts
 	$(BIN)/python -m pytest -n 2
 

@@ -124,7 +124,7 @@ class ShardedTable(nn.Module):
         """All of a view, on the CPU of the first process; no rows in the others."""
         mine = [shard.tensor.detach().cpu() for shard in view.local_shards()]
         size = -(-self.num_embeddings // dist.get_world_size())  # a block; the last ones may be shorter
-        block = torch.zeros(size, *view.size()[1:])
+        block = torch.zeros(size, *view.metadata().size[1:])
         for part in mine:
             block[: len(part)] = part
         blocks = (

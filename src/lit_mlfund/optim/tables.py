@@ -120,7 +120,7 @@ def _owners(model: nn.Module) -> list[Any]:
     found = [module for module in model.modules() if isinstance(module, (CategoricalEmbedding, TokenBag))]
     if not found:
         raise ValueError(
-            f"embedding: {type(model).__name__} of this data has no tables of categories or tokens; "
+            f"embedding: {type(model).__name__} of this data has no tables of categories or bags of tokens; "
             "use embedding=dense"
         )
     return found
