@@ -42,7 +42,7 @@ class TextLMDataModule(DataModule):
     def __init__(
         self,
         *,
-        batch_size: int = 16,
+        batch_size: int = 4,
         seed: int = 0,
         path: str | None = None,
         val_path: str | None = None,
