@@ -40,7 +40,7 @@ def test_from_training_to_prediction(mlfund: Command, book: Path) -> None:
         result = outcome.json
         measured[precision] = bits = result["test"]["bits_per_character"]
         assert bits["low"] < bits["value"] < bits["high"]
-        assert result["objective"]["name"] == "val/log_loss"
+        assert result["objective"]["name"] == "val/bits_per_character"
         assert set(result["references"]) == {"unigram", "6-gram"}
         assert bits["high"] < result["references"]["unigram"]["bits_per_character"]["low"]
     assert measured["bf16-mixed"]["value"] == pytest.approx(measured["32-true"]["value"], rel=0.03)
