@@ -10,6 +10,7 @@ import threading
 import time
 
 from lit_mlfund.data import fit_scan, scan
+from lit_mlfund.data.read import scan_table
 from lit_mlfund.datamodules import TableDataModule
 
 
@@ -34,11 +35,13 @@ class Watch(threading.Thread):
 
 
 def main(path: str, root: str) -> None:
-    import polars as pl
-
     scan.MAX_ROWS, fit_scan.SAMPLE_ROWS = 2**11, (2**11, 2**11)  # in proportion to the small limit
-    warm = os.path.join(root, "warm.parquet")
-    pl.scan_parquet(path).head(3000).sink_parquet(warm)
+    ending = path.rpartition(".")[2]
+    warm = os.path.join(root, f"warm.{ending}")
+    schema, batches = scan_table(path)
+    few = next(iter(batches(list(schema), 3000)))
+    {"parquet": few.write_parquet, "csv": few.write_csv, "arrow": few.write_ipc}[ending](warm)
+    del few
     for file in (warm, path):  # the first one loads the libraries' own pools
         before, watch = own_memory(), Watch()
         watch.start()

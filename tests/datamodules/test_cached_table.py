@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ import polars as pl
 import pytest
 import torch
 
-from lit_mlfund.data import fit_scan, scan
+from lit_mlfund.data import fit_scan, loader, scan
 from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.mapped import MappedStore
+from lit_mlfund.data.mapped import MappedListStore, MappedStore
 from lit_mlfund.datamodules import TableDataModule
 from tests.datamodules.test_table import BAD, SIZE, frame, module
 
@@ -81,6 +82,97 @@ def test_every_format(path, root, tmp_path, ending):
     cached, memory = (module(file, "binary", "late", time="day", cache=cache) for cache in (root, None))
     for split in SPLITS:
         assert_same(cached.whole(split), memory.whole(split))
+
+
+def list_frame() -> pl.DataFrame:
+    """30 lists of 1 to 13 documents, side by side; a list is of one day."""
+    sizes = np.random.default_rng(0).integers(1, 11, 30)
+    sizes[-1] += SIZE - sizes.sum()
+    number = np.repeat(np.arange(30), sizes)
+    days = pl.Series(number).cast(pl.Int64) * 86400 * 10**6
+    queries = pl.Series([f"q{n * 7 % 30}" for n in number])
+    return frame().with_columns(user=queries, day=days.cast(pl.Datetime("us")).cast(pl.Date))
+
+
+def lists(batches):
+    """Query by its first row -> all that a batch holds of it."""
+    found = {}
+    for batch in batches:
+        for n in range(len(batch)):
+            real = batch.mask[n]
+            values = [batch.relevance[n][real], *(x[n][real].flatten().float() for x in batch.x.values())]
+            values += [] if batch.weight is None else [batch.weight[n][None]]
+            found[int(batch.index[n][0])] = torch.cat(values)
+    return found
+
+
+def assert_same_lists(one, other):
+    assert one.keys() == other.keys()
+    for row, values in one.items():
+        torch.testing.assert_close(values, other[row])
+
+
+@pytest.mark.parametrize("per_query", ["none", "replace", "append"])
+def test_lists(tmp_path, root, monkeypatch, per_query):
+    monkeypatch.setattr(scan, "MAX_ROWS", 32)
+    path = str(tmp_path / "lists.parquet")
+    list_frame().write_parquet(path, row_group_size=50)
+    options = {"query": "user", "time": "day", "weight": "importance", "per_query": per_query}
+    memory, cached = (module(path, "ranking", "grade", cache=cache, **options) for cache in (None, root))
+    assert cached.spec == memory.spec
+    same = ("rows", "queries", "longest_list", "columns", "imputed_cells", "target")
+    assert {name: cached.summary[name] for name in same} == {name: memory.summary[name] for name in same}
+    for split in SPLITS:
+        assert isinstance(cached.stores[split], MappedListStore)
+        assert_same_lists(lists(cached.loader(split, 3)), lists(memory.loader(split, 3)))
+        assert_same_lists(lists([cached.whole(split)]), lists([memory.whole(split)]))
+    assert_same_lists(lists(cached.train_dataloader()), lists(memory.train_dataloader()))
+
+
+def test_lists_of_a_length_share_a_batch_and_resume(tmp_path, root, monkeypatch):
+    monkeypatch.setattr(loader, "BlockOrder", partial(loader.BlockOrder, window=4))
+    path = str(tmp_path / "lists.parquet")
+    sizes = np.random.default_rng(0).integers(1, 40, 600)
+    rng = np.random.default_rng(1)
+    pl.DataFrame(
+        {"q": np.repeat(np.arange(600), sizes), "x": rng.normal(size=sizes.sum()), "y": rng.integers(0, 3, sizes.sum())}
+    ).write_parquet(path)  # fmt: skip
+    data = TableDataModule(
+        batch_size=8, seed=0, task="ranking", path=path, target="y", query="q", categorical=["q"], cache=root
+    )  # fmt: skip
+    data.setup()
+    store = data.stores["train"]
+    monkeypatch.setattr(type(store), "block", 20)
+    served = data.train_dataloader()
+    served.lengths = None
+    apart = sum(batch.mask.numel() for batch in served)
+    served = data.train_dataloader()
+    batches = [batch.query.tolist() for batch in served]
+    assert sorted(sum(batches, [])) == list(range(len(store)))  # noqa: RUF017
+    assert all(len(batch) == 8 for batch in batches[:-1])
+    served.set_epoch(0)
+    padded = sum(batch.mask.numel() for batch in served)
+    assert padded < 0.8 * apart and padded < 1.35 * store.num_rows
+    for begin in (1, 11, 30):
+        again = data.train_dataloader()
+        again.load_state_dict({"epoch": 0, "position": begin})
+        assert [batch.query.tolist() for batch in again] == batches[begin:]
+    ranks = [data.train_dataloader() for _ in range(2)]
+    for rank, part in enumerate(ranks):
+        part.rank, part.world_size, part.batch_size = rank, 2, 4
+    for whole, *parts in zip(batches[:-1], *([b.query.tolist() for b in part] for part in ranks)):
+        assert [q for pair in zip(*parts) for q in pair] == whole
+
+
+def test_wrong_lists(tmp_path, root):
+    path = str(tmp_path / "lists.parquet")
+    words = pl.Series(["train"] * 99 + ["val"] * 50 + ["test"] * 51)
+    list_frame().with_columns(part=words).write_parquet(path)
+    with pytest.raises(DataError, match=r"'user': list 'q\d+' lies in more than one split: rows? 100"):
+        module(path, "ranking", "grade", query="user", split="part", cache=root)
+    list_frame().with_columns(user=pl.when(pl.col("late").cum_count() == 7).then(None).otherwise("user")).write_parquet(path)  # fmt: skip  # noqa: E501
+    with pytest.raises(DataError, match=r"column 'user': .* is missing: row 7"):
+        module(path, "ranking", "grade", query="user", cache=root)
 
 
 def test_drawn_splits(path, root):
@@ -210,7 +302,8 @@ def test_a_sample(path, root):
     assert len(sample) == 20 and len(store.sample(10**6)) == len(store)
     rows = sample.index.tolist()
     assert rows == sorted(set(rows)) and rows != store.sample(20, seed=2).index.tolist()
-    assert torch.equal(store.read(3, 9).index, store.batch(torch.arange(3, 9)).index)
+    expected = store.batch(torch.arange(3, 9)).x
+    assert all(torch.equal(values, expected[name]) for name, values in store.inputs(3, 9).items())
     assert_same(store.to("cpu"), store.batch(torch.arange(len(store))))
 
 
@@ -229,10 +322,10 @@ def test_bad_input(tmp_path, root, name):
 
 
 def test_what_a_cache_is_not_for(path, root, tmp_path):
-    with pytest.raises(ValueError, match=r"data.cache: the lists of a ranking are held in memory"):
+    with pytest.raises(
+        DataError, match=r"'user': with data.cache the rows of a list must stand side by side"
+    ):
         module(path, "ranking", "grade", query="user", cache=root)
-    auto = module(path, "ranking", "grade", query="user", cache="auto")
-    assert auto.summary["rows"]["train"] == 140
     small = module(path, "binary", "late", cache="auto")
     assert not isinstance(small.stores["train"], MappedStore)
     stream = str(tmp_path / "stream.arrow")
@@ -253,16 +346,23 @@ def test_auto_is_for_large_files(path, root, monkeypatch):
 
 
 @pytest.mark.slow
-def test_ten_times_the_memory(tmp_path):
+@pytest.mark.parametrize("ending", ["parquet", "csv", "arrow"])
+def test_ten_times_the_memory(tmp_path, ending):
     limit, rows, width = 64 * 2**20, 2_100_000, 40
     assert rows * width * 8 > 10 * limit  # as a table in memory
     rng = np.random.default_rng(0)
-    part = pl.DataFrame(rng.normal(size=(10_500, width)).astype(np.float64), [f"x{n}" for n in range(width)])
+    values = rng.integers(0, 100, (10_500, width)) if ending == "csv" else rng.normal(size=(10_500, width))
+    part = pl.DataFrame(values, [f"x{n}" for n in range(width)])
     part = part.with_columns(y=pl.Series(rng.integers(0, 2, part.height)))
-    path = tmp_path / "large.parquet"
-    pl.concat([part] * 200, rechunk=False).write_parquet(
-        path, row_group_size=part.height // 4, compression="lz4"
-    )
+    path = tmp_path / f"large.{ending}"
+    if ending == "csv":
+        with open(path, "wb") as file:
+            for number in range(200):
+                part.write_csv(file, include_header=number == 0)
+    elif ending == "arrow":
+        pl.concat([part] * 200, rechunk=False).write_ipc(path, compression="lz4", record_batch_size=2_000)
+    else:
+        pl.concat([part] * 200, rechunk=False).write_parquet(path, row_group_size=1_500, compression="lz4")
     program = [sys.executable, "-m", "tests.datamodules.larger_than_memory", str(path), str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
     root = Path(__file__).parents[2]

@@ -84,7 +84,7 @@ def test_ranking_finds_the_feature_and_its_direction() -> None:
     x = {"numeric": torch.stack([noise, -relevance + 0.1 * noise], 1)}
     store = ListStore(x, relevance, torch.arange(0, 301, 10))
     lists = DataSpec("ranking", {"numeric": Field("numeric", (2,), ("noise", "reversed"))})
-    outputs = ranking_references(lists, store, {"test": store})
+    outputs = ranking_references(lists, store, {"test": store.x})
     assert set(outputs) == {"random", "best_feature", "linear", "gradient_boosting"}
 
     def quality(name: str) -> float:

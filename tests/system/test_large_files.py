@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from lit_mlfund.data import scan
 from lit_mlfund.datamodules import table as module
-from lit_mlfund.runtime import execute
+from lit_mlfund.runtime import execute, measure
 from tests.system.conftest import Command
 
 QUICK = ("references=false", "logger=none", "trainer.max_epochs=2", "data.exclude=[kind,value,day]")
@@ -63,3 +64,25 @@ def test_new_files_in_pieces_and_a_source_that_changes(
     told = mlfund("predict", f"run={run}", "data.path=bad.csv", "output=bad.parquet")
     assert told.code == 2 and "infinite values: row 650" in told.err
     assert not Path("bad.parquet").exists()
+
+
+def test_lists_from_a_cache(mlfund: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "SAMPLE_ROWS", 100)
+    rng = np.random.default_rng(0)
+    query = np.repeat(np.arange(150), rng.integers(3, 9, 150))
+    x, noise = rng.normal(size=(2, len(query)))
+    grade = np.clip(np.round(x + 0.3 * noise + 1), 0, 3).astype(int)
+    pl.DataFrame({"q": query, "x": x, "noise": noise, "grade": grade}).write_parquet("lists.parquet")
+    asked = ("task=ranking", "data=table", "data.path=lists.parquet", "data.target=grade", "data.query=q")
+    quick = ("logger=none", "trainer.max_epochs=8", "optim.lr=1e-2", "data.per_query=append")
+    said = mlfund("train", *asked, *quick, "data.cache=caches")
+    assert said.code == 0, said.err
+    assert said.json["test"]["ndcg@10"]["value"] > 0.9
+    assert {"random", "best_feature", "gradient_boosting"} <= said.json["references"].keys()
+    assert said.json["references"]["random"]["ndcg@10"]["value"] < 0.9
+    told = mlfund("predict", f"run={said.json['run']}", "data.path=lists.parquet", "output=whole.parquet")
+    monkeypatch.setattr(module, "LARGE", 0)
+    monkeypatch.setattr(scan, "MAX_ROWS", 64)
+    told = mlfund("predict", f"run={said.json['run']}", "data.path=lists.parquet", "output=pieces.parquet")
+    assert told.code == 0 and told.json["rows"] == len(query), told.err
+    assert_frame_equal(pl.read_parquet("whole.parquet"), pl.read_parquet("pieces.parquet"))

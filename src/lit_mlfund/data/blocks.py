@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+Arrange = Callable[[Tensor, int, torch.Generator], Tensor]
 WINDOW = 64  # blocks whose rows are mixed: as many places of the file meet in one batch
 
 
@@ -24,20 +25,26 @@ class BlockOrder:
     block: int
     window: int = WINDOW
 
-    def rows(self, seed: int, start: int = 0) -> Iterator[Tensor]:
-        """The order from its row `start` on, in int64 pieces `[n]`, one for each window."""
+    def rows(self, seed: int, start: int = 0, arrange: Arrange | None = None) -> Iterator[Tensor]:
+        """The order from its row `start` on, in int64 pieces `[n]`, one for each window.
+
+        `arrange` has the last word on a window: from its rows, how many come before it, and a generator.
+        """
         blocks = torch.randperm(-(-self.size // self.block), generator=torch.Generator().manual_seed(seed))
+        before = 0
         for number, window in enumerate(blocks.split(self.window)):
             begin = window * self.block
             length = (self.size - begin).clamp(max=self.block)
             total = int(length.sum())
+            before += total
             if start >= total:
                 start -= total
                 continue
             rows = (begin[:, None] + torch.arange(self.block)).view(-1)
             rows = rows[rows < self.size] if total < len(rows) else rows
             generator = torch.Generator().manual_seed((seed + (number + 1) * 0x9E3779B97F4A7C15) % 2**63)
-            yield rows[torch.randperm(total, generator=generator)][start:]
+            rows = rows[torch.randperm(total, generator=generator)]
+            yield (arrange(rows, before - total, generator) if arrange else rows)[start:]
             start = 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from lit_mlfund.data.cache import Cache, find, open_or_make, own_folder, remove_
 from lit_mlfund.data.convert import convert
 from lit_mlfund.data.encoder import Encoder, Roles
 from lit_mlfund.data.fit_scan import fit_scan
-from lit_mlfund.data.mapped import SAMPLE_ROWS, MappedStore, open_mapped
+from lit_mlfund.data.mapped import SAMPLE_ROWS, MappedListStore, MappedStore, open_mapped
 from lit_mlfund.data.read import find_file, require_columns
 from lit_mlfund.data.scan import Scan
 from lit_mlfund.data.source import Signature, Watch
@@ -42,6 +42,7 @@ class TableRequest:
     roles: Roles
     positive: str | None
     min_count: int
+    per_query: str
 
     @property
     def files(self) -> dict[str, str]:
@@ -54,7 +55,7 @@ class CachedTable:
     """The fitted encoder and the mapped stores; `content` is what was met when they were made (see `convert`)."""
 
     encoder: Encoder
-    stores: dict[str, MappedStore]
+    stores: dict[str, MappedStore | MappedListStore]
     content: dict[str, Any]
     notes: list[str]
 
@@ -101,7 +102,7 @@ def cached_table(
     fitted = Encoder.from_dict(content["encoder"])
     watch.add(*signatures.values())
     stores = {
-        split: open_mapped(cache.folder, split, part["rows"], part["layout"], watch)
+        split: open_mapped(cache.folder, split, part["layout"], watch)
         for split, part in content["splits"].items()
     }
     return CachedTable(fitted, stores, content, _notes(cache))
@@ -123,7 +124,7 @@ def _make(
                 request.fractions,
                 seed=request.split_seed,
                 time=roles.time,
-                group=request.group,
+                group=roles.query or request.group,
                 split=request.split,
             ),
         )
@@ -133,7 +134,7 @@ def _make(
     sample = None
     if encoder is None:
         fitted = fit_scan(*sources["path"], roles, positive=request.positive, min_count=request.min_count)
-        encoder, sample = fitted.encoder, [fitted.sample, fitted.rows]
+        encoder, sample = replace(fitted.encoder, per_query=request.per_query), [fitted.sample, fitted.rows]
     splits = convert(sources, encoder, folder)
     boolean = [name for name in encoder.features.source if scan.schema[name] == pl.Boolean]
     return {"encoder": encoder.to_dict(), "splits": splits, "sample": sample, "boolean": boolean}

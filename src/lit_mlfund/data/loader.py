@@ -10,7 +10,7 @@ from typing import Generic
 import torch
 from torch import Tensor
 
-from lit_mlfund.data.blocks import BlockOrder, regroup
+from lit_mlfund.data.blocks import Arrange, BlockOrder, regroup
 from lit_mlfund.data.store import BatchT, Store
 
 
@@ -121,7 +121,7 @@ class BatchLoader(Generic[BatchT]):
         if self.shuffle:
             order = BlockOrder(size, self.block)
             seed = _mix(self.seed, self.epoch)
-            pieces = order.rows(seed, self.position * joint)
+            pieces = order.rows(seed, self.position * joint, self._by_length(joint))
             if missing := 0 if self.drop_last else -size % world_size:
                 first = next(order.rows(seed))
                 pieces = chain(pieces, [first[torch.arange(missing) % len(first)]])
@@ -132,6 +132,17 @@ class BatchLoader(Generic[BatchT]):
         for group in islice(groups, len(self) - self.position):
             index = group[rank::world_size]
             yield index if self.device is None else index.to(self.device)
+
+    def _by_length(self, joint: int) -> Arrange | None:
+        """Within a window of blocks, examples of similar size in a batch of all ranks together."""
+        if (lengths := self.lengths) is None:
+            return None
+
+        def arrange(rows: Tensor, before: int, generator: torch.Generator) -> Tensor:
+            head = -before % joint  # what fills up the last batch of the window before
+            return torch.cat([rows[:head], _bucket(rows[head:], lengths, joint, generator)])
+
+        return arrange
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next pass be `epoch` from its start; nothing changes when it is in that epoch already."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
 
+from lit_mlfund.data.csv_pieces import csv_batches, csv_schema
 from lit_mlfund.data.errors import DataError, did_you_mean
 
 # What stands for a missing cell in text files.
 MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"]
+
+# From names of columns and a number of rows to frames of as many rows of them, or fewer.
+Batches = Callable[[list[str], int], Iterator[pl.DataFrame]]
 
 
 def read_table(path: str) -> pl.DataFrame:
@@ -35,8 +39,8 @@ def read_table(path: str) -> pl.DataFrame:
     return frame
 
 
-def scan_table(path: str) -> pl.LazyFrame:
-    """A table as `read_table` reads it, but not yet read: its rows can be had in pieces.
+def scan_table(path: str) -> tuple[pl.Schema, Batches]:
+    """The columns of a table as `read_table` reads it, and how to get its rows in pieces.
 
     Raises:
         DataError: as `read_table` does, or an Arrow stream, which has no places to begin at.
@@ -46,25 +50,20 @@ def scan_table(path: str) -> pl.LazyFrame:
     if ending not in _READERS:
         raise DataError(f"{path}: unknown ending; tables are read from .{', .'.join(_READERS)}")
     try:
-        if ending == "parquet":
-            frame = pl.scan_parquet(file)
-        elif ending in ("csv", "tsv"):
+        if ending in ("csv", "tsv"):
             separator = _separator(file)
-            # the whole file says what its columns are, once; polars would ask it again for every query
-            schema = pl.scan_csv(
-                file,
-                separator=separator,
-                null_values=MISSING,
-                infer_schema_length=None,
-                try_parse_dates=True,
-            ).collect_schema()
-            frame = pl.scan_csv(file, separator=separator, null_values=MISSING, schema=schema)
-        else:
-            frame = pl.scan_ipc(file)
-        frame.collect_schema()
+            schema = csv_schema(file, separator, MISSING)
+            return pl.Schema(schema), lambda names, rows: (
+                piece
+                for frame in csv_batches(file, separator, MISSING, schema, names)
+                for piece in frame.iter_slices(rows)
+            )
+        frame = pl.scan_parquet(file) if ending == "parquet" else pl.scan_ipc(file)
+        return frame.collect_schema(), lambda names, rows: frame.select(names).collect_batches(
+            chunk_size=rows, maintain_order=True, engine="streaming"
+        )
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise _damaged(path, error) from error
-    return frame
 
 
 def is_stream(path: str) -> bool:

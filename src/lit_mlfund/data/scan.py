@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.read import scan_table
+from lit_mlfund.data.read import Batches, scan_table
 from lit_mlfund.data.source import Signature
 from lit_mlfund.data.table import Table, join
 
@@ -23,15 +23,15 @@ class Scan:
     """A file whose rows are read in pieces, in order; of what was read, no more than that is in memory."""
 
     path: str
-    frame: pl.LazyFrame
+    batches: Batches
     schema: pl.Schema
     signature: Signature
 
     @classmethod
     def open(cls, path: str, signature: Signature) -> Self:
         """A file that was signed before; raises as `scan_table` does."""
-        frame = scan_table(path)
-        return cls(path, frame, frame.collect_schema(), signature)
+        schema, batches = scan_table(path)
+        return cls(path, batches, schema, signature)
 
     def pieces(self, columns: Iterable[str | None] | None = None) -> Iterator[Table]:
         """All rows, in tables of about `PIECE` cells; with `columns` only those of them that the file has.
@@ -44,9 +44,7 @@ class Scan:
         rows = max(1, min(MAX_ROWS, PIECE // len(names)))
         start = 0
         try:
-            for piece in self.frame.select(names).collect_batches(
-                chunk_size=rows, maintain_order=True, engine="streaming"
-            ):
+            for piece in self.batches(names, rows):
                 yield Table(piece, self.path, np.arange(start, start + piece.height))
                 start += piece.height
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -64,9 +62,7 @@ class Scan:
 
     def column(self, *names: str) -> Table:
         """Some columns as a whole."""
-        frame = self.frame.select(names).collect(engine="streaming")
-        self.check()
-        return Table.of(frame, self.path)
+        return join(*self.pieces(names))
 
 
 def lists_lie_together(scan: Scan, query: str) -> bool:
@@ -74,11 +70,13 @@ def lists_lie_together(scan: Scan, query: str) -> bool:
     starts: list[np.ndarray] = []
     last = None
     for piece in scan.pieces([query]):
-        labels = piece.labels(query)
+        labels = piece.labels(query).drop_nulls()
+        if not len(labels):
+            continue
         first = (labels != labels.shift(fill_value=last)).fill_null(True)
         starts.append(labels.filter(first).hash().to_numpy())
         last = labels[-1]
-    begun = np.concatenate(starts)
+    begun = np.concatenate(starts or [np.empty(0)])
     return len(np.unique(begun)) == len(begun)
 
 

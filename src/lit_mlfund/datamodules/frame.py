@@ -112,7 +112,7 @@ class FrameDataModule(DataModule):
             store, encoded = encoder.store(piece, labelled=need_target, part=True)
             unknown.update(encoded.unknown)
             imputed.update(encoded.imputed)
-            weighted = weighted or bool(store.weight.any())
+            weighted = weighted or store.weight is None or bool(store.weight.any())
             yield self.serve(store), piece.frame
         self._note(unknown, imputed)
         if not weighted:

@@ -49,8 +49,8 @@ class TableDataModule(FrameDataModule):
             them within their query, `append` adds that beside them.
         cache: a folder for the rows in encoded form, from which they are read in pieces as they are needed: for
             tables larger than memory. `auto` uses one, in the user's own folder of caches, where the files
-            have 512 MiB or more; without it the table is held in memory, as a ranking's always is. Rows at random
-            and by group are drawn one by one then, so the splits are others than in memory.
+            have 512 MiB or more; without it the table is held in memory. Rows at random and by group or query are
+            drawn one by one then, so the splits are others than in memory.
     """
 
     tasks: tuple[str, ...] = ("binary", "multiclass", "regression", "ranking")
@@ -90,8 +90,6 @@ class TableDataModule(FrameDataModule):
             raise ValueError(
                 f"data.split says which rows are validation and test; {told} cannot be given too"
             )
-        if cache not in (None, "auto") and query is not None:
-            raise ValueError("data.cache: the lists of a ranking are held in memory; leave it out")
         roles = Roles(
             cast(Task, task),
             target,
@@ -115,7 +113,7 @@ class TableDataModule(FrameDataModule):
         self.given = {"val": val_path, "test": test_path}
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
-        self.cache = None if query is not None else cache
+        self.cache = cache
 
     def build(self) -> None:
         given = {split: path for split, path in self.given.items() if path is not None}
@@ -132,6 +130,7 @@ class TableDataModule(FrameDataModule):
             self.roles,
             self.positive,
             self.min_count,
+            self.per_query,
         )
         cached = cached_table(request, root, self.watch, self.encoder)
         self.encoder, self.stores = cached.encoder, dict(cached.stores)
@@ -189,10 +188,17 @@ class TableDataModule(FrameDataModule):
         told: dict[str, Any]
         if target.classes:
             told = {"classes": dict(zip(target.classes, met["train"]["classes"]))}
+        elif self.roles.query is not None:
+            told = {"grades": met["train"]["grades"]}
         else:
             told = {"mean": target.mean, "std": target.std}
+        lists = {
+            "queries": {split: part["queries"] for split, part in met.items()},
+            "longest_list": {split: part["longest"] for split, part in met.items()},
+        }
         return {
             "rows": {split: part["rows"] for split, part in met.items()},
+            **(lists if self.roles.query is not None else {}),
             "columns": self.describe_columns(cached.content["boolean"]),
             "imputed_cells": {split: part["imputed"] for split, part in met.items() if part["imputed"]},
             "unknown_categories": {split: part["unknown"] for split, part in met.items() if part["unknown"]},

@@ -163,25 +163,30 @@ def point_references(
 
 
 def ranking_references(
-    spec: DataSpec, train: ListStore, splits: dict[str, ListStore], seed: int = 0
+    spec: DataSpec, train: ListStore, splits: Mapping[str, Inputs], seed: int = 0
 ) -> dict[str, Outputs]:
     """Random order, the best single feature, and gradient boosting on the relevance of single documents.
 
     The best feature, and whether high or low values go first, is chosen by NDCG@10 on the training split.
 
+    Args:
+        spec: names and shapes of the inputs.
+        train: queries to choose and fit on.
+        splits: by name the inputs `[N, …]` of the documents of all queries, one query after another.
+        seed: of the random order and of the boosting's hold-out.
+
     Returns:
-        name -> split -> scores `[N]` of the documents of all queries, one query after another.
+        name -> split -> scores `[N]` of those documents.
     """
     generator = np.random.default_rng(seed)
-    inputs = {split: store.x for split, store in splits.items()}
     references: dict[str, Outputs] = {
-        "random": {split: generator.random(len(store.relevance)) for split, store in splits.items()}
+        "random": {split: generator.random(len(next(iter(x.values())))) for split, x in splits.items()}
     }
     best = _best_feature(spec, train)
     if best is not None:
         name, column, sign = best
-        references["best_feature"] = {split: sign * _array(x[name])[:, column] for split, x in inputs.items()}
-    fitted = point_references(spec, (train.x, train.relevance.numpy()), inputs, seed)
+        references["best_feature"] = {split: sign * _array(x[name])[:, column] for split, x in splits.items()}
+    fitted = point_references(spec, (train.x, train.relevance.numpy()), splits, seed)
     return references | {name: fitted[name] for name in ("linear", "gradient_boosting") if name in fitted}
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lit_mlfund.atomic import whole_file, write_text
 from lit_mlfund.data.batch import Inputs
-from lit_mlfund.data.mapped import SAMPLE_ROWS, MappedStore
+from lit_mlfund.data.mapped import SAMPLE_ROWS, Mapped, MappedListStore, MappedStore
 from lit_mlfund.data.store import ListStore, PointStore
 from lit_mlfund.data.windows import WindowStore
 from lit_mlfund.datamodules import DataModule, RetrievalDataModule
@@ -66,13 +66,13 @@ def _measure_fitted(module: TaskModule, data: DataModule, seed: int) -> list[tup
 
     train = data.stores["train"]
     stores: dict[str, Any] = {split: data.stores[split] for split in REFERENCE_SPLITS}
-    if isinstance(train, MappedStore):
+    blocks = _Blocks(stores)
+    if isinstance(train, (MappedStore, MappedListStore)):
         train = train.sample(SAMPLE_ROWS, seed)
     if isinstance(train, PointStore):
-        blocks = _Blocks(stores)
-        outputs = blocks.join(point_references(data.spec, (train.x, train.y.numpy()), blocks, seed))
+        outputs = point_references(data.spec, (train.x, train.y.numpy()), blocks, seed)
     elif isinstance(train, ListStore):
-        outputs = ranking_references(data.spec, train, stores, seed)
+        outputs = ranking_references(data.spec, train, blocks, seed)
     else:
         raise TypeError(f"no reference models for a {type(train).__name__}")
     for split, store in stores.items():
@@ -83,7 +83,7 @@ def _measure_fitted(module: TaskModule, data: DataModule, seed: int) -> list[tup
             split,
             module.evaluate({**module.collected[split], "output": _like(module, split, output)}, split),
         )
-        for name, by_split in outputs.items()
+        for name, by_split in blocks.join(outputs).items()
         for split, output in by_split.items()
     ]
 
@@ -113,12 +113,12 @@ def _measure_texts(module: TaskModule, data: DataModule, seed: int) -> list[tupl
 class _Blocks(Mapping[str, Inputs]):
     """The inputs of stores, those of a mapped one in blocks, each read when it is asked for."""
 
-    def __init__(self, stores: dict[str, PointStore]):
+    def __init__(self, stores: dict[str, PointStore | ListStore]):
         self.stores = stores
         self.places = {
             f"{split} {start}": (split, start)
             for split, store in stores.items()
-            for start in range(0, len(store), SAMPLE_ROWS if isinstance(store, MappedStore) else len(store))
+            for start in (range(0, store.num_rows, SAMPLE_ROWS) if isinstance(store, Mapped) else [0])
         }
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ class _Blocks(Mapping[str, Inputs]):
     def __getitem__(self, block: str) -> Inputs:
         split, start = self.places[block]
         store = self.stores[split]
-        return store.read(start, start + SAMPLE_ROWS).x if isinstance(store, MappedStore) else store.x
+        return store.inputs(start, start + SAMPLE_ROWS) if isinstance(store, Mapped) else store.x
 
     def join(self, outputs: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
         """Name -> block -> outputs, as name -> split -> outputs."""
