@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lit_mlfund.callbacks import AugmentImages, MaskTokens
 from lit_mlfund.data.augment import IMAGE_DRAWS, augment_images, drop_tokens, mask_tokens
-from lit_mlfund.data.batch import PointBatch
+from lit_mlfund.data.batch import PairBatch, PointBatch
 from lit_mlfund.data.draws import uniform
 
 
@@ -126,6 +126,34 @@ def test_a_row_is_changed_alike_in_any_batch(make: Any) -> None:
     assert not torch.equal(whole, values)
     assert not torch.equal(changed(callback, torch.arange(40), 6), whole)
     assert not torch.equal(changed(make(4), torch.arange(40), 5), whole)
+
+
+def test_queries_by_pair_and_items_by_item() -> None:
+    callback = MaskTokens(seed=1, mask=0.4)
+    callback.names, callback.item_names = ["x"], ["x", "title"]
+    ids = torch.randint(1, 99, (1, 30)).expand(6, -1)
+    item_id = torch.tensor([3, 4, 3, 5, 4, 3])
+    batch = PairBatch(
+        {"x": ids, "history": ids},
+        {"x": ids, "title": ids, "code": ids},
+        item_id,
+        index=torch.arange(6),
+        negatives={"x": ids},
+    )
+    changed = callback.transform(batch, 2)
+    assert isinstance(changed, PairBatch)
+    query, item = changed.query["x"], changed.item["x"]
+    assert len({tuple(row) for row in query.tolist()}) == 6  # each pair hides other tokens
+    assert [tuple(a) == tuple(b) for a, b in zip(item[[0, 1, 0]].tolist(), item[[2, 4, 3]].tolist())] == [
+        True,
+        True,
+        False,
+    ]
+    assert not torch.equal(query[3], item[0])  # pair 3 and item 3 have nothing to do with each other
+    assert (changed.item["title"] == 0).any()
+    assert batch.negatives is not None and changed.negatives is batch.negatives
+    for kept in (changed.query["history"], changed.item["code"]):
+        assert torch.equal(kept, ids)
 
 
 @pytest.mark.parametrize(

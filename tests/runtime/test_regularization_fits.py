@@ -16,6 +16,7 @@ ALONE = "leave one out"
         (["regularization=[ema,augment_images,mixup]", "data=mnist5k", "task=multiclass"], []),
         (["regularization=token_masking", "data=language_id", "task=multiclass"], []),
         (["regularization=l2", "task=ranking"], []),
+        (["regularization=token_masking", "task=retrieval"], []),
         (
             ["regularization=augment_images"],
             [

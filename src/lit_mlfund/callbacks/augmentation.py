@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
+from torch import Tensor
 
 from lit_mlfund.data.augment import IMAGE_DRAWS, augment_images, drop_tokens, mask_tokens
-from lit_mlfund.data.batch import Inputs, MixedBatch, PointBatch
+from lit_mlfund.data.batch import Inputs, MixedBatch, PairBatch, PointBatch
 from lit_mlfund.data.draws import uniform
 from lit_mlfund.data.spec import DataSpec
 
@@ -32,12 +33,13 @@ class BatchTransform(Callback):
     def __init__(self, seed: int):
         self.seed = seed
         self.names: list[str] = []  # of the inputs that are changed
+        self.item_names: list[str] = []  # of those of items, for retrieval
         self._trainer: Trainer | None = None
 
     def check(self, spec: DataSpec) -> None:
         """Raise ValueError where `spec` has what cannot be transformed."""
 
-    def transform(self, batch: PointBatch, epoch: int) -> PointBatch:
+    def transform(self, batch: Any, epoch: int) -> Any:
         """`batch`, as the model shall see it in `epoch`."""
         raise NotImplementedError
 
@@ -45,7 +47,8 @@ class BatchTransform(Callback):
         spec: DataSpec = pl_module.spec
         self.check(spec)
         self.names = [name for name, field in spec.inputs.items() if field.kind in self.inputs]
-        if not self.names:
+        self.item_names = [name for name, field in spec.items.items() if field.kind in self.inputs]
+        if not (self.names or self.item_names):
             raise ValueError(
                 f"{type(self).__name__}: the data have no inputs of kind {' or '.join(self.inputs)}"
             )
@@ -56,7 +59,7 @@ class BatchTransform(Callback):
         pl_module.transforms.remove(self._apply)
         self._trainer = None
 
-    def _apply(self, batch: PointBatch) -> PointBatch:
+    def _apply(self, batch: Any) -> Any:
         assert self._trainer is not None
         return self.transform(batch, self._trainer.current_epoch)
 
@@ -116,12 +119,15 @@ class AugmentImages(BatchTransform):
 class MaskTokens(BatchTransform):
     """Hides some tokens of a text (`mask`), or takes them out (`drop`), anew in every epoch.
 
+    For retrieval of both, queries (and histories) and items.
+
     Args:
-        seed: with the epoch, the row and the place it decides which.
+        seed: with the epoch, the row (or item) and the place it decides which.
         mask: the chance of a token to be turned into padding, which models do not look at.
         drop: the chance of a token to be taken out; those behind it move up.
     """
 
+    tasks = ("binary", "multiclass", "regression", "retrieval")
     inputs = ("tokens",)
 
     def __init__(self, *, seed: int = 0, mask: float = 0.1, drop: float = 0.0):
@@ -130,17 +136,28 @@ class MaskTokens(BatchTransform):
         _fraction("drop", drop)
         self.mask, self.drop = mask, drop
 
-    def transform(self, batch: PointBatch, epoch: int) -> PointBatch:
+    def transform(self, batch: PointBatch | PairBatch, epoch: int) -> PointBatch | PairBatch:
         assert batch.index is not None
+        if isinstance(batch, PointBatch):
+            return replace(batch, x=self._hide(batch.x, self.names, batch.index, epoch, (2, 3)))
+        query = self._hide(batch.query, self.names, batch.index, epoch, (2, 3))
+        return replace(
+            batch, query=query, item=self._hide(batch.item, self.item_names, batch.item_id, epoch, (6, 7))
+        )
+
+    def _hide(self, x: Inputs, names: list[str], row: Tensor, epoch: int, streams: tuple[int, int]) -> Inputs:
+        """`x` with the inputs `names` changed, as `streams` say for the rows of `row [B]`."""
         changed: Inputs = {}
-        for name in self.names:
-            ids = batch.x[name]
-            for stream, change, probability in ((2, drop_tokens, self.drop), (3, mask_tokens, self.mask)):
+        for name in names:
+            ids = x[name]
+            for stream, change, probability in zip(
+                streams, (drop_tokens, mask_tokens), (self.drop, self.mask)
+            ):
                 if probability > 0:
-                    draws = uniform(batch.index, ids.shape[1], seed=self.seed, epoch=epoch, stream=stream)
+                    draws = uniform(row, ids.shape[1], seed=self.seed, epoch=epoch, stream=stream)
                     ids = change(ids, draws, probability)
             changed[name] = ids
-        return replace(batch, x={**batch.x, **changed})
+        return {**x, **changed}
 
 
 class Mixup(BatchTransform):
