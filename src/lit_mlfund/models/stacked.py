@@ -35,7 +35,7 @@ def stack(models: Sequence[nn.Module], generators: Sequence[torch.Generator]) ->
     """
     stacked = copy.deepcopy(models[0])
     if isinstance(stacked, Linear):
-        stacked.bias = nn.Parameter(torch.stack([model.bias.detach() for model in models])[:, None])
+        stacked.bias = nn.Parameter(_stacked(models, "bias").detach()[:, None])
     for name, _ in models[0].named_modules():
         twin = _twin([model.get_submodule(name) for model in models], generators)
         if twin is not None:

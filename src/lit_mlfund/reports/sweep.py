@@ -29,8 +29,9 @@ def sweep_text(results: Sequence[dict[str, Any]], mode: str = "min") -> str:
 
     def rank(place: int) -> tuple[bool, float]:
         value = objectives[place].get("value")
-        missing = value is None or math.isnan(value)
-        return missing, 0.0 if missing else -value if mode == "max" else value
+        if value is None or math.isnan(value):
+            return True, 0.0
+        return False, -value if mode == "max" else value
 
     order = sorted(range(len(results)), key=rank)
     header = ["run", *keys, name, "seconds"]

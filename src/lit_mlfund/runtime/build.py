@@ -156,5 +156,6 @@ def quiet_lightning() -> None:
         ".*when logging on epoch level in distributed setting.*",
         ".*`isinstance\\(treespec, LeafSpec\\)`.*",
         ".*Checkpoint directory.*",
+        ".*no logger configured.*",
     ):
         warnings.filterwarnings("ignore", text)

@@ -69,8 +69,7 @@ class LearningRateSweep:
             result = self._train(rate_at(center, place), len(results), job)
             longest = max(longest, time.perf_counter() - began)
             value = (result.get("objective") or {}).get("value")
-            done = result["status"] == "done" and value is not None
-            tried[place] = sign * value if done else math.nan
+            tried[place] = math.nan if value is None or result["status"] != "done" else sign * value
             results.append({**result, "lr": rate_at(center, place)})
         return [self._summary(results, best_place(tried), center, converged, time.perf_counter() - started)]
 

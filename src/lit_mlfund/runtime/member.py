@@ -102,8 +102,9 @@ class Member:
         training.checkpoints.best_value = self.best.best_value
         training.checkpoints.best_step = self.best.best_step
         logger = training.trainer.logger
-        for values, step in self.entries if logger is not None else ():
-            logger.log_metrics(values, step=step)
+        if logger is not None:
+            for values, step in self.entries:
+                logger.log_metrics(values, step=step)
         if self.failure:
             raise TrainingDiverged(self.failure)
         for weights, step, path in (

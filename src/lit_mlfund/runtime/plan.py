@@ -76,9 +76,8 @@ def plan_sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[s
     if _is_basic(first):
         asked = _with_parameters(asked, first, lines, composer)
         lines_of_jobs = [list(job) for job in BasicSweeper.split_arguments(_parsed(asked), None)[0]]
-    combinations, problems = _composed(composer, lines_of_jobs, deletions)
-    problems = [*asked.problems, *problems]
-    if problems:
+    combinations, found = _composed(composer, lines_of_jobs, deletions)
+    if problems := [*asked.problems, *found]:
         raise ConfigError(problems)
     return Plan(composer, asked, first, combinations, _folder(first, asked), config_dir, tuple(command))
 

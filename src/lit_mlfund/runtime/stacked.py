@@ -25,8 +25,8 @@ from lit_mlfund.runtime.sweep_job import Job
 
 # What is trained stacked with the numbers that it has alone; by the last part of the target.
 MODELS = ("Linear", "MLP")
-LOSSES = ("BinaryCrossEntropyLoss", "CrossEntropyLoss", "FocalLoss", "HingeLoss")
-LOSSES += ("MSELoss", "MAELoss", "HuberLoss", "QuantileLoss", "PoissonLoss")
+CLASSIFICATION = ("BinaryCrossEntropyLoss", "CrossEntropyLoss", "FocalLoss", "HingeLoss")
+LOSSES = (*CLASSIFICATION, "MSELoss", "MAELoss", "HuberLoss", "QuantileLoss", "PoissonLoss")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 TASKS = ("binary", "multiclass", "regression")
 CALLBACKS = ("EarlyStopping", "WeightStatistics")  # the second writes to TensorBoard only, and is left out

@@ -17,7 +17,7 @@ from lit_mlfund.data.batch import PointBatch
 from lit_mlfund.data.store import PointStore
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.losses.arguments import means_of_groups
-from lit_mlfund.models.stacked import stack
+from lit_mlfund.models.stacked import StackedDropout, stack
 from lit_mlfund.modules.running import RunningStatistics
 from lit_mlfund.runtime.member import Member
 
@@ -199,10 +199,10 @@ class StackedTraining:
         keep = [row for row, goes_on in enumerate(going) if goes_on]
         for parameter in self.model.parameters():
             parameter.data, parameter.grad = parameter.data[keep], None
-        left = []
+        left: list[list[Any]] = []
         for cohort in self.cohorts:
             rows = [row for row in keep if cohort.start <= row < cohort.start + cohort.size]
-            cohort.start, cohort.size = sum(map(len, left)), len(rows)
+            cohort.start, cohort.size = sum(len(own) for own in left), len(rows)
             left.append([states[row] for row in rows])
         self.members = [self.members[row] for row in keep]
         self._bind(names)
@@ -212,7 +212,7 @@ class StackedTraining:
     def _bind(self, names: list[list[str]]) -> None:
         """Make rows of the stacked parameters those of the members' modules and of the optimizers."""
         for module in self.model.modules():
-            if hasattr(module, "generators"):
+            if isinstance(module, StackedDropout):
                 module.generators = [member.generator for member in self.members]
         for name, parameter in self.model.named_parameters():
             for member, row in zip(self.members, parameter.detach()):
