@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from lit_mlfund.callbacks import BestAndLast
@@ -61,14 +62,25 @@ def make_module(**options: Any) -> NextTokenModule:
     )
 
 
-def train(folder: Path, world: int, **options: Any) -> NextTokenModule:
+class StopAfterTwo(Callback):
+    """What a scheduler does, at the end of the second epoch."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        trainer.should_stop = trainer.current_epoch == 1
+
+
+def train(
+    folder: Path, world: int, *callbacks: Callback, resume: str | None = None, **options: Any
+) -> NextTokenModule:
     """Three epochs of 8 windows a step in all, two micro-batches each, clipped in every step."""
     module = make_module(**options)
     trainer = build_trainer(
         max_epochs=3, accumulate_grad_batches=2, gradient_clip_val=0.05, log_every_n_steps=1, devices=world,
-        strategy="fsdp" if world > 1 else "auto", callbacks=[BestAndLast(folder)], default_root_dir=str(folder),
+        strategy="fsdp" if world > 1 else "auto", callbacks=[*callbacks, BestAndLast(folder)],
+        default_root_dir=str(folder),
     )  # fmt: skip
-    trainer.fit(module, datamodule=Data(batch_size=4 // world, seed=3))
+    data = Data(batch_size=4 // world, seed=3)
+    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     return module
 
 
@@ -95,6 +107,9 @@ def train_sharded(rank: int, world: int, port: int, folder: Path, options: dict[
         },
         folder / f"{rank}.pt",
     )
+    stopped = train(folder / "stopped", world, StopAfterTwo(), **options)
+    assert stopped.trainer.global_step == 8 and module.trainer.global_step == 12
+    train(folder / "stopped", world, resume=str(folder / "stopped" / "last.ckpt"), **options)
     torch.distributed.destroy_process_group()
 
 
@@ -129,3 +144,8 @@ def test_two_processes_hold_half_each_and_reach_the_weights_of_one(tmp_path: Pat
     for name, expected in alone.state_dict().items():
         moved = (expected - start[name]).abs().max()
         assert (state[name] - expected).abs().max() < 1e-3 * moved, name
+    # and that a stopped run goes on from, to the bit
+    resumed = torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)
+    assert resumed["global_step"] == alone.trainer.global_step
+    for name, weight in resumed["state_dict"].items():
+        assert torch.equal(weight, state[name]), name
