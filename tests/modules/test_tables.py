@@ -35,6 +35,7 @@ from lit_mlfund.optim.fused import tensors
 from lit_mlfund.runtime.trainer import build_trainer
 from tests.callbacks.test_resume import SignalAtStep, keep_handlers  # noqa: F401
 from tests.callbacks.test_weights import Kept
+from tests.optim.test_rowwise import Largest
 
 BATCH, STEPS, EPOCHS, CLIP = 32, 23, 2, 0.05
 CARDINALITIES = (40, 7, 300)
@@ -208,6 +209,21 @@ def test_statistics_of_tables_are_of_the_rows_of_the_step(tmp_path: Path) -> Non
     values = logger.values["weights/norm/encoders.categorical.table"]
     assert values[min(values)] == pytest.approx(norm, rel=1e-5)
     assert set(logger.values["lr/tables"]) == {10, 20, 23}
+
+
+def test_no_step_makes_a_tensor_as_large_as_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest, steps = Largest(), BinaryModule._steps
+
+    def watched(module: BinaryModule, batches: Any) -> None:
+        with largest:
+            steps(module, batches)
+
+    monkeypatch.setattr(BinaryModule, "_steps", watched)
+    fit(tmp_path, WeightStatistics(), logger=Kept(), max_epochs=1)
+    rows = sum(CARDINALITIES)
+    assert BATCH * 4 * 4 <= largest.numel < 4 * rows  # products of vectors of a batch
 
 
 def test_clipping_by_value(tmp_path: Path) -> None:
