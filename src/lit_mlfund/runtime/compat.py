@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -229,3 +232,6 @@ def _trainer_values(trainer: dict[str, Any]) -> Iterator[str]:
             yield f"trainer.{key}: expected {wanted}, got {value}"
     if trainer.get("accelerator") == "cpu" and trainer.get("precision") in ("16-mixed", "16-true", "16"):
         yield f"trainer.precision: {trainer['precision']} needs a GPU; use bf16-mixed on a CPU"
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if trainer.get("compile") is True and trainer.get("accelerator") == "cpu" and not shutil.which(compiler):
+        yield f"trainer.compile: on a CPU torch.compile needs a C++ compiler, and there is no {compiler} (see CXX)"
