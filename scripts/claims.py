@@ -1,7 +1,7 @@
 """Try out claims and write their pages: `python scripts/claims.py [claim_huber | folder of a sweep]…`.
 
 Without arguments, all of `conf/experiment/claim_*.yaml`, one after another. The folder of a sweep that has ended is
-only reported on again.
+only reported on again, in the words of the experiment as it is now.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from lit_mlfund.reports.claim_index import write_index
-from lit_mlfund.runtime.claims import report_claim
+from lit_mlfund.runtime.claims import claim_of, report_claim
+from lit_mlfund.runtime.compose import Composer
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "claims"
@@ -35,7 +36,8 @@ def main(arguments: list[str]) -> None:
         folder = Path(argument).absolute() if Path(argument).is_dir() else run(argument)
         name = folder.name.split("-")[2]
         command = ["mlfund", "train", "-m", f"experiment={name}"]
-        print(report_claim(folder, command, PAGES / f"{name.removeprefix('claim_')}.md"))
+        claim = claim_of(Composer().checked([f"experiment={name}"]).config)
+        print(report_claim(folder, command, PAGES / f"{name.removeprefix('claim_')}.md", claim))
     print(write_index(PAGES))
 
 

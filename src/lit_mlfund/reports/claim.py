@@ -15,6 +15,7 @@ from lit_mlfund.reports.claim_expectations import Expectation, Judged
 from lit_mlfund.reports.tables import number
 
 PANEL_SIZE = 5.2, 3.9  # inches
+MOST_ROWS = 48  # of the table with a row for each setting
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,10 @@ def _page(
         f"![{claim.statement}]({picture})",
         "## What would have to come out",
         "\n".join(_expectations(judged)),
-        "Differences are left − right, means over seeds of pairs of the same seed, with 95 % t intervals"
-        + ("; those of spreads by bootstrap." if any("spread of" in line for line in claim.expect) else "."),
+        "Differences are left − right" + _intervals(claim),
         "## What was measured",
         "\n".join(_table(claim, evidence)),
-        "Means over seeds ± half of the 95 % t interval." + _choice(claim, evidence),
+        _means(evidence) + _choice(claim, evidence),
         *([claim.note.strip()] if claim.note else []),
         "## Again",
         f"```bash\n{command}\n```",
@@ -127,6 +127,17 @@ def _rows(data: dict[str, Any]) -> list[str]:
     """The sizes of the splits, where the data have rows."""
     sizes = ", ".join(f"{split} {size:,}" for split, size in data.get("rows", {}).items())
     return [f"rows: {sizes}"] if sizes else []
+
+
+def _intervals(claim: Claim) -> str:
+    if all(line.startswith("spread of ") for line in claim.expect):
+        return " of mean ranges, with 95 % bootstrap intervals over the settings of the others."
+    return ", means over seeds of pairs of the same seed, with 95 % t intervals."
+
+
+def _means(evidence: Evidence) -> str:
+    whole = "Means over all values of the others" if len(evidence.groups) > MOST_ROWS else "Means over seeds"
+    return whole + (" ± half of the 95 % t interval over seeds." if len(evidence.seeds) > 1 else ".")
 
 
 def _choice(claim: Claim, evidence: Evidence) -> str:
@@ -149,21 +160,36 @@ def _at_edge(chosen: str, levels: list[str]) -> bool:
 
 def _expectations(judged: list[Judged]) -> list[str]:
     rows = [
-        f"| `{part.text}` | {number(part.difference)} | {number(part.low)} … {number(part.high)} | {part.outcome} |"
+        [f"`{part.text}`", number(part.difference), f"{number(part.low)} … {number(part.high)}", part.outcome]
         for part in judged
     ]
-    return ["| expected | difference | 95 % interval | outcome |", "| --- | --- | --- | --- |", *rows]
+    return _markdown(["expected", "difference", "95 % interval", "outcome"], rows)
 
 
 def _table(claim: Claim, evidence: Evidence) -> list[str]:
+    if len(evidence.groups) > MOST_ROWS:
+        return _table_of_levels(claim, evidence)
     some_failed = any(record.failed for record in evidence.all_records)
     keys = [evidence.key_label(key) for key in evidence.compare]
     keys += [evidence.key_label(claim.choose)] if claim.choose else []
     names = [*keys, *claim.values, *(["failed"] if some_failed else [])]
-    rows = [
-        "| " + " | ".join(_row(claim, evidence, setting, some_failed)) + " |" for setting in evidence.groups
-    ]
-    return ["| " + " | ".join(names) + " |", "| " + " | ".join("---" for _ in names) + " |", *rows]
+    return _markdown(names, [_row(claim, evidence, setting, some_failed) for setting in evidence.groups])
+
+
+def _table_of_levels(claim: Claim, evidence: Evidence) -> list[str]:
+    """Too many settings for a row each: a row for each value of each key, the mean over all values of the others."""
+    rows = []
+    for key in evidence.compare:
+        for level in evidence.levels(key):
+            settings = evidence.matching({key: level})
+            means = [evidence.by_seed(settings, name).values() for name in claim.values]
+            cells = [_mean([value for value in values if math.isfinite(value)]) for values in means]
+            rows.append([evidence.key_label(key), evidence.labels.get(f"{key}={level}") or level, *cells])
+    return _markdown(["one alone", "its value", *claim.values], rows)
+
+
+def _markdown(header: list[str], rows: list[list[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
 
 
 def _row(claim: Claim, evidence: Evidence, setting: Setting, some_failed: bool) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+NAMES = {"lr": "learning rate", "optim": "optimizer"}
 Setting = tuple[str, ...]  # one value, as text, for each of the compared keys
 
 
@@ -145,7 +146,8 @@ class Evidence:
 
     def key_label(self, key: str) -> str:
         """`weight decay` for `optim.weight_decay`."""
-        return self.labels.get(key) or key.rpartition(".")[2].replace("_", " ")
+        last = key.rpartition(".")[2]
+        return self.labels.get(key) or NAMES.get(last) or last.replace("_", " ")
 
     def label(self, setting: Setting, without: tuple[str, ...] = ()) -> str:
         """A setting in words: `huber, dropout 0.1`."""

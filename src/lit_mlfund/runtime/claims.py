@@ -23,13 +23,16 @@ def claim_of(config: Mapping[str, Any]) -> Claim:
     return claim
 
 
-def report_claim(sweep_dir: Path, command: Sequence[str] = (), page: Path | None = None) -> Path | None:
+def report_claim(
+    sweep_dir: Path, command: Sequence[str] = (), page: Path | None = None, claim: Claim | None = None
+) -> Path | None:
     """Write the page and the picture of a sweep's claim, from the files of its runs; None if no run left any.
 
     Args:
         sweep_dir: the folder of an ended sweep.
         command: what was typed.
         page: where to write the page, instead of `<sweep>/claim.md`.
+        claim: in other words or with other pictures than the runs have it; what is expected has to be the same.
     """
     jobs = [json.loads(file.read_text()) for file in sorted((sweep_dir / "jobs").glob("*.json"))]
     runs = [Path(job["run"]) for job in jobs if job["run"]]
@@ -37,4 +40,7 @@ def report_claim(sweep_dir: Path, command: Sequence[str] = (), page: Path | None
     if run is None:
         return None
     made_on = json.loads((run / "provenance.json").read_text())
-    return write_claim(claim_of(load_frozen(run)), sweep_dir, made_on, shlex.join(command), page)
+    frozen = claim_of(load_frozen(run))
+    if claim is not None and (claim.expect, claim.compare) != (frozen.expect, frozen.compare):
+        raise ConfigError(f"{sweep_dir} was made to show something else; run it again")
+    return write_claim(claim or frozen, sweep_dir, made_on, shlex.join(command), page)
