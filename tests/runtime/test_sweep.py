@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lit_mlfund.callbacks import PreemptionFlag
 from lit_mlfund.runtime.errors import ConfigError
 from lit_mlfund.runtime.freeze import load_frozen
 from lit_mlfund.runtime.plan import Plan
@@ -118,6 +121,29 @@ def test_a_preempted_job_stops_the_sweep(house: Path, executed: Calls, path: str
     with pytest.raises(SystemExit) as stop:
         sweep(["seed=0,1"], None)
     assert stop.value.code == 143
+    assert len(executed) == 1
+
+
+def test_a_signal_behind_the_training_of_a_job_stops_the_sweep(
+    house: Path, executed: Calls, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(run_dir: Path) -> dict[str, Any]:
+        flag = PreemptionFlag().install()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert flag.raised
+        return {"run": str(run_dir), "status": "done", "objective": None}
+
+    behave(run)
+    previous = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR2)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            sweep(["seed=0,1"], None)
+    finally:
+        signal.signal(signal.SIGTERM, previous[0])
+        signal.signal(signal.SIGUSR2, previous[1])
+    assert stop.value.code == 143
+    (folder,) = Path("runs/sweeps").iterdir()
+    assert json.loads((folder / "jobs" / "0.json").read_text())["status"] == "done"
     assert len(executed) == 1
 
 

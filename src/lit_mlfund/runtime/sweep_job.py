@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -66,8 +67,9 @@ class Job:
     ) -> dict[str, Any]:
         """Call `execute`, write its result or its failure to the folder of the sweep, and print it.
 
-        Raises SystemExit when the run was stopped by a signal: so is the sweep.
+        Raises SystemExit when the run was stopped by a signal, or had come too far to be: so is the sweep.
         """
+        before = _signalled()
         try:
             result = execute()
         except Exception as error:
@@ -81,9 +83,14 @@ class Job:
         if os.getpid() == self.parent:
             print(to_json(result), flush=True)
             self.printed.add(number)
-        if result["status"] == "preempted":
+        if result["status"] == "preempted" or (_signalled() and not before):
             raise SystemExit(143)
         return result
+
+
+def _signalled() -> bool:
+    """Whether the flag that a run left in the place of a signal's handler was raised."""
+    return bool(getattr(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), "raised", False))
 
 
 def job_folder(sweep_dir: Path) -> Path:
