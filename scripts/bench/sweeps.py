@@ -10,6 +10,7 @@ Times are CPU seconds. A process each is measured on a few and extrapolated; the
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import resource
@@ -17,9 +18,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 SMALL = ["task=binary", "data=breast_cancer", "model=linear", "references=false"]
+DIAMONDS = ["task=regression", "data=diamonds", "trainer.max_epochs=2"]
 CASES = {  # what `sweep=stacked` is measured on
     "breast_cancer, mlp, 30 epochs": ["task=binary", "data=breast_cancer", "model=mlp"],
     "digits, mlp 64, 30 epochs": [
@@ -80,20 +84,24 @@ def processes(jobs: int, alone: int) -> None:
 
 
 def stacked(repeats: int) -> None:
-    """`sweep=stacked` against the same sweep job after job, both in one process; the start is taken off."""
-    for name, asked in CASES.items():
-        ratios = []
-        asked = [*asked, "references=false", "logger=files"]
-        for _ in range(repeats):
-            start = cpu_of("-m", "sweep=stacked", *asked, "seed=0", "trainer.max_epochs=1")
-            together = cpu_of("-m", "sweep=stacked", *asked, *MEMBERS)
-            separate = cpu_of("-m", *asked, *MEMBERS)
-            ratios.append((together - start, separate - start))
-        together, separate = (statistics.median(column) for column in zip(*ratios))
-        print(
-            f"{name}: 12 runs {separate:.1f} s, stacked {together:.1f} s: {separate / together:.1f} times",
-            flush=True,
-        )
+    """`sweep=stacked` against the same sweep job after job, interleaved in one process behind a first run."""
+    from lit_mlfund.cli import main
+
+    def cpu(*arguments: str) -> float:
+        began = time.process_time()
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            assert main(["train", "-m", *arguments]) == 0
+        return time.process_time() - began
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        cpu("sweep=stacked", *SMALL, "trainer.max_epochs=1")
+        for name, case in CASES.items():
+            asked = [*case, "references=false", "logger=files", *MEMBERS]
+            together, separate = zip(*((cpu("sweep=stacked", *asked), cpu(*asked)) for _ in range(repeats)))
+            one, other = statistics.median(together), statistics.median(separate)
+            print(f"{name}: 12 runs {other:.1f} s, stacked {one:.1f} s: {other / one:.1f} times", flush=True)
+        os.chdir("/")
 
 
 def memory(jobs: int) -> None:
