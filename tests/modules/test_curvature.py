@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.multiprocessing as mp
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
@@ -83,27 +86,59 @@ def gauss_newton_diagonal(module: Any, batch: PointBatch) -> Tensor:
     return total / share.sum()
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
-def test_the_mean_estimate_is_the_gauss_newton_diagonal(kind: str, weighted: bool) -> None:
-    module = small_module(kind)
+def rows_of(kind: str, weighted: bool) -> PointBatch:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(ROWS, 3, generator=generator)
     y = torch.arange(ROWS) % (4 if kind == "multiclass" else 2)
     weight = torch.rand(ROWS, generator=generator) + 0.1 if weighted else None
-    batch = PointBatch({"numeric": x}, y if kind == "multiclass" else y.float(), weight, torch.arange(ROWS))
+    return PointBatch({"numeric": x}, y if kind == "multiclass" else y.float(), weight, torch.arange(ROWS))
+
+
+def check_mean(draws: Tensor, module: Any, batch: PointBatch, rel: float = 0.1) -> None:
+    """The mean of `draws` is the exact diagonal, but for Monte-Carlo error."""
+    draws, exact = draws.double(), gauss_newton_diagonal(module, batch).double()
+    error = draws.std(0) / len(draws) ** 0.5
+    assert exact.max() > 1e-3
+    z = (draws.mean(0) - exact) / error.clamp(min=1e-9)
+    assert z.abs().max() < 4.5  # of about 40 parameters
+    assert draws.mean(0).sum() == pytest.approx(exact.sum().item(), rel=rel)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
+def test_the_mean_estimate_is_the_gauss_newton_diagonal(kind: str, weighted: bool) -> None:
+    module, batch = small_module(kind), rows_of(kind, weighted)
     recorder = Recorder(module.model.parameters())
     curvature = Curvature(module, recorder)
     for _ in range(1500):
         curvature.before_step(batch)
     assert all(parameter.grad is None for parameter in module.model.parameters())
-    draws = torch.stack(recorder.diagonals).double()
-    error = draws.std(0) / len(draws) ** 0.5
-    exact = gauss_newton_diagonal(module, batch).double()
-    assert exact.max() > 1e-3
-    z = (draws.mean(0) - exact) / error.clamp(min=1e-9)
-    assert z.abs().max() < 4.5  # of about 40 parameters
-    assert draws.mean(0).sum() == pytest.approx(exact.sum().item(), rel=0.1)
+    check_mean(torch.stack(recorder.diagonals), module, batch)
+
+
+def process(rank: int, port: int, folder: str) -> None:
+    """One of two: its half of the rows, its own draws; what it records goes into a file."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    module, batch = small_module("multiclass"), rows_of("multiclass", weighted=False)
+    module.trainer = type("OfTwo", (), {"world_size": 2, "global_rank": rank, "is_global_zero": rank == 0})()
+    half = PointBatch({"numeric": batch.x["numeric"][rank::2]}, batch.y[rank::2])
+    recorder = Recorder(module.model.parameters())
+    curvature = Curvature(module, recorder)
+    for _ in range(300):
+        curvature.before_step(half)
+    torch.save(torch.stack(recorder.diagonals), f"{folder}/{rank}.pt")
+
+
+@pytest.mark.slow
+def test_two_processes_estimate_the_curvature_of_all_rows(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(process, (port, str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert torch.equal(first, second)
+    check_mean(first, small_module("multiclass"), rows_of("multiclass", weighted=False), rel=0.2)
 
 
 @pytest.mark.parametrize(

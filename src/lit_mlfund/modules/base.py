@@ -255,7 +255,7 @@ class TaskModule(LightningModule):
         self.collected[split], self.evaluations[split], self.measured[split] = evidence, evaluation, values
         named = {f"{split}/{name}": value for name, value in values.items()}
         # what is measured after training is no point of its curves
-        self.log_dict(named, rank_zero_only=False, logger=self.trainer.state.fn == "fit")
+        self.log_dict(named, rank_zero_only=False, logger=None if self.trainer.state.fn == "fit" else False)
 
     def drain(self) -> tuple[Evidence, float]:
         """Everything collected so far on all processes, in the order of the data, and its mean loss."""

@@ -8,7 +8,6 @@ arXiv 2305.14342, Algorithm 2).
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -108,14 +107,11 @@ class Curvature:
     def _average(self) -> None:
         """Over processes, as DistributedDataParallel would, which does not see this backward pass; FSDP does."""
         world_size = self.module.trainer.world_size
-        for gradient in _gradients(self.parameters):
-            if world_size > 1 and not hasattr(gradient, "to_local"):
-                torch.distributed.all_reduce(gradient)
-                gradient /= world_size
-
-
-def _gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
-    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        if world_size > 1 and not hasattr(gradients[0], "to_local"):
+            joint = nn.utils.parameters_to_vector(gradients)
+            torch.distributed.all_reduce(joint)
+            nn.utils.vector_to_parameters(joint / world_size, gradients)
 
 
 @contextmanager
