@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,15 +21,19 @@ def clip_norm(parameters: Sequence[nn.Parameter], limit: float) -> Tensor | None
     parameters = [parameter for parameter in parameters if parameter.grad is not None]
     if not parameters:
         return None
-    dense = [parameter for parameter in parameters if not parameter.grad.is_sparse]
-    values = [] if len(dense) == len(parameters) else [_values(parameter) for parameter in parameters]
-    norm = nn.utils.get_total_norm(values or [parameter.grad for parameter in parameters])
+    gradients: list[Any] = [parameter.grad for parameter in parameters]
+    dense = [parameter for parameter, gradient in zip(parameters, gradients) if not gradient.is_sparse]
+    if len(dense) < len(parameters):
+        gradients = [_values(parameter) for parameter in parameters]
+    norm = nn.utils.get_total_norm(gradients)
     # In a norm within the limit the factor is exactly 1 (1e-6 is torch's). Knowing it is free on a CPU alone.
     if norm.device.type != "cpu" or not norm + 1e-6 <= limit:
         nn.utils.clip_grads_with_norm_(dense, limit, norm)
-        for parameter, part in zip(parameters, values):
-            if parameter.grad.is_sparse:
-                part.mul_((limit / (norm + 1e-6)).clamp(max=1.0))
+        if len(dense) < len(parameters):
+            factor = (limit / (norm + 1e-6)).clamp(max=1.0)
+            for parameter in parameters:
+                if parameter.grad.is_sparse:  # type: ignore[union-attr]
+                    _values(parameter).mul_(factor)
     return norm
 
 

@@ -29,8 +29,8 @@ class Combined(Optimizer):
     def _groups(self) -> list[dict[str, Any]]:
         return [group for part in self.parts for group in part.param_groups]
 
-    @property
-    def state(self) -> dict[Any, Any]:  # type: ignore[override]
+    @property  # type: ignore[override]
+    def state(self) -> dict[Any, Any]:
         """The parts' states by parameter."""
         return {parameter: state for part in self.parts for parameter, state in part.state.items()}
 
