@@ -127,6 +127,8 @@ def unstackable(configs: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{key}: sweep=stacked wants one for all runs; they may differ in {', '.join(MAY_DIFFER)}"
     if any({**config["data"], "seed": 0} != {**first["data"], "seed": 0} for config in configs):
         yield "data: sweep=stacked wants one for all runs"
+    if any(config["optim"].get("lr_by_pattern") != first["optim"].get("lr_by_pattern") for config in configs):
+        yield "optim.lr_by_pattern: sweep=stacked wants one for all runs"
     for config in configs:
         yield from _unstackable(config)
 
