@@ -8,6 +8,7 @@ arXiv 2305.14342, Algorithm 2).
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -115,14 +116,14 @@ class Curvature:
 
 
 @contextmanager
-def _synchronized(model: Any) -> Any:
+def _synchronized(model: Any) -> Iterator[None]:
     """FSDP2 does not reduce gradients in all but the last batch of an accumulated step; here it has to."""
     switch = getattr(model, "set_requires_gradient_sync", None)
-    accumulates = switch is not None and not model._get_fsdp_state()._fsdp_param_group.reduce_grads
-    if accumulates:
-        switch(True)
+    if switch is None or model._get_fsdp_state()._fsdp_param_group.reduce_grads:
+        yield
+        return
+    switch(True)
     try:
         yield
     finally:
-        if accumulates:
-            switch(False)
+        switch(False)

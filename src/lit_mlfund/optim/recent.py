@@ -30,7 +30,7 @@ def lion(
     """
     from pytorch_optimizer import Lion
 
-    return Lion(params, lr=lr, betas=tuple(betas), weight_decay=weight_decay)
+    return Lion(params, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay)
 
 
 @needs("schedulefree", extra="optim")

@@ -106,7 +106,7 @@ def _run(
         data.watch.compare(earlier_sources(run_dir))
     rate = replace_auto(config, data, run_dir) if config.train else None
     module = build_module(config, data.spec)
-    if config.train:
+    if config.train and module.make_optimizer is not None:
         module.make_optimizer(module)  # what is wrong with it is told before anything starts
     training = build_trainer(config, run_dir, flag)
     first = _is_first_process()
