@@ -60,6 +60,7 @@ class StackedTraining:
         self.running = RunningStatistics()
         self.val = list(data.val_dataloader())
         self.model = stack([member.module.model for member in members], [])
+        self.parameters = dict(self.model.named_parameters())
         self.cohorts: list[Cohort] = []
         num_steps = len(members[0].loader) * self.config.trainer.max_epochs
         start = 0
@@ -115,7 +116,8 @@ class StackedTraining:
         with means_of_groups(members):
             output = self.model(x).flatten(0, 1)
             losses: Tensor = module.loss(output, module.loss_target(flat.y), weight=flat.weight)  # type: ignore[operator]
-        self.model.zero_grad()
+        for parameter in self.parameters.values():
+            parameter.grad = None
         losses.sum().backward()
         return losses.detach()
 
@@ -132,14 +134,14 @@ class StackedTraining:
             member.generator.set_state(torch.get_rng_state())
         torch.set_rng_state(state)
         own = [dict(member.module.model.named_parameters()) for member in self.members]
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in self.parameters.items():
             gradients = [_gradient(parameters[name]) for parameters in own]
             parameter.grad = torch.stack(gradients).view_as(parameter)
         return torch.stack(losses)
 
     def _clip(self) -> None:
         """Each member by the norm of its own gradients."""
-        gradients = [_gradient(parameter) for parameter in self.model.parameters()]
+        gradients = [_gradient(parameter) for parameter in self.parameters.values()]
         norms = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
         norm = torch.linalg.vector_norm(torch.stack(norms, dim=1), dim=1)
         if not bool((norm + 1e-6 <= self.limit).all()):
@@ -149,7 +151,7 @@ class StackedTraining:
         self.running.add_norm(norm, self.limit)
 
     def _update(self, cohort: Cohort) -> None:
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in self.parameters.items():
             rows = _gradient(parameter)[cohort.start : cohort.start + cohort.size]
             parts = cohort.parts[f"model.{name}"]
             for part, gradient in zip(parts, [rows] if len(parts) == 1 else rows.split(1)):
@@ -197,7 +199,7 @@ class StackedTraining:
             if not goes_on:
                 member.last_weights, member.optimizer_state = member.weights(), state
         keep = [row for row, goes_on in enumerate(going) if goes_on]
-        for parameter in self.model.parameters():
+        for parameter in self.parameters.values():
             parameter.data, parameter.grad = parameter.data[keep], None
         left: list[list[Any]] = []
         for cohort in self.cohorts:
@@ -214,19 +216,17 @@ class StackedTraining:
         for module in self.model.modules():
             if isinstance(module, StackedDropout):
                 module.generators = [member.generator for member in self.members]
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in self.parameters.items():
             for member, row in zip(self.members, parameter.detach()):
                 own = member.module.model.get_parameter(name)
                 own.data = row.view_as(own)
-        stacked = dict(self.model.named_parameters())
         for cohort in self.cohorts:
             cohort.parts = {}
             for group, group_names in zip(cohort.optimizer.param_groups, names):
                 group["params"] = []
                 for name in group_names:
-                    rows = stacked[name.removeprefix("model.")].detach()[
-                        cohort.start : cohort.start + cohort.size
-                    ]
+                    stacked = self.parameters[name.removeprefix("model.")].detach()
+                    rows = stacked[cohort.start : cohort.start + cohort.size]
                     whole = rows.numel() % (VECTOR * max(cohort.size, 1)) == 0
                     cohort.parts[name] = [rows] if whole else list(rows.split(1))
                     group["params"] += cohort.parts[name]
