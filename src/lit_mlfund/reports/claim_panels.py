@@ -129,10 +129,13 @@ class Curves:
     def draw(self, axis: Axes, evidence: Evidence) -> None:
         ends = []
         settings = evidence.matching(self.only)
-        # the same colour as in the other panels where there are enough of them
-        colored = list(evidence.groups) if len(evidence.groups) <= len(COLORS) else settings
+        hidden = tuple(
+            self.only
+        )  # not named here: what differs in them only has the same colour in every panel
+        names = list(dict.fromkeys(evidence.label(setting, without=hidden) for setting in evidence.groups))
         for setting in settings:
-            color = COLORS[colored.index(setting) % len(COLORS)]
+            name = evidence.label(setting, without=hidden)
+            color = COLORS[names.index(name) % len(COLORS)]
             curves = []
             for record in evidence.groups[setting]:
                 steps, values = record.curve(self.y)
@@ -147,7 +150,7 @@ class Curves:
                 continue
             mean = _mean_curve(curves)
             axis.plot(*zip(*mean), color=color, linewidth=1.8)
-            ends.append((*mean[-1], evidence.label(setting, without=tuple(self.only)), color))
+            ends.append((*mean[-1], name, color))
         axis.set(xlabel="optimizer steps", ylabel=self.label or self.y)
         if self.log:
             _logarithmic(axis, "y")
