@@ -112,3 +112,12 @@ def test_what_a_data_module_does_not_have():
     data = Lines(batch_size=8, seed=5)
     with pytest.raises(NotImplementedError, match="Lines cannot read a new file"):
         data.new_loader("x.csv", need_target=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "size"),
+    [("numeric", 3, 2**14), ("numeric", 64, 2**13), ("numeric", 1000, 4096), ("image", 3, 4096)],
+)
+def test_few_columns_are_measured_in_large_batches(name, width, size):
+    data = Lines(batch_size=8, seed=0)
+    assert data.serve(PointStore({name: torch.zeros(5, width)}, torch.zeros(5))).batch_size == size
