@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.system.conftest import Command
 
@@ -42,18 +43,26 @@ def test_regularization_on_two_processes_is_that_of_one(
 ) -> None:
     arguments = (
         "train", "task=multiclass", "data=digits", "model=mlp", "model.hidden=[32]", "model.dropout=0", "optim=sgd",
-        "optim.lr=0.05", "trainer.max_epochs=1", "references=false", "logger=none", "test=false",
+        "optim.lr=0.05", "trainer.max_epochs=1", "references=false", "test=false",
         f"regularization=[{','.join(regularization)}]",
         *(f"regularization.{name}.strength=0.1" for name in regularization if name != "augment_images"),
     )  # fmt: skip
-    weights = []
+    weights, norms = [], []
     for processes in (("trainer=cpu", "data.batch_size=128"), (f"trainer={trainer}", "data.batch_size=64")):
         outcome = mlfund(*arguments, *processes, "trainer.accelerator=cpu")
         assert outcome.code == 0, outcome.err
+        events = EventAccumulator(str(Path(outcome.json["run"]) / "tensorboard")).Reload()
+        tags = [
+            tag for tag in events.Tags()["scalars"] if tag.startswith(("weights/", "momentum/", "batch/"))
+        ]
+        norms.append({tag: [entry.value for entry in events.Scalars(tag)] for tag in tags})
         last = Path(outcome.json["run"]) / "checkpoints" / "last.ckpt"
         weights.append(torch.load(last, weights_only=True)["state_dict"])
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6)
+    assert norms[0].keys() == norms[1].keys() and "weights/update_ratio/head" in norms[0]
+    for tag, values in norms[0].items():
+        assert norms[1][tag] == pytest.approx(values, rel=1e-4), tag
     if "l1" in regularization:
         zeros = weights[0]["model.body.0.weight"] == 0
         assert 0.05 < zeros.float().mean() < 0.95

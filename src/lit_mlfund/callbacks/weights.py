@@ -47,13 +47,14 @@ class WeightStatistics(Callback):
             raise ValueError(f"every_n_logs must be at least 1, got {every_n_logs}")
         self.every_n_logs = every_n_logs
         self._groups: dict[str, list[nn.Parameter]] = {}
+        self._sharded = False
         self._hooks: list[Any] = []
         self._before: list[tuple[Tensor | None, Tensor]] | None = None  # rows (None for all) and weights
         self._seen: Tensor | None = None  # [2, groups]: norms of weights and of updates
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        sharded = any(hasattr(parameter, "to_local") for parameter in pl_module.model.parameters())
-        self._groups = layer_groups(pl_module.model) if trainer.logger is not None and not sharded else {}
+        self._sharded = any(hasattr(parameter, "to_local") for parameter in pl_module.model.parameters())
+        self._groups = layer_groups(pl_module.model) if trainer.logger is not None else {}
         size = getattr(trainer.datamodule, "batch_size", None)  # type: ignore[attr-defined]
         if size and trainer.logger is not None:
             effective = size * trainer.accumulate_grad_batches * trainer.world_size
@@ -92,7 +93,7 @@ class WeightStatistics(Callback):
         if self._seen is None and self._before is None:
             parameters = [parameter for group in self._groups.values() for parameter in group]
             self._before = [
-                (rows, parameter.clone() if rows is None else parameter.index_select(0, rows))
+                (rows, _local(parameter).clone() if rows is None else parameter.index_select(0, rows))
                 for parameter, rows in zip(parameters, map(_rows, parameters))
             ]
 
@@ -102,7 +103,7 @@ class WeightStatistics(Callback):
             return
         parameters = [parameter for group in self._groups.values() for parameter in group]
         moved = [
-            ((parameter if rows is None else parameter.index_select(0, rows)) - before).norm()
+            ((_local(parameter) if rows is None else parameter.index_select(0, rows)) - before).norm()
             for parameter, (rows, before) in zip(parameters, self._before)
         ]
         norms = torch._foreach_norm([before for _, before in self._before])
@@ -111,7 +112,12 @@ class WeightStatistics(Callback):
             torch.stack([torch.stack(part).norm() for part in _split(values, sizes)])
             for values in (norms, moved)
         ]
-        self._seen, self._before = torch.stack(both), None
+        seen = torch.stack(both)
+        if self._sharded:  # each process has seen its own parts
+            squares = seen.square()
+            torch.distributed.all_reduce(squares)
+            seen = squares.sqrt()
+        self._seen, self._before = seen, None
 
     def _log(self, trainer: Any) -> None:
         assert self._seen is not None and trainer.logger is not None
@@ -127,6 +133,11 @@ class WeightStatistics(Callback):
                 values[f"momentum/{group.get('name', f'group{number}')}"] = float(momentum)
         trainer.logger.log_metrics(values, step=trainer.global_step)
         self._unhook()
+
+
+def _local(parameter: Any) -> Tensor:
+    """A parameter, or the part of it that this process has."""
+    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
 def _rows(parameter: nn.Parameter) -> Tensor | None:
