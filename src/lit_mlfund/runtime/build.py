@@ -93,6 +93,8 @@ def _optimizer(config: DictConfig, tables: Any) -> Callable[[nn.Module], torch.o
             )
         except ValueError as error:
             raise ConfigError(f"optim.{error}") from error
+        if beside is not None and not groups:  # a model of nothing but tables
+            return beside
         try:
             optimizer = instantiate(_own_left_out("optim", config.optim), params=groups)
         except ValueError as error:
