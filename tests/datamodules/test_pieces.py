@@ -8,7 +8,7 @@ import torch
 from lit_mlfund.data import scan
 from lit_mlfund.data.batch import ListBatch
 from lit_mlfund.data.errors import DataError
-from lit_mlfund.datamodules import TableDataModule, TextDataModule
+from lit_mlfund.datamodules import ImagesDataModule, LetorDataModule, TableDataModule, TextDataModule
 from lit_mlfund.datamodules import table as module
 from tests.datamodules.test_table import OTHERS, frame
 
@@ -138,3 +138,12 @@ def test_a_stream_is_read_as_a_whole(tmp_path):
     path = str(tmp_path / "stream.arrow")
     frame(120).write_ipc_stream(path)
     assert assert_as_a_whole(data, path) == 1
+
+
+def test_what_is_read_as_a_whole(tmp_path):
+    path = tmp_path / "lists.txt"
+    path.write_text("".join(f"{n % 3} qid:{n // 4} 1:{n % 7} 2:{n % 5}\n" for n in range(200)))
+    data = LetorDataModule(batch_size=4, seed=0, path=str(path))
+    data.setup()
+    assert assert_as_a_whole(data, str(path)) == 1
+    assert ImagesDataModule(task="binary", path="pictures").scan_file("pictures") is None

@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 
 import polars as pl
 
-CHUNK = 2**22  # bytes
+CHUNK = 2**20  # bytes
 
 
 def csv_schema(file: Path, separator: str, null_values: Sequence[str]) -> dict[str, pl.DataType]:

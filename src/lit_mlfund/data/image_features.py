@@ -115,9 +115,9 @@ class ImageEncoder(Encoder):
         target = Target.fit(train, roles.target, roles.task, positive)
         return cls(roles, ImageFeatures.fit(train, image, size, roles), target)
 
-    def store(self, table: Table, labelled: bool = True) -> tuple[ImageStore, Encoded]:
+    def store(self, table: Table, labelled: bool = True, part: bool = False) -> tuple[ImageStore, Encoded]:
         """The rows of `table`; without labels, zeros in their place."""
-        store, encoded = super().store(table, labelled)
+        store, encoded = super().store(table, labelled, part)
         assert isinstance(store, PointStore)  # a ranking has no such encoder
         mean, std = as_tensor(self.features.mean), as_tensor(self.features.std)
         return ImageStore(store.x, store.y, store.weight, store.index, mean, std), encoded

@@ -77,6 +77,9 @@ class ImagesDataModule(TableDataModule):
         self.image = image
         self.size = size
 
+    def scan_file(self, path: str) -> None:
+        return None  # paths in it are those of files beside it
+
     def read_file(self, path: str) -> Table:
         if os.path.isdir(path):
             return Table.of(read_folder(path, self.roles.target), path)

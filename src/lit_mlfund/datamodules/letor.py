@@ -56,6 +56,9 @@ class LetorDataModule(TableDataModule):
         )
         self.width: int | None = None
 
+    def scan_file(self, path: str) -> None:
+        return None  # lines of this format are read as a whole
+
     def read_file(self, path: str) -> Table:
         """The first file tells how many features there are; a feature that later ones lack is 0 there."""
         if self.width is None and self.encoder is not None:
