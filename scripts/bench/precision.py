@@ -152,7 +152,7 @@ def compare(name: str, args: argparse.Namespace) -> str:
     case = CASES[name]
     with silence():
         data = make_data(case)
-    seen: dict[str, list[Seen]] = {variant: [] for variant in VARIANTS}
+    seen: dict[str, list[Seen]] = {variant: [] for variant in ("float32", *args.variants)}
     for seed in range(args.repeats):
         for variant, runs in seen.items():
             with silence():
@@ -161,18 +161,22 @@ def compare(name: str, args: argparse.Namespace) -> str:
     milliseconds = 1000 * statistics.median(run.steady for run in base) / case.steps
     row = [name, f"{milliseconds:.1f} ms", f"{statistics.mean(run.metric for run in base):.4f}"]
     for variant in list(VARIANTS)[1:]:
+        if variant not in seen:
+            row.append("")
+            continue
         pairs = list(zip(seen[variant], base))
         ratio = statistics.median(run.steady / plain.steady for run, plain in pairs)
         change = [run.metric - plain.metric for run, plain in pairs]
         error = statistics.stdev(change) / len(change) ** 0.5 if len(change) > 1 else float("nan")
         row.append(f"{ratio:.2f} ({statistics.mean(change):+.4f} ± {error:.4f})")
-    row.append(f"{seen['compile'][0].start - base[0].start:.0f} s")
+    row.append(f"{seen['compile'][0].start - base[0].start:.0f} s" if "compile" in seen else "")
     return "| " + " | ".join(row) + " |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS)[1:], choices=list(VARIANTS)[1:])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
