@@ -12,7 +12,6 @@ KINDS = {
     "losses": "loss",
     "models": "model",
     "embeddings": "embedding",
-    "embeddings": "embedding",
     "data": "data",
     "optims": "optim",
     "schedules": "schedule",
