@@ -135,7 +135,14 @@ def test_a_stacked_sweep_that_is_stopped_can_be_resumed(
 
 
 def test_a_diverged_member_is_failed_and_leaves_the_others(mlfund: Command) -> None:
-    asked = ("task=regression", "data=diabetes", "model=linear", "optim=sgd", "schedule=null", "references=false")
+    asked = (
+        "task=regression",
+        "data=diabetes",
+        "model=linear",
+        "optim=sgd",
+        "schedule=null",
+        "references=false",
+    )
     asked += ("logger=files", "trainer.max_epochs=2", "trainer.gradient_clip_val=null", "optim.lr=0.01,1e30")
     together, alone = mlfund("train", "-m", "sweep=stacked", *asked), mlfund("train", "-m", *asked)
     for told in (together, alone):
