@@ -6,6 +6,7 @@ PINS := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 CORE := $(VENV)/installed-core-$(PINS)
 DEV := $(VENV)/installed-dev-$(PINS)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+LINT := $(BIN)/ruff check --quiet src tests scripts && $(BIN)/ruff format --check --quiet src tests scripts && $(BIN)/mypy --no-error-summary
 # one thread: the models of the tests are small, and threads that wait for each other cost more than they give
 export OMP_NUM_THREADS ?= 1
 
@@ -15,13 +16,13 @@ demo: $(CORE)  ## train, measure and report on embedded real data
 	$(BIN)/mlfund train task=binary
 
 test: $(DEV)  ## what has to pass before every commit
-	$(BIN)/ruff check src tests scripts
+	$(LINT)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: $(DEV)  ## the above, and what takes minutes
 	$(PIP_INSTALL) -e ".[dev,data,optim,references,torchrec]"
 	$(PIP_INSTALL) --no-deps torchrec==1.8.0
-	$(BIN)/ruff check src tests scripts
+	$(LINT)
 	$(BIN)/python -m pytest -n 2
 
 $(VENV)/bin/python:

@@ -28,7 +28,7 @@ class NGrams:
         self.order = order
         self._contexts: list[Ids] = []  # of each length, its (shorter context, token) pairs as one number
         self._counts: list[sp.csr_matrix] = []
-        context = np.zeros(len(train), dtype=np.int64)
+        context: Ids = np.zeros(len(train), dtype=np.int64)
         for length in range(order):
             if length > 0:
                 pairs = self._pairs(context, train)
@@ -59,7 +59,7 @@ class NGrams:
 
     def _predict(self, tokens: Ids) -> tuple[NDArray[np.float32], Ids]:
         probability = np.full((len(tokens), self.num_classes), 1 / self.num_classes)
-        context = np.zeros(len(tokens), dtype=np.int64)
+        context: Ids = np.zeros(len(tokens), dtype=np.int64)
         for length, counts in enumerate(self._counts):
             if length > 0:
                 context = _find(self._pairs(context, tokens), self._contexts[length - 1])

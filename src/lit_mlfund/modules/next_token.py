@@ -46,7 +46,7 @@ class NextTokenModule(PointModule):
             evidence["row"] = places.int()
         return self._loss(logits, batch), evidence
 
-    def collect(self, batch: PointBatch) -> None:
+    def collect(self, batch: Any) -> None:
         loss, evidence = self.evidence(batch)
         self._losses.append((loss, int(evidence["mask"].sum())))  # positions, not windows
         self._buffer.append(evidence)
@@ -69,12 +69,14 @@ class NextTokenModule(PointModule):
 
         That is a model without `generate`, or one in shards, which one process alone cannot run.
         """
-        if self._sharded or not hasattr(self.model, "generate"):
+        generate = getattr(self.model, "generate", None)
+        if self._sharded or generate is None:
             return ""
         first = self.spec.classes.index("\n") if "\n" in self.spec.classes else 1
         generator = torch.Generator(self.device).manual_seed(0)
         training = self.model.training
-        ids = self.model.eval().generate(torch.tensor([[first]], device=self.device), num_tokens, generator)
+        self.model.eval()
+        ids = generate(torch.tensor([[first]], device=self.device), num_tokens, generator)
         self.model.train(training)
         text = "".join(self.spec.classes[code] for code in ids[0, 1:].tolist())
         return text.replace(UNKNOWN_NAME, "\N{REPLACEMENT CHARACTER}")
