@@ -225,6 +225,7 @@ def test_sophia_takes_the_curvature_of_sampled_labels() -> None:
 
 
 def test_sophia_refuses_impossible_periods() -> None:
+    pytest.importorskip("pytorch_optimizer")
     with pytest.raises(ValueError, match="update_period must be at least 1, got 0"):
         optim.sophia([nn.Parameter(W)], update_period=0)
     with pytest.raises(ValueError, match="num_examples must be at least 1, got 0"):
