@@ -22,6 +22,7 @@ from lit_mlfund.diagnostics.learning_rate import Recommendation, recommend
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.runtime.build import build_data, build_module, instantiate, quiet_lightning, seed_everything
 from lit_mlfund.runtime.errors import ConfigError, problems_of
+from lit_mlfund.runtime.tensorboard import add_picture
 
 LOWEST, HIGHEST, NUM_STEPS = 1e-7, 10.0, 240  # 30 steps for each factor of ten
 AUTO = "auto"
@@ -199,11 +200,10 @@ def run_lr_find(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _publish(folder: Path, found: dict[str, Any]) -> None:
-    from matplotlib.image import imread
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder / "tensorboard")) as writer:
-        writer.add_image("lr_find", imread(folder / "lr_find.png")[..., :3], dataformats="HWC")
+        add_picture(writer, "lr_find", folder / "lr_find.png")
         writer.add_text("lr_find", f"`{found['override']}`: {found['reason']}")
         for step, (rate, loss) in enumerate(zip(found["rates"], found["losses"])):
             writer.add_scalar("lr_find/lr", rate, step)

@@ -131,11 +131,12 @@ class LearningRateSweep:
     def _publish(self, summary: dict[str, Any], picture: Path) -> None:
         if not self.config["logger"].get("tensorboard"):
             return
-        from matplotlib.image import imread
         from torch.utils.tensorboard import SummaryWriter
 
+        from lit_mlfund.runtime.tensorboard import add_picture
+
         with SummaryWriter(str(self.plan.folder / "tensorboard")) as writer:
-            writer.add_image("sweep/lr", imread(picture)[..., :3], dataformats="HWC")
+            add_picture(writer, "sweep/lr", picture)
             writer.add_text("sweep/lr", f"`{summary['override']}`")
 
     def _tell(self, summary: dict[str, Any], results: list[dict[str, Any]]) -> None:

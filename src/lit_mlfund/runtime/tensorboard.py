@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
     """
     if not config.logger.get("tensorboard"):
         return
-    from matplotlib.image import imread
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
@@ -35,12 +35,22 @@ def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
     metrics = {name: value for name, value in metrics.items() if value is not None}
     with SummaryWriter(str(run_dir / "tensorboard")) as writer:
         for picture in sorted((run_dir / "pictures").glob("*.png")):
-            writer.add_image(f"pictures/{picture.stem}", imread(picture)[..., :3], dataformats="HWC")
+            add_picture(writer, f"pictures/{picture.stem}", picture)
         writer.add_text("verdict", _verdict(run_dir))
         for summary in hparams(_flat(config), metrics):
             writer._get_file_writer().add_summary(summary)
         for name, value in metrics.items():
             writer.add_scalar(name, value)
+
+
+def add_picture(writer: Any, tag: str, file: Path) -> None:
+    """Add a PNG file as it is; `writer.add_image` would take it apart and compress it again."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    png = file.read_bytes()
+    width, height = struct.unpack(">II", png[16:24])  # where every PNG has them
+    image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]))
 
 
 def publish_items(run_dir: Path, config: DictConfig, module: TaskModule, data: DataModule) -> None:
