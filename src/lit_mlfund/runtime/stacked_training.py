@@ -81,7 +81,7 @@ class StackedTraining:
             began, number = time.perf_counter(), len(self.members)
             self._epoch(epoch, flag)
             going = [self._validate(member, epoch + 1) for member in self.members]
-            told = f"epoch {epoch + 1}/{epochs}  {number} members  {time.perf_counter() - began:.1f} s\n"
+            told = f"epoch {epoch + 1}/{epochs}  {number} in training  {time.perf_counter() - began:.1f} s\n"
             sys.stderr.write(told)
             self._retire([going_on and epoch + 1 < epochs for going_on in going])
             if not self.members:
