@@ -32,8 +32,8 @@ def pictures(task: str, predictions: pl.DataFrame, metrics: dict[str, Any], metr
         "retrieval": {"recall_by_rank": recall_by_rank},
     }
     drawn = {"learning_curves": learning_curves(metrics["history"], metric)}
-    if metric in metrics["splits"]["test"]:
-        references = {name: splits["test"] for name, splits in metrics["references"].items()}
+    references = {name: splits["test"] for name, splits in metrics["references"].items()}
+    if references and metric in metrics["splits"]["test"]:
         drawn["against_references"] = against_references(metric, metrics["splits"]["test"], references)
     return drawn | {name: draw(predictions) for name, draw in by_task[task].items()}
 
