@@ -48,6 +48,12 @@ def test_refused(mlfund: Command, tmp_path: Path, arguments: list[str], words: l
     assert list(tmp_path.iterdir()) == []
 
 
+def test_references_want_the_whole_test_split(mlfund: Command, tmp_path: Path) -> None:
+    told = mlfund("train", "data=breast_cancer", "trainer.limit_test_batches=2")
+    assert told.code == 2 and "trainer.limit_test_batches=2" in told.err and "references=false" in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("optim", "library", "extra"),
     [

@@ -38,8 +38,22 @@ def pictures(task: str, predictions: pl.DataFrame, metrics: dict[str, Any], metr
     return drawn | {name: draw(predictions) for name, draw in by_task[task].items()}
 
 
-def _figure(columns: int = 1, width: float = 5.0, height: float = 3.6) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width * columns, height), layout="constrained", dpi=110)
+def _figure(
+    columns: int = 1, width: float = 5.0, height: float = 3.6, left: float = 0.8
+) -> tuple[Figure, list[Axes]]:
+    """Axes side by side, each `width` inches with its labels, of which `left` are for those of the values.
+
+    matplotlib's layout engines find such margins by drawing everything twice, half of what a small run's card costs.
+    """
+    figure = Figure(figsize=(width * columns, height), dpi=110)
+    right = 0.15
+    figure.subplots_adjust(
+        left=left / (width * columns),
+        right=1 - right / (width * columns),
+        bottom=0.55 / height,
+        top=1 - 0.3 / height,
+        wspace=(left + right) / (width - left - right),
+    )
     axes = list(np.atleast_1d(figure.subplots(1, columns)))
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
@@ -59,7 +73,7 @@ def learning_curves(history: list[dict[str, float]], metric: str) -> Figure:
     axes[0].set(xlabel="epoch", ylabel="loss")
     axes[0].legend(frameon=False)
     for axis in axes:
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if columns == 2:
         values = [entry.get(f"val/{metric}", np.nan) for entry in history]
         axes[1].plot(epochs, values, color=MODEL, marker="o", markersize=3)
@@ -71,7 +85,8 @@ def against_references(metric: str, model: Measured, references: dict[str, Measu
     """One metric of the model and of every reference, with 95 % intervals."""
     rows = [(name, values[metric], REFERENCE) for name, values in references.items() if metric in values]
     rows.append(("this model", model[metric], MODEL))
-    figure, (axis,) = _figure(width=6.4, height=1.1 + 0.36 * len(rows))
+    longest = max(len(name) for name, _, _ in rows)
+    figure, (axis,) = _figure(width=6.4, height=1.1 + 0.36 * len(rows), left=0.2 + 0.09 * longest)
     for position, (_, value, color) in enumerate(rows):
         axis.plot([value["low"], value["high"]], [position, position], color=color, linewidth=2.5, alpha=0.6)
         axis.plot(value["value"], position, "o", color=color, markersize=6)
@@ -136,6 +151,7 @@ def confusion(table: pl.DataFrame, max_classes: int = 30) -> Figure:
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = 2.2 + 0.3 * len(labels)
     figure, (axis,) = _figure(width=side + 0.8, height=side)
+    figure.set_layout_engine("constrained")  # names of classes may be long on both sides
     axis.grid(False)
     image = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     shown = [_visible(label) for label in labels]

@@ -169,6 +169,13 @@ def _plain_values(config: dict[str, Any]) -> Iterator[str]:
         yield f"name: {name!r} cannot be part of a folder's name; use letters, digits and any of -_.+=@"
     if isinstance(trainer, dict):
         yield from _trainer_values(trainer)
+        part = trainer.get("limit_test_batches", 1.0)
+        whole = isinstance(part, float) and part == 1.0  # 1 is one batch, 1.0 is all of them
+        if config.get("references") and config.get("test") and not whole:
+            yield (
+                f"references: are measured on the whole test split, of which trainer.limit_test_batches={part} "
+                "leaves a part; pass references=false"
+            )
 
 
 def _libraries(config: dict[str, Any]) -> Iterator[str]:
