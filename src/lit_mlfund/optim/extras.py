@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
-from types import ModuleType
 from typing import ParamSpec, TypeVar
 
 Parameters = ParamSpec("Parameters")
@@ -14,16 +13,6 @@ Result = TypeVar("Result")
 
 class MissingExtraError(ImportError, ValueError):
     """A configuration asks for something whose library is not installed; the message names the extra."""
-
-
-def load(module: str, extra: str, wanted_by: str) -> ModuleType:
-    """Import `module`; `MissingExtraError` naming `extra` if it is not there."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise MissingExtraError(
-            f"{wanted_by} needs {module} ({error}); install it with: pip install 'lit_mlfund[{extra}]'"
-        ) from error
 
 
 def needs(module: str, extra: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
@@ -35,7 +24,12 @@ def needs(module: str, extra: str) -> Callable[[Callable[Parameters, Result]], C
     def mark(make: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         @wraps(make)
         def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-            load(module, extra, make.__name__)
+            try:
+                import_module(module)
+            except ImportError as error:
+                raise MissingExtraError(
+                    f"{make.__name__} needs {module} ({error}); install it with: pip install 'lit_mlfund[{extra}]'"
+                ) from error
             return make(*args, **kwargs)
 
         return checked

@@ -48,10 +48,10 @@ def seed_everything(seed: int) -> None:
 
 def build_data(config: DictConfig) -> DataModule:
     """The data module as configured; nothing is read before its `setup`."""
-    return instantiate(_own_left_out("data", config.data))
+    return instantiate(own_left_out("data", config.data))
 
 
-def _own_left_out(section: str, node: DictConfig) -> dict[str, Any]:
+def own_left_out(section: str, node: Mapping[Any, Any]) -> dict[str, Any]:
     """A node without the keys that the runtime reads itself."""
     return {str(key): value for key, value in node.items() if key not in SECTIONS[section].own}
 
@@ -65,7 +65,7 @@ def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
     if tables is not None:
         tables.prepare(model)
     module: TaskModule = instantiate(
-        _own_left_out("task", config.task),
+        own_left_out("task", config.task),
         model=model,
         loss=loss,
         spec=spec,
@@ -96,7 +96,7 @@ def _optimizer(config: DictConfig, tables: Any) -> Callable[[nn.Module], torch.o
         if beside is not None and not groups:  # a model of nothing but tables
             return beside
         try:
-            optimizer = instantiate(_own_left_out("optim", config.optim), params=groups)
+            optimizer = instantiate(own_left_out("optim", config.optim), params=groups)
         except ValueError as error:
             raise ConfigError(f"optim: {error}") from error
         return optimizer if beside is None else Combined([optimizer, beside])

@@ -9,9 +9,8 @@ from torch import nn
 
 from lit_mlfund.optim import parameter_groups, state_bytes
 from lit_mlfund.optim.extras import MissingExtraError
-from lit_mlfund.runtime.build import instantiate
+from lit_mlfund.runtime.build import instantiate, own_left_out
 from lit_mlfund.runtime.options import node_of, options
-from lit_mlfund.runtime.schema import SECTIONS
 from lit_mlfund.runtime.sources import Catalog
 
 SIZE = 1024  # rows and columns of what is measured
@@ -21,9 +20,8 @@ FOOT = "bytes of state per parameter in single precision, which itself takes 4 a
 
 def bytes_per_parameter(node: dict[str, Any], model: nn.Module) -> float:
     """Bytes of state per parameter of `model` after one step of the optimizer that `node` builds."""
-    values = {key: value for key, value in node.items() if key not in SECTIONS["optim"].own}
     groups = parameter_groups(model, float(node.get("weight_decay") or 0.0))
-    optimizer = instantiate(values, params=groups)
+    optimizer = instantiate(own_left_out("optim", node), params=groups)
     parameters = list(model.parameters())
     for parameter in parameters:
         parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
