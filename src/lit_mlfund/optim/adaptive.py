@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from lit_mlfund.optim.eager import Adam, AdamW
 from lit_mlfund.optim.fused import can_fuse, clippable
 
 
@@ -34,7 +35,7 @@ def adam(
     """
     params = list(params)
     return clippable(
-        torch.optim.Adam(
+        Adam(
             params,
             lr=lr,
             betas=(betas[0], betas[1]),
@@ -70,7 +71,7 @@ def adamw(
     """
     params = list(params)
     return clippable(
-        torch.optim.AdamW(
+        AdamW(
             params,
             lr=lr,
             betas=(betas[0], betas[1]),

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from lit_mlfund.optim.eager import SGD
 from lit_mlfund.optim.fused import can_fuse, clippable
 
 
@@ -33,7 +34,7 @@ def sgd(
     """
     params = list(params)
     return clippable(
-        torch.optim.SGD(
+        SGD(
             params,
             lr=lr,
             momentum=momentum,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
@@ -66,7 +67,8 @@ def build_trainer(
         limit_val_batches=limit_val_batches,
         limit_test_batches=limit_test_batches,
         overfit_batches=overfit_batches,
-        deterministic=deterministic,
+        # to turn off what is off would import the compiler
+        deterministic=deterministic or (False if torch.are_deterministic_algorithms_enabled() else None),
         detect_anomaly=detect_anomaly,
         callbacks=callbacks,
         logger=logger if logger is not None else False,
