@@ -254,8 +254,25 @@ class TaskModule(LightningModule):
         values = {"loss": loss, **evaluation.values()}
         self.collected[split], self.evaluations[split], self.measured[split] = evidence, evaluation, values
         named = {f"{split}/{name}": value for name, value in values.items()}
-        # what is measured after training is no point of its curves
-        self.log_dict(named, rank_zero_only=False, logger=None if self.trainer.state.fn == "fit" else False)
+        if self.trainer.state.fn == "fit":
+            self._tell(named)
+        else:  # what is measured after training is no point of its curves
+            self.log_dict(named, rank_zero_only=False, logger=False)
+
+    def _tell(self, named: dict[str, float]) -> None:
+        """Give callbacks and loggers what `self.log` would, whose bookkeeping takes half a millisecond a number.
+
+        Loggers get it at the optimizer step; Lightning would count calls of `training_step`.
+        """
+        trainer = self.trainer
+        values = torch.tensor(list(named.values()), dtype=torch.get_default_dtype(), device=self.device)
+        for metrics in (trainer.callback_metrics, trainer.logged_metrics):
+            metrics.update(zip(named, values.unbind()))
+        if not trainer.sanity_checking:
+            for logger in trainer.loggers:
+                told = {**dict(zip(named, values.tolist())), "epoch": trainer.current_epoch}
+                logger.log_metrics(told, step=trainer.global_step)
+                logger.save()
 
     def drain(self) -> tuple[Evidence, float]:
         """Everything collected so far on all processes, in the order of the data, and its mean loss."""

@@ -153,9 +153,9 @@ def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Tr
     callbacks = [instantiate(node) for node in chosen if node is not None]
     logger = None
     if config.logger.get("tensorboard"):
-        from lightning.pytorch.loggers import TensorBoardLogger
+        from lit_mlfund.callbacks.event_files import EventFiles
 
-        logger = TensorBoardLogger(save_dir=run_dir, name="tensorboard", version="", default_hp_metric=False)
+        logger = EventFiles(save_dir=run_dir, name="tensorboard", version="", default_hp_metric=False)
     trainer = instantiate(
         config.trainer,
         callbacks=[*callbacks, progress, checkpoints, StopOnPreemption(flag, checkpoints)],
