@@ -27,6 +27,39 @@ def test_in_order():
     assert rows(BatchLoader(store(10), 4, drop_last=True)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
+@pytest.mark.parametrize("inference", [False, True])
+def test_rows_in_order_are_the_stores_own(inference: bool):
+    """No copy, but of the first batch."""
+    data = store(10)
+    with torch.inference_mode(inference):
+        batches = list(BatchLoader(data, 4))
+    own = data.y.untyped_storage().data_ptr()
+    assert [batch.y.untyped_storage().data_ptr() == own for batch in batches] == [False, True, True]
+    for batch, index in zip(batches, torch.arange(10).split(4)):
+        assert torch.equal(batch.index, index)
+        assert torch.equal(batch.x["numeric"], data.batch(index).x["numeric"])
+    loader = BatchLoader(data, 4)
+    loader.load_state_dict({"epoch": 0, "position": 1})
+    assert rows(loader) == [[4, 5, 6, 7], [8, 9]]
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_a_model_that_changes_its_inputs_does_not_change_the_store(inference: bool):
+    with torch.inference_mode(inference):
+        data = store(10)
+    with torch.inference_mode(inference):
+        for batch in BatchLoader(data, 4):
+            batch.x["numeric"].mul_(2)
+    assert torch.equal(data.x["numeric"][:, 0], torch.arange(10.0))
+
+
+def test_who_changes_later_inputs_alone_is_told():
+    with pytest.raises(RuntimeError, match="changed this batch in place"):
+        for number, batch in enumerate(BatchLoader(store(10), 4)):
+            if number:
+                batch.x["numeric"].mul_(2)
+
+
 def test_order_is_a_function_of_seed_and_epoch():
     loader = BatchLoader(store(50), 8, shuffle=True, seed=3)
     first, second = rows(loader), rows(loader)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain, islice
 from types import SimpleNamespace
-from typing import Generic
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from lit_mlfund.data.blocks import Arrange, BlockOrder, regroup
-from lit_mlfund.data.store import BatchT, Store
+from lit_mlfund.data.store import BatchT, PointStore, Store
 
 
 class BatchLoader(Generic[BatchT]):
@@ -85,10 +86,41 @@ class BatchLoader(Generic[BatchT]):
         self._next = (self.epoch + 1, 0)
         if begin := getattr(self.store, "begin_pass", None):
             begin()
+        if self._serves_views():
+            yield from self._views()
+            return
         batches = self.order(self.epoch)[self.position :] if self.block is None else self._in_blocks()
         for index in batches:
             self.position += 1
             yield self.store.batch(index)
+
+    def _serves_views(self) -> bool:
+        """Whether batches are neighbouring rows of plain tensors: to copy them takes as long as a small model."""
+        in_order = not self.shuffle and self.block is None and self.world_size == 1
+        # other stores make what they serve; tensors of inference mode do not count changes
+        return in_order and type(self.store) is PointStore and not self.store.y.is_inference()
+
+    def _views(self) -> Iterator[Any]:
+        """What is left of this epoch in order: the first batch copied, the others views if it was not written to.
+
+        A model may change its inputs in place, and those of the next epoch must not be changed.
+        """
+        assert isinstance(self.store, PointStore)
+        size, copying = self.batch_size, True
+        for start in range(self.position * size, min(len(self) * size, len(self.store)), size):
+            batch = self.store.part(start, start + size)
+            if copying:
+                with torch.inference_mode(False):
+                    batch = pytree.tree_map_only(Tensor, torch.clone, batch)
+            before = _versions(batch)
+            self.position += 1
+            yield batch
+            if _versions(batch) == before:
+                copying = False
+            elif not copying:
+                raise RuntimeError(
+                    "the model changed this batch in place, and the first one not: x = x.clone() first"
+                )
 
     def order(self, epoch: int) -> list[Tensor]:
         """The positions in the store that make up each batch of this rank in `epoch`."""
@@ -158,6 +190,12 @@ class BatchLoader(Generic[BatchT]):
         epoch, position = int(state["epoch"]), int(state["position"])
         self.epoch, self.position = epoch, position
         self._next = (epoch, position) if position < len(self) else (epoch + 1, 0)
+
+
+def _versions(batch: Any) -> list[int]:
+    """How often each tensor was written to; row numbers made for the batch are nobody's."""
+    parts = (part for part in pytree.tree_leaves(batch) if isinstance(part, Tensor))
+    return [part._version for part in parts if not part.is_inference()]
 
 
 def _mix(seed: int, epoch: int) -> int:

@@ -50,6 +50,17 @@ class PointStore(Movable):
             index if self.index is None else self.index.index_select(0, index),
         )
 
+    def part(self, start: int, stop: int) -> PointBatch:
+        """The examples from `start` to `stop`, as views: who changes the batch changes the store."""
+        return PointBatch(
+            {name: values[start:stop] for name, values in self.x.items()},
+            self.y[start:stop],
+            None if self.weight is None else self.weight[start:stop],
+            torch.arange(start, min(stop, len(self)), device=self.y.device)
+            if self.index is None
+            else self.index[start:stop],
+        )
+
 
 @dataclass(frozen=True)
 class ListStore(Movable):
