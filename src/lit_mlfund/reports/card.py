@@ -70,8 +70,9 @@ def png(figure: Figure) -> bytes:
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # nothing shines through
     buffer = io.BytesIO()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).save(buffer, "png", dpi=(figure.dpi, figure.dpi))
+    image.save(buffer, "png", dpi=(figure.dpi, figure.dpi), compress_level=3)
     return buffer.getvalue()
 
 

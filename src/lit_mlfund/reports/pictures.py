@@ -59,7 +59,26 @@ def _figure(
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(color="#e6e8eb", linewidth=0.8)
         axis.set_axisbelow(True)
+        axis.set_title("", y=1.0)  # given, no room has to be found for it
+        for scale in (axis.xaxis, axis.yaxis):
+            scale.set_major_locator(Ticks())
     return figure, axes
+
+
+class Ticks(MaxNLocator):
+    """A few round numbers within the view; matplotlib's own are twice as many, and lie beyond it as well.
+
+    Ticks with their labels are most of what a picture costs, those outside of the view too.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(nbins=6, steps=[1, 2, 5, 10], **settings)
+
+    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:  # type: ignore[override]
+        values = np.asarray(super().tick_values(vmin, vmax))
+        low, high = min(vmin, vmax), max(vmin, vmax)
+        slack = 1e-9 * (high - low)
+        return values[(values >= low - slack) & (values <= high + slack)]
 
 
 def learning_curves(history: list[dict[str, float]], metric: str) -> Figure:
@@ -73,7 +92,7 @@ def learning_curves(history: list[dict[str, float]], metric: str) -> Figure:
     axes[0].set(xlabel="epoch", ylabel="loss")
     axes[0].legend(frameon=False)
     for axis in axes:
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.xaxis.set_major_locator(Ticks(integer=True, min_n_ticks=1))
     if columns == 2:
         values = [entry.get(f"val/{metric}", np.nan) for entry in history]
         axes[1].plot(epochs, values, color=MODEL, marker="o", markersize=3)
@@ -131,7 +150,7 @@ def reliability(table: pl.DataFrame, num_bins: int = 15) -> Figure:
         ylim=(0, limit),
         title="reliability",
     )
-    counts.hist(probability, bins=40, color=MODEL, alpha=0.8)
+    counts.stairs(*np.histogram(probability, bins=40), fill=True, color=MODEL, alpha=0.8)
     counts.set(xlabel="predicted probability", ylabel="rows", title="how the predictions spread")
     return figure
 
@@ -181,7 +200,7 @@ def residuals(table: pl.DataFrame) -> Figure:
     scatter.set(xlabel="prediction", ylabel="target")
     error = prediction - target
     inner = np.quantile(error, [0.005, 0.995])
-    histogram.hist(np.clip(error, *inner), bins=50, color=MODEL, alpha=0.8)
+    histogram.stairs(*np.histogram(np.clip(error, *inner), bins=50), fill=True, color=MODEL, alpha=0.8)
     histogram.axvline(0, color=GREY, linewidth=1)
     histogram.set(xlabel="prediction - target (0.5 % at each end clipped)", ylabel="rows")
     return figure

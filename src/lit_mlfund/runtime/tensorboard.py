@@ -49,7 +49,7 @@ def add_picture(writer: Any, tag: str, file: Path) -> None:
 
     png = file.read_bytes()
     width, height = struct.unpack(">II", png[16:24])  # where every PNG has them
-    image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)
+    image = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
     writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]))
 
 
