@@ -24,7 +24,6 @@ from lit_mlfund.modules import TaskModule
 from lit_mlfund.reports import run_text, start_text, write_card
 from lit_mlfund.runtime.build import (
     Training,
-    build_data,
     build_module,
     build_trainer,
     quiet_lightning,
@@ -32,6 +31,7 @@ from lit_mlfund.runtime.build import (
 )
 from lit_mlfund.runtime.course import training_numbers, training_split, weight_numbers
 from lit_mlfund.runtime.launch import outer_world
+from lit_mlfund.runtime.loaded import load_data
 from lit_mlfund.runtime.lr_find import replace_auto
 from lit_mlfund.runtime.measure import measure_references, measure_splits, write_predictions
 from lit_mlfund.runtime.provenance import earlier_sources, provenance
@@ -100,8 +100,7 @@ def _run(
     fit: Fit,
 ) -> None:
     seed_everything(config.seed)
-    data = data or build_data(config)
-    data.setup("fit")
+    data = data or load_data(config)
     if resume:
         data.watch.compare(earlier_sources(run_dir))
     rate = replace_auto(config, data, run_dir) if config.train else None

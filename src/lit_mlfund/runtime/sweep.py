@@ -19,6 +19,7 @@ from lit_mlfund.atomic import to_json
 from lit_mlfund.runtime.compat import direction
 from lit_mlfund.runtime.compose import Composed, one_line
 from lit_mlfund.runtime.errors import ConfigError
+from lit_mlfund.runtime.loaded import loading_once
 from lit_mlfund.runtime.outer import outer_world
 from lit_mlfund.runtime.plan import Plan, plan_sweep, typed
 from lit_mlfund.runtime.sources import PRIMARY
@@ -40,13 +41,14 @@ def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] =
     plan = plan_sweep(lines, config_dir, command)
     report = _claim_report(plan.first)
     job = Job(os.getpid(), config_dir, plan.command, plan.deletions)
-    if plan.first.config.get("sweep"):
-        results = _runner(plan)(job=job)
-    elif plan.is_here:
-        results = _one_by_one(plan, job)
-    else:
-        _multirun(plan, job)
-        results = _results(plan, job)
+    with loading_once():
+        if plan.first.config.get("sweep"):
+            results = _runner(plan)(job=job)
+        elif plan.is_here:
+            results = _one_by_one(plan, job)
+        else:
+            _multirun(plan, job)
+            results = _results(plan, job)
     if len(results) > 1:
         from lit_mlfund.reports.sweep import sweep_text  # polars: nothing for the check of a sweep
 
