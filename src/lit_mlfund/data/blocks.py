@@ -43,7 +43,7 @@ class BlockOrder:
             rows = (begin[:, None] + torch.arange(self.block)).view(-1)
             rows = rows[rows < self.size] if total < len(rows) else rows
             generator = torch.Generator().manual_seed((seed + (number + 1) * 0x9E3779B97F4A7C15) % 2**63)
-            rows = rows[torch.randperm(total, generator=generator)]
+            rows = rows.index_select(0, torch.randperm(total, generator=generator))
             yield (arrange(rows, before - total, generator) if arrange else rows)[start:]
             start = 0
 

@@ -162,7 +162,7 @@ class BatchLoader(Generic[BatchT]):
             starts = range(self.position * joint, size, joint)
             groups = (torch.arange(start, min(start + joint, size)) for start in starts)
         for group in islice(groups, len(self) - self.position):
-            index = group[rank::world_size]
+            index = group if world_size == 1 else group[rank::world_size]
             yield index if self.device is None else index.to(self.device)
 
     def _by_length(self, joint: int) -> Arrange | None:
