@@ -6,12 +6,14 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import IntervalSweep, Override
 
+from lit_mlfund.runtime import sweepers
 from lit_mlfund.runtime.compose import Composed, Composer
 from lit_mlfund.runtime.errors import ConfigError
 from lit_mlfund.runtime.overrides import Overrides, parse, read_overrides
@@ -72,12 +74,17 @@ def plan_sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[s
     asked = read_overrides(lines, composer.catalog, sweep=True)
     deletions = [str(override.input_line) for override in asked.deleted]
     first = composer.compose([*_representative(asked), *deletions])
-    lines_of_jobs = [_representative(asked)]
+    lines_of_jobs = _alternatives(asked)
     if _is_basic(first):
         asked = _with_parameters(asked, first, lines, composer)
         lines_of_jobs = [list(job) for job in BasicSweeper.split_arguments(_parsed(asked), None)[0]]
     combinations, found = _composed(composer, lines_of_jobs, deletions)
-    if problems := [*asked.problems, *found]:
+    problems = [*asked.problems, *found]
+    if not _is_basic(first):
+        monitored = [combination.config["monitor"] for combination in combinations]
+        problems += sweepers.problems(first, typed(asked), monitored)
+        combinations = combinations[:1]
+    if problems:
         raise ConfigError(problems)
     return Plan(composer, asked, first, combinations, _folder(first, asked), config_dir, tuple(command))
 
@@ -97,17 +104,34 @@ def _parsed(asked: Overrides) -> list[Override]:
 
 def _representative(asked: Overrides) -> list[str]:
     """The overrides of one job of the sweep: the first of each choice, the start of each interval."""
-    lines = []
-    for override in _parsed(asked):
-        line = str(override.input_line)
-        if override.is_discrete_sweep():
-            line = f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
-        elif override.is_sweep_override():
-            value = override.value()
-            assert isinstance(value, IntervalSweep)
-            line = f"{override.get_key_element()}={value.start}"
-        lines.append(line)
-    return lines
+    return [next(_values(override)) for override in _parsed(asked)]
+
+
+def _alternatives(asked: Overrides) -> list[list[str]]:
+    """That job, and one for each other choice and end of an interval, the rest as it is."""
+    first = _representative(asked)
+    others = [
+        [*first[:place], line, *first[place + 1 :]]
+        for place, override in enumerate(_parsed(asked))
+        for line in islice(_values(override), 1, None)
+    ]
+    return [first, *others]
+
+
+def _values(override: Override) -> Iterator[str]:
+    """The lines that an override stands for: of each choice, of both ends of a range or an interval."""
+    key = override.get_key_element()
+    if override.is_range_sweep():
+        values = list(override.sweep_string_iterator())
+        yield from (f"{key}={value}" for value in dict.fromkeys((values[0], values[-1])))
+    elif override.is_discrete_sweep():
+        yield from (f"{key}={value}" for value in override.sweep_string_iterator())
+    elif override.is_sweep_override():
+        value = override.value()
+        assert isinstance(value, IntervalSweep)
+        yield from (f"{key}={end}" for end in (value.start, value.end))
+    else:
+        yield str(override.input_line)
 
 
 def _with_parameters(

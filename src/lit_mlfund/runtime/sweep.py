@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lit_mlfund.atomic import to_json
+from lit_mlfund.runtime import sweepers
 from lit_mlfund.runtime.compat import direction
 from lit_mlfund.runtime.compose import Composed, one_line
 from lit_mlfund.runtime.errors import ConfigError
@@ -109,6 +110,7 @@ def _settings(plan: Plan) -> Iterator[str]:
     }
     asked = typed(plan.asked)
     yield from (f"{key}={value}" for key, value in settings.items() if key not in asked)
+    yield from sweepers.settings(plan.first, asked)
 
 
 def _multirun(plan: Plan, job: Job) -> None:
@@ -121,6 +123,12 @@ def _multirun(plan: Plan, job: Job) -> None:
         )
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from error
+    except ValueError as error:
+        if not (files := list(job_folder(plan.folder).glob("*.json"))):
+            raise ConfigError(f"hydra.sweeper: {one_line(error)}") from error
+        if any(json.loads(file.read_text())["status"] == "done" for file in files):
+            raise
+        print(f"the sweeper ended: {one_line(error)}", file=sys.stderr)  # nothing to choose from
     finally:
         GlobalHydra.instance().clear()
 

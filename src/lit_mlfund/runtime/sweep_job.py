@@ -20,6 +20,7 @@ from lit_mlfund.runtime.compose import delete, plain
 from lit_mlfund.runtime.errors import ConfigError, problems_of
 from lit_mlfund.runtime.overrides import read_overrides, searchpath
 from lit_mlfund.runtime.sources import catalog
+from lit_mlfund.runtime.sweepers import no_value
 from lit_mlfund.runtime.train import run_config
 
 
@@ -27,8 +28,8 @@ from lit_mlfund.runtime.train import run_config
 class Job:
     """Runs one combination and records its result; what Hydra's launchers call, here or in another process.
 
-    A failure is recorded and returned as NaN, which sweepers take for a failed trial: one bad combination
-    must not lose the others.
+    A failure is recorded, and what is returned is no number (`sweepers.no_value`): one bad combination must not
+    lose the others.
 
     parent      id of the process that prints results as they come
     config_dir  as on the command line
@@ -43,7 +44,7 @@ class Job:
     deletions: tuple[str, ...]
     printed: set[int] = field(default_factory=set)
 
-    def __call__(self, composed: DictConfig) -> float:
+    def __call__(self, composed: DictConfig) -> float | None:
         """Check, freeze and execute one combination of Hydra's; the best value of what it monitors."""
         hydra = HydraConfig.get()
         overrides = [str(line) for line in hydra.overrides.task]
@@ -60,7 +61,7 @@ class Job:
 
         result = self.run(int(hydra.job.num), overrides, Path(str(hydra.sweep.dir)), checked)
         value = (result.get("objective") or {}).get("value")
-        return math.nan if value is None else float(value)
+        return no_value(hydra) if value is None or math.isnan(value) else float(value)
 
     def run(
         self, number: int, overrides: list[str], folder: Path, execute: Callable[[], dict[str, Any]]
