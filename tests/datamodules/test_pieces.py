@@ -1,15 +1,20 @@
 """A new file in pieces: the rows, lists, counts and messages of the file as a whole."""
 
+import gc
+import gzip
+import weakref
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 
-from lit_mlfund.data import scan
+from lit_mlfund.data import letor, read, scan
 from lit_mlfund.data.batch import ListBatch
 from lit_mlfund.data.errors import DataError
 from lit_mlfund.datamodules import ImagesDataModule, LetorDataModule, TableDataModule, TextDataModule
-from lit_mlfund.datamodules import table as module
 from tests.datamodules.test_table import OTHERS, frame
 
 FORMATS = {
@@ -21,7 +26,7 @@ FORMATS = {
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(module, "LARGE", 0)
+    monkeypatch.setattr(scan, "LARGE", 0)
     monkeypatch.setattr(scan, "MAX_ROWS", 32)
 
 
@@ -140,10 +145,109 @@ def test_a_stream_is_read_as_a_whole(tmp_path):
     assert assert_as_a_whole(data, path) == 1
 
 
-def test_what_is_read_as_a_whole(tmp_path):
-    path = tmp_path / "lists.txt"
-    path.write_text("".join(f"{n % 3} qid:{n // 4} 1:{n % 7} 2:{n % 5}\n" for n in range(200)))
-    data = LetorDataModule(batch_size=4, seed=0, path=str(path))
+def lists_file(path, together=True):
+    """300 documents of 60 queries; a feature that no document of the training file has, and comments."""
+    rng = np.random.default_rng(0)
+    lines = [
+        f"{n % 3} qid:{n // 5 if together else n % 60} 1:{rng.normal():.3f} {2 + n % 2}:{n % 5} # document {n}\n"
+        for n in range(300)
+    ]
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wt") as file:
+        file.write("# a comment\n\n" + "".join(lines))
+    return str(path)
+
+
+@pytest.fixture
+def ranked(tmp_path, monkeypatch):
+    monkeypatch.setattr(letor, "CHUNK", 1000)
+    data = LetorDataModule(batch_size=4, seed=0, path=lists_file(tmp_path / "train.txt"), per_query="append")
     data.setup()
-    assert assert_as_a_whole(data, str(path)) == 1
-    assert ImagesDataModule(task="binary", path="pictures").scan_file("pictures") is None
+    return data
+
+
+@pytest.mark.parametrize("ending", ["txt", "gz"])
+def test_lines_of_documents(tmp_path, ranked, ending):
+    assert assert_as_a_whole(ranked, lists_file(tmp_path / f"new.{ending}")) >= 8
+    assert assert_as_a_whole(ranked, lists_file(tmp_path / f"new.{ending}"), need_target=False) >= 8
+    apart = lists_file(tmp_path / f"apart.{ending}", together=False)
+    assert assert_as_a_whole(ranked, apart) == 1  # the rows of a query lie apart: read as a whole
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("1 qid:50 1:x\n", r"new.txt: line 253: expected 'relevance qid:query .*', found '1 qid:50 1:x'"),
+        ("1 qid:50 1:inf\n", r"new.txt: column 'f1': infinite values: row 251"),
+        ("1 qid:999\n", r"new.txt: query 999 has no documents: its lines list no feature: row 251"),
+    ],
+)
+def test_a_bad_line_is_named_by_its_place_in_the_file(tmp_path, ranked, monkeypatch, line, message):
+    path = Path(lists_file(tmp_path / "new.txt"))
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:252], line, *lines[252:]]))
+    for large in (0, 2**26):
+        monkeypatch.setattr(scan, "LARGE", large)
+        with pytest.raises(DataError, match=message):
+            list(ranked.new_pieces(str(path), need_target=False))
+
+
+def test_a_torn_file_of_lines(tmp_path, ranked, monkeypatch):
+    path = Path(lists_file(tmp_path / "new.gz"))
+    path.write_bytes(path.read_bytes()[:-500])
+    for large in (0, 2**26):
+        monkeypatch.setattr(scan, "LARGE", large)
+        with pytest.raises(DataError, match=r"new.gz: .*ended before the end-of-stream marker"):
+            list(ranked.new_pieces(str(path), need_target=False))
+
+
+@pytest.mark.parametrize("form", ["folder", "bytes", "paths", "pixels"])
+def test_images(tmp_path, form):
+    values = np.random.default_rng(0).integers(0, 256, (100, 5, 5), dtype=np.uint8)
+    for n, pixels in enumerate(values):
+        file = tmp_path / "images" / ("cat" if n % 3 else "dog") / f"{n:03}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file)
+    path = str(tmp_path / "images")
+    if form != "folder":
+        files = sorted((tmp_path / "images").glob("*/*.png"))
+        columns = {"image": [file.read_bytes() if form == "bytes" else str(file) for file in files]}
+        if form == "pixels":
+            flat = values.reshape(100, 25)
+            columns = {f"p{n}": flat[:, n] for n in range(25)}
+        path = str(tmp_path / "images.parquet")
+        pl.DataFrame({**columns, "label": [file.parent.name for file in files]}).write_parquet(path)
+    data = ImagesDataModule(task="binary", path=path, batch_size=8)
+    data.setup()
+    assert assert_as_a_whole(data, path) == 4
+    assert assert_as_a_whole(data, path, need_target=False) == 4
+
+
+def test_large_images_and_long_texts_come_a_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(read, "CHUNK", 2**16)
+    rng = np.random.default_rng(0)
+    long = [rng.bytes(2**13) for _ in range(64)]
+    pl.DataFrame({"body": long}).write_parquet(tmp_path / "t.parquet", compression="uncompressed")
+    pieces = list(scan.Scan.open(str(tmp_path / "t.parquet")).pieces())
+    assert sum(map(len, pieces)) == 64 and max(map(len, pieces)) <= 8
+    wide = scan.Scan.open(str(tmp_path / "t.parquet"), cells=scan.PIECE // 3)
+    assert max(map(len, wide.pieces())) == 3
+
+
+def test_what_was_served_is_not_kept(tmp_path):
+    data = fitted(tmp_path, "binary", "late")
+    path = str(tmp_path / "new.parquet")
+    frame(120).write_parquet(path)
+    gc.disable()  # as between two collections
+    try:
+        served = [weakref.ref(loader.store) for loader, _ in data.new_pieces(path, need_target=False)]
+        assert len(served) == 4 and not any(store() for store in served[:-1])
+    finally:
+        gc.enable()
+
+
+def test_a_compressed_table_is_known_by_what_it_becomes(tmp_path):
+    path = str(tmp_path / "zeros.parquet")
+    pl.DataFrame({"x": np.zeros(100_000), "y": np.zeros(100_000)}).write_parquet(path)
+    assert Path(path).stat().st_size < 10_000 and read.memory_size(path) == 1_600_000
+    assert read.memory_size(path, row=100) == 10_000_000

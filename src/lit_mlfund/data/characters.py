@@ -11,6 +11,7 @@ from torch import Tensor
 
 UNKNOWN = 0
 UNKNOWN_NAME = "<unknown>"
+PIECE = 2**20  # characters that are encoded at a time
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,10 @@ class Characters:
         """Ids `[N]` of N characters: uint8 where they fit, else int32."""
         table = np.zeros(0x110000, dtype=np.uint8 if len(self) <= 256 else np.int32)
         table[_points(self.known)] = np.arange(1, len(self))
-        return torch.from_numpy(table[_points(text)])
+        ids = np.empty(len(text), dtype=table.dtype)
+        for start in range(0, len(text), PIECE):  # in between a character has four bytes
+            ids[start : start + PIECE] = table[_points(text[start : start + PIECE])]
+        return torch.from_numpy(ids)
 
     def decode(self, ids: Tensor) -> str:
         """The text of ids `[N]`, with U+FFFD for unknown characters."""

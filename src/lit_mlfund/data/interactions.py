@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -96,11 +97,15 @@ class Entities:
 
     def rows(self, labels: pl.Series) -> NDArray[np.int64]:
         """Row of each id `[N]`; `len(names)` for one that is not among them."""
-        places = pl.DataFrame(
+        found = labels.alias("name").to_frame()
+        found = found.join(self._places, on="name", how="left", maintain_order="left")
+        return found["row"].fill_null(len(self.names)).to_numpy(writable=True)
+
+    @cached_property
+    def _places(self) -> pl.DataFrame:
+        return pl.DataFrame(
             {"name": pl.Series(self.names, dtype=pl.String), "row": np.arange(len(self.names))}
         )
-        found = labels.alias("name").to_frame().join(places, on="name", how="left", maintain_order="left")
-        return found["row"].fill_null(len(self.names)).to_numpy(writable=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python, for a checkpoint."""
@@ -192,6 +197,19 @@ class InteractionStore(PairStore):
     first: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     last: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     history_length: int = 1
+
+    def only(self, rows: slice) -> Self:
+        """Some of the pairs; users, items and the timeline are shared."""
+        return replace(
+            self,
+            query_row=self.query_row[rows],
+            item_id=self.item_id[rows],
+            query_id=None if self.query_id is None else self.query_id[rows],
+            weight=None if self.weight is None else self.weight[rows],
+            index=None if self.index is None else self.index[rows],
+            first=self.first[rows],
+            last=self.last[rows],
+        )
 
     def batch(self, index: Tensor) -> PairBatch:
         """The pairs at `index [B]`, `history [B, T]` int64 with T the longest of the batch."""

@@ -65,9 +65,15 @@ class BatchLoader(Generic[BatchT]):
         self.epoch = 0
         self.position = 0
         self._next = (0, 0)  # where the next pass starts: epoch, batch
-        # Lightning calls set_epoch on `loader.batch_sampler.sampler`. Its other look-ups go by
-        # `loader.sampler`, which we do not have: those would replace it.
-        self.batch_sampler = SimpleNamespace(sampler=self)
+
+    @property
+    def batch_sampler(self) -> SimpleNamespace:
+        """For Lightning, which calls set_epoch on `loader.batch_sampler.sampler`.
+
+        Its other look-ups go by `loader.sampler`, which we do not have: those would replace it. Made when asked for:
+        kept, it would be a circle of references, and a store would stay in memory until these are collected.
+        """
+        return SimpleNamespace(sampler=self)
 
     def __len__(self) -> int:
         rows = len(self.store)

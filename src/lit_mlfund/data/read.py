@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from lit_mlfund.data.errors import DataError, did_you_mean
 
 # What stands for a missing cell in text files.
 MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"]
+
+CHUNK = 2**23  # bytes of a file: the most that is taken of it at a time, be its cells never so large
+
+# How many row groups or record batches polars reads ahead: dozens, if it is not told. It looks at each reading.
+_AHEAD = ("POLARS_ROW_GROUP_PREFETCH_SIZE", "POLARS_RECORD_BATCH_PREFETCH_SIZE")
 
 # From names of columns and a number of rows to frames of as many rows of them, or fewer.
 Batches = Callable[[list[str], int], Iterator[pl.DataFrame]]
@@ -27,9 +33,7 @@ def read_table(path: str) -> pl.DataFrame:
         DataError: no such file, an unknown ending, a damaged file, or no rows.
     """
     file = find_file(path)
-    reader = _READERS.get(file.name.lower().removesuffix(".gz").rpartition(".")[2])
-    if reader is None:
-        raise DataError(f"{path}: unknown ending; tables are read from .{', .'.join(_READERS)}")
+    reader = _READERS[_ending(path, file)]
     try:
         frame = reader(file)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
@@ -46,9 +50,7 @@ def scan_table(path: str) -> tuple[pl.Schema, Batches]:
         DataError: as `read_table` does, or an Arrow stream, which has no places to begin at.
     """
     file = find_file(path)
-    ending = file.name.lower().removesuffix(".gz").rpartition(".")[2]
-    if ending not in _READERS:
-        raise DataError(f"{path}: unknown ending; tables are read from .{', .'.join(_READERS)}")
+    ending = _ending(path, file)
     try:
         if ending in ("csv", "tsv"):
             separator = _separator(file)
@@ -58,12 +60,33 @@ def scan_table(path: str) -> tuple[pl.Schema, Batches]:
                 for frame in csv_batches(file, separator, MISSING, schema, names)
                 for piece in frame.iter_slices(rows)
             )
-        frame = pl.scan_parquet(file) if ending == "parquet" else pl.scan_ipc(file)
+        for ahead in _AHEAD:
+            os.environ.setdefault(ahead, "1")
+        frame = _lazy(file)
+        most = max(1, CHUNK * _height(frame) // file.stat().st_size)
         return frame.collect_schema(), lambda names, rows: frame.select(names).collect_batches(
-            chunk_size=rows, maintain_order=True, engine="streaming"
+            chunk_size=min(rows, most), maintain_order=True, engine="streaming"
         )
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise _damaged(path, error) from error
+
+
+def memory_size(path: str, row: int = 0) -> int:
+    """Bytes of a table in memory, at a guess; of `row` bytes a row, if that is more. Raises as `scan_table` does."""
+    file = find_file(path)
+    if _ending(path, file) in ("csv", "tsv") or is_stream(path):
+        return text_size(path)
+    try:
+        frame = _lazy(file)
+        return max(file.stat().st_size, _height(frame) * max(row, 8 * len(frame.collect_schema())))
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def text_size(path: str) -> int:
+    """Bytes of a text file, at a guess where it is compressed."""
+    file = find_file(path)
+    return file.stat().st_size * (8 if file.suffix.lower() == ".gz" else 1)
 
 
 def is_stream(path: str) -> bool:
@@ -92,6 +115,23 @@ def require_columns(frame: pl.DataFrame, names: Iterable[str | None], source: st
     if missing:
         told = "; ".join(f"no column {name!r}{did_you_mean(name, frame.columns)}" for name in missing)
         raise DataError(f"{source}: {told}")
+
+
+def _ending(path: str, file: Path) -> str:
+    """What the name says of the format; a DataError for an unknown one."""
+    ending = file.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if ending not in _READERS:
+        raise DataError(f"{path}: unknown ending; tables are read from .{', .'.join(_READERS)}")
+    return ending
+
+
+def _lazy(file: Path) -> pl.LazyFrame:
+    return pl.scan_parquet(file) if file.suffix.lower() == ".parquet" else pl.scan_ipc(file)
+
+
+def _height(frame: pl.LazyFrame) -> int:
+    """Rows, out of the table of contents of the file."""
+    return int(frame.select(pl.len()).collect().item())
 
 
 def _damaged(path: str, error: Exception) -> DataError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,28 +10,39 @@ import numpy as np
 import polars as pl
 
 from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.read import Batches, scan_table
+from lit_mlfund.data.read import Batches, is_stream, memory_size, scan_table
 from lit_mlfund.data.source import Signature
 from lit_mlfund.data.table import Table, join
 
+Reader = Callable[[str], tuple[pl.Schema, Batches]]  # of the file at a path
+
 PIECE = 2**20  # cells
 MAX_ROWS = 2**14  # of a piece, however narrow
+LARGE = 2**26  # bytes of a new file in memory, from which on it is read in pieces
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A file whose rows are read in pieces, in order; of what was read, no more than that is in memory."""
+    """Rows that are read in pieces, in order; of what was read, no more than that is in memory.
+
+    signature   of the file, when it was opened; None for a folder
+    cells       that a row becomes, where these are more than its columns: `PIECE` counts them
+    """
 
     path: str
     batches: Batches
     schema: pl.Schema
-    signature: Signature
+    signature: Signature | None = None
+    cells: int = 0
 
     @classmethod
-    def open(cls, path: str, signature: Signature) -> Self:
-        """A file that was signed before; raises as `scan_table` does."""
-        schema, batches = scan_table(path)
-        return cls(path, batches, schema, signature)
+    def open(
+        cls, path: str, signature: Signature | None = None, reader: Reader = scan_table, cells: int = 0
+    ) -> Self:
+        """A file, maybe signed before; raises as its `reader` does."""
+        signature = signature or Signature.of(path)
+        schema, batches = reader(path)
+        return cls(path, batches, schema, signature, cells)
 
     def pieces(self, columns: Iterable[str | None] | None = None) -> Iterator[Table]:
         """All rows, in tables of about `PIECE` cells; with `columns` only those of them that the file has.
@@ -41,7 +52,7 @@ class Scan:
         """
         asked = set(self.schema if columns is None else columns)
         names = [name for name in self.schema if name in asked]
-        rows = max(1, min(MAX_ROWS, PIECE // len(names)))
+        rows = max(1, min(MAX_ROWS, PIECE // max(len(names), self.cells)))
         start = 0
         try:
             for piece in self.batches(names, rows):
@@ -57,12 +68,22 @@ class Scan:
 
     def check(self) -> None:
         """Raise a DataError when the file is no longer the one that was opened."""
-        if difference := self.signature.difference():
+        if self.signature is not None and (difference := self.signature.difference()):
             raise DataError(f"{self.path}: the file changed while it was read: it {difference}; start again")
 
     def column(self, *names: str) -> Table:
         """Some columns as a whole."""
         return join(*self.pieces(names))
+
+
+def scan_large(path: str, cells: int = 0) -> Scan | None:
+    """A table to be read in pieces; None for one that fits into memory, or an Arrow stream, which has none.
+
+    `cells` as in `Scan`; raises as `scan_table` does.
+    """
+    if memory_size(path, 8 * cells) < LARGE or is_stream(path):
+        return None
+    return Scan.open(path, cells=cells)
 
 
 def lists_lie_together(scan: Scan, query: str) -> bool:

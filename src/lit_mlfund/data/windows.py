@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -37,6 +37,14 @@ class WindowStore(Movable):
         """
         start = _starts(len(tokens), length, max(1, length // 2))
         return cls(tokens, start, length, start.diff(prepend=torch.tensor([-length])))
+
+    def only(self, windows: slice) -> Self:
+        """Some of the windows, of the same text."""
+        return replace(
+            self,
+            start=self.start[windows],
+            scored=None if self.scored is None else self.scored[windows],
+        )
 
     def __len__(self) -> int:
         return len(self.start)

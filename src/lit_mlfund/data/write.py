@@ -12,6 +12,8 @@ import polars as pl
 
 from lit_mlfund.atomic import whole_file
 
+GROUP = 2**21  # cells of a row group, which is in memory when it is written
+
 
 class TableWriter:
     """Rows to one CSV or Parquet file, a frame after another; all have the same columns."""
@@ -39,7 +41,9 @@ class TableWriter:
             if len(parts) == 1:
                 shutil.move(parts[0], self.path)
             else:
-                pl.scan_parquet(parts).sink_parquet(self.path)
+                frame = pl.scan_parquet(parts)
+                rows = max(1, GROUP // len(frame.collect_schema()))
+                frame.sink_parquet(self.path, row_group_size=rows)
 
 
 @contextmanager

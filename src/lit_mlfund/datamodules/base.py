@@ -19,6 +19,7 @@ from lit_mlfund.data.store import PointStore, Store
 # Of an evaluation batch of a table with few columns, which costs less than the loop around it.
 NARROW_ROWS, NARROW_BYTES = 2**14, 2**21
 MAX_DOCUMENTS = 2**16  # of an evaluation batch of lists, padding included
+MAX_PIXELS = 2**22  # of an evaluation batch of images
 
 
 class DataModule(LightningDataModule):
@@ -69,7 +70,8 @@ class DataModule(LightningDataModule):
     def new_pieces(self, path: str, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
         """As `new_loader`, one piece of the file after another where it may be larger than memory.
 
-        `notes` are complete once the last piece was taken.
+        Only as many rows of the frames count where predictions do not stand beside them, as in retrieval. `notes` are
+        complete once the last piece was taken.
         """
         yield self.new_loader(path, need_target)
 
@@ -121,6 +123,8 @@ class DataModule(LightningDataModule):
         if isinstance(store, PointStore) and store.x.keys() <= {"numeric", "categorical"}:
             row = sum(values[:1].nbytes for values in store.x.values())
             size = max(size, min(NARROW_ROWS, NARROW_BYTES // max(row, 1)))
+        if isinstance(store, PointStore) and "image" in store.x:
+            size = max(self.batch_size, min(size, MAX_PIXELS // store.x["image"].shape[1:].numel()))
         if (lengths := getattr(store, "lengths", None)) is not None:
             size = max(1, min(size, MAX_DOCUMENTS // max(int(lengths.max()), 1)))
         return BatchLoader(store, batch_size or size, block=getattr(store, "block", None), **self._ranks())

@@ -104,7 +104,7 @@ class FrameDataModule(DataModule):
         if scan is None or not (roles.query is None or lists_lie_together(scan, roles.query)):
             yield self.new_loader(path, need_target)
             return
-        # labels are measured, the other columns of predictions are handed on
+        # of what is measured the labels are enough; what is predicted stands beside all columns
         asked = [*encoder.features.columns, *roles.required(True)] if need_target else None
         pieces = scan.pieces(asked)
         unknown, imputed, weighted = Counter[str](), Counter[str](), roles.weight is None or not need_target

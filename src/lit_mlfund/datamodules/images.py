@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -12,6 +15,7 @@ from lit_mlfund.data.image_features import ImageEncoder
 from lit_mlfund.data.images import read_folder, split_folders
 from lit_mlfund.data.preprocess import Encoded
 from lit_mlfund.data.read import require_columns
+from lit_mlfund.data.scan import Scan
 from lit_mlfund.data.table import Table
 from lit_mlfund.datamodules.table import TableDataModule
 
@@ -77,20 +81,39 @@ class ImagesDataModule(TableDataModule):
         self.image = image
         self.size = size
 
-    def scan_file(self, path: str) -> None:
-        return None  # paths in it are those of files beside it
+    def scan_file(self, path: str) -> Scan | None:
+        if os.path.isdir(path):
+            frame = read_folder(path, self.roles.target)
+            return Scan(
+                path,
+                lambda names, rows: frame.select(names).iter_slices(rows),
+                frame.schema,
+                cells=self.row_cells(),
+            )
+        scan = super().scan_file(path)
+        if scan is None or scan.schema.get(self.image or "image") != pl.String:
+            return scan
+        beside = partial(self._beside, path)
+        return replace(scan, batches=lambda names, rows: map(beside, scan.batches(names, rows)))
+
+    def row_cells(self) -> int:
+        return math.prod(self.fitted.features.fields["image"].shape) // 2  # pixels of 4 bytes
 
     def read_file(self, path: str) -> Table:
         if os.path.isdir(path):
             return Table.of(read_folder(path, self.roles.target), path)
         table = super().read_file(path)
-        column = self.image or "image"
         require_columns(table.frame, [self.image], path)
-        if table.frame.schema.get(column) != pl.String:
-            return table
+        return Table.of(self._beside(path, table.frame), path)
+
+    def _beside(self, path: str, frame: pl.DataFrame) -> pl.DataFrame:
+        """With names of files, where the column has such, as paths from the folder of the table."""
+        column = self.image or "image"
+        if frame.schema.get(column) != pl.String:
+            return frame
         folder = os.path.dirname(os.path.abspath(path))
-        full = table.frame[column].map_elements(lambda name: os.path.join(folder, name), pl.String)
-        return Table.of(table.frame.with_columns(full.alias(column)), path)
+        full = frame[column].map_elements(lambda name: os.path.join(folder, name), pl.String)
+        return frame.with_columns(full.alias(column))
 
     def read(self) -> dict[str, Table]:
         if os.path.isdir(self.path):

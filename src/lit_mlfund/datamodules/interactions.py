@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lit_mlfund.data import scan
 from lit_mlfund.data.errors import DataError
 from lit_mlfund.data.interactions import Entities, History, InteractionStore, moments_of
 from lit_mlfund.data.loader import BatchLoader
@@ -20,6 +21,8 @@ from lit_mlfund.data.spec import DataSpec, Field
 from lit_mlfund.data.split import Splits, split_by_time
 from lit_mlfund.data.table import Table
 from lit_mlfund.datamodules.retrieval import NEW, RetrievalDataModule, no_items
+
+Taken = Callable[[slice], list[Tensor]]  # of some pairs: the items that their users took before
 
 
 class InteractionsDataModule(RetrievalDataModule):
@@ -92,7 +95,7 @@ class InteractionsDataModule(RetrievalDataModule):
         for path in (self.path, self.users_path, self.items_path):
             if path is not None:
                 self.watch.add(Signature.of(path))
-        table = self._read(self.path, with_item=True, with_time=True)
+        table = self._checked(Table.read(self.path))
         moments = self._moments(table)
         splits = self._splits(table, moments)
         if self.users is None or self.items is None:
@@ -104,7 +107,9 @@ class InteractionsDataModule(RetrievalDataModule):
         self.history = History.of(user, item, moments)
         self.counts = np.bincount(item[splits["train"]], minlength=len(self.items.names))
         for name, rows in splits.items():
-            self.stores[name] = self._store(name, self.history, user[rows], item[rows], moments[rows], rows)
+            self.stores[name], taken = self._store(self.history, user[rows], item[rows], moments[rows], rows)
+            if name != "train":
+                self._seen[name] = taken(slice(None))
         history = Field("tokens", (self.history_length,), cardinalities=(self.items.num_known + 1,))
         self.spec = DataSpec(
             task="retrieval",
@@ -133,26 +138,48 @@ class InteractionsDataModule(RetrievalDataModule):
         self.counts = np.array(state["counts"], dtype=np.int64)
 
     def new_loader(self, path: str, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
-        assert self.users is not None and self.items is not None and self.history is not None
-        table = self._read(path, with_item=need_target, with_time=need_target)
-        user = self.users.rows(table.labels(self.user))
-        history, moments = self.history, np.full(len(table), np.inf)
-        if need_target or (self.time is not None and self.time in table.frame.columns):
-            moments = self._moments(table, after=self.history.moment.max())
-        item, self._new_items = no_items(len(table)).numpy(), ()
-        if need_target:
-            labels = table.labels(self.item)
-            unknown = self.items.rows(labels) == len(self.items.names)
-            self._new_items = tuple(labels.filter(unknown).unique(maintain_order=True))
-            item = Entities(self.item, (*self.items.names, *self._new_items), 0, {}).rows(labels)
-            known = user < len(self.users.names)
-            history = history.join(History.of(user[known], item[known], moments[known]))
-        self.notes = {
-            "unknown_users": int((user == len(self.users.names)).sum()),
-            "unknown_items": int((item >= len(self.items.names)).sum()),
-        }
-        store = self._store(NEW, history, user, item, moments, np.arange(len(table)))
+        table = self._checked(Table.read(path), need_target)
+        store, taken = self._new_store([table], need_target)
+        self._seen[NEW] = taken(slice(None))
         return self.serve_pairs(store), table.frame
+
+    def new_pieces(self, path: str, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
+        file = scan.scan_large(path)
+        if file is None:
+            yield self.new_loader(path, need_target)
+            return
+        asked = [self.user, self.time, *([self.item] if need_target else [])]
+        pieces = file.pieces(asked)
+        store, taken = self._new_store((self._checked(piece, need_target) for piece in pieces), need_target)
+        for start in range(0, len(store), scan.MAX_ROWS):
+            part = slice(start, start + scan.MAX_ROWS)
+            self._seen[NEW] = taken(part)
+            served = store.only(part)
+            yield self.serve_pairs(served), pl.DataFrame({"row": served.index})
+
+    def _new_store(self, pieces: Iterable[Table], need_target: bool) -> tuple[InteractionStore, Taken]:
+        """All rows of a new file, of which a few numbers each are kept, and what their users took before."""
+        assert self.users is not None and self.items is not None and self.history is not None
+        known, new = len(self.items.names), dict[str, int]()
+        found = []
+        for table in pieces:
+            user, item = self.users.rows(table.labels(self.user)), no_items(len(table)).numpy()
+            moments = np.full(len(table), np.inf)
+            if need_target or (self.time is not None and self.time in table.frame.columns):
+                moments = self._moments(table, after=self.history.moment.max())
+            if need_target:
+                labels = table.labels(self.item)
+                item = self.items.rows(labels)
+                unknown = item == known
+                item[unknown] = [known + new.setdefault(label, len(new)) for label in labels.filter(unknown)]
+            found.append((user, item, moments))
+        user, item, moments = (np.concatenate(columns) for columns in zip(*found))
+        self._new_items = tuple(new)
+        history, anyone = self.history, user < len(self.users.names)
+        if need_target:
+            history = history.join(History.of(user[anyone], item[anyone], moments[anyone]))
+        self.notes = {"unknown_users": int((~anyone).sum()), "unknown_items": int((item >= known).sum())}
+        return self._store(history, user, item, moments, np.arange(len(user)), len(new))
 
     def item_names(self, split: str) -> Sequence[str]:
         assert self.items is not None
@@ -165,10 +192,9 @@ class InteractionsDataModule(RetrievalDataModule):
         counts = torch.as_tensor(self.counts)
         return torch.cat([counts, counts.new_zeros(len(self._new_items))]) if split == NEW else counts
 
-    def _read(self, path: str, *, with_item: bool, with_time: bool) -> Table:
-        table = Table.read(path)
-        ids = [self.user, *([self.item] if with_item else [])]
-        require_columns(table.frame, [*ids, self.time if with_time else None], path)
+    def _checked(self, table: Table, labelled: bool = True) -> Table:
+        ids = [self.user, *([self.item] if labelled else [])]
+        require_columns(table.frame, [*ids, self.time if labelled else None], table.source)
         for column in ids:
             missing = table.labels(column).is_null()
             if missing.any():
@@ -187,7 +213,7 @@ class InteractionsDataModule(RetrievalDataModule):
     def _moments(self, table: Table, after: float = -1.0) -> NDArray[np.float64]:
         if self.time is not None:
             return moments_of(table, self.time)
-        return after + 1 + np.arange(len(table), dtype=np.float64)
+        return after + 1 + table.rows.astype(np.float64)
 
     def _splits(self, table: Table, moments: NDArray[np.float64]) -> Splits:
         if self.split == "time":
@@ -206,25 +232,27 @@ class InteractionsDataModule(RetrievalDataModule):
 
     def _store(
         self,
-        split: str,
         history: History,
         user: NDArray[np.int64],
         item: NDArray[np.int64],
         moments: NDArray[np.float64],
         rows: NDArray[np.int64],
-    ) -> InteractionStore:
-        """The pairs of a split; what their users took before is also kept for `seen`."""
+        num_new: int = 0,
+    ) -> tuple[InteractionStore, Taken]:
+        """The pairs of a split, with `num_new` items behind those that are known; what their users took before."""
         assert self.users is not None and self.items is not None and self.counts is not None
-        if split != "train":
-            first, last = history.before(user, moments)
-            self._seen[split] = [torch.from_numpy(history.item[a:b]) for a, b in zip(first, last)]
+        begin, end = history.before(user, moments)
+
+        def taken(part: slice) -> list[Tensor]:
+            return [torch.from_numpy(history.item[a:b]) for a, b in zip(begin[part], end[part])]
+
         past = history.restrict(self.items.num_known)
         first, last = past.before(user, moments)
         # Behind the items that are known comes, for each new one, the row of the unknown item.
         size = len(self.items.names)
-        item_row = torch.arange(size + (len(self._new_items) if split == NEW else 0)).clamp(max=size)
+        item_row = torch.arange(size + num_new).clamp(max=size)
         share = np.maximum(np.append(self.counts, 0), 1) / self.counts.sum()
-        return InteractionStore(
+        store = InteractionStore(
             query=self.users.inputs,
             item={name: values[item_row] for name, values in self.items.inputs.items()},
             query_row=torch.from_numpy(user),
@@ -237,6 +265,7 @@ class InteractionsDataModule(RetrievalDataModule):
             last=torch.from_numpy(last),
             history_length=self.history_length,
         )
+        return store, taken
 
     def _summarize(self, splits: Splits, user: NDArray[np.int64], item: NDArray[np.int64]) -> dict[str, Any]:
         assert self.users is not None and self.items is not None

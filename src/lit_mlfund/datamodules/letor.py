@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
-from lit_mlfund.data.letor import read_letor
+from lit_mlfund.data import scan
+from lit_mlfund.data.letor import read_letor, scan_letor
+from lit_mlfund.data.read import text_size
+from lit_mlfund.data.scan import Scan
 from lit_mlfund.data.table import Table
 from lit_mlfund.datamodules.table import TableDataModule
 
@@ -56,14 +60,20 @@ class LetorDataModule(TableDataModule):
         )
         self.width: int | None = None
 
-    def scan_file(self, path: str) -> None:
-        return None  # lines of this format are read as a whole
+    def scan_file(self, path: str) -> Scan | None:
+        if text_size(path) < scan.LARGE:
+            return None
+        return Scan.open(path, reader=partial(scan_letor, width=self._num_features()))
 
     def read_file(self, path: str) -> Table:
         """The first file tells how many features there are; a feature that later ones lack is 0 there."""
+        found = read_letor(path, self._num_features())
+        if self.width is None:
+            self.width = 1 + int(found.frame.columns[-1].removeprefix("f"))
+        return found
+
+    def _num_features(self) -> int | None:
+        """One more than the last feature, as soon as a file or what was fitted tells it."""
         if self.width is None and self.encoder is not None:
             self.width = 1 + max(int(name.removeprefix("f")) for name in self.encoder.features.columns)
-        table = read_letor(path, self.width)
-        if self.width is None:
-            self.width = 1 + int(table.frame.columns[-1].removeprefix("f"))
-        return table
+        return self.width

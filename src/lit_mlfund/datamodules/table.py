@@ -8,16 +8,14 @@ from typing import Any, Literal, cast
 
 from lit_mlfund.data.cached_table import CachedTable, TableRequest, cache_root, cached_table
 from lit_mlfund.data.encoder import Roles, check_queries
-from lit_mlfund.data.read import find_file, is_stream, require_columns
-from lit_mlfund.data.scan import Scan
+from lit_mlfund.data.read import require_columns
+from lit_mlfund.data.scan import Scan, scan_large
 from lit_mlfund.data.source import Signature
 from lit_mlfund.data.spec import Task
 from lit_mlfund.data.split import split_by_column, split_table
 from lit_mlfund.data.table import Table
 from lit_mlfund.data.target import Target
 from lit_mlfund.datamodules.frame import FrameDataModule
-
-LARGE = 2**26  # bytes of a new file, from which on it is read in pieces
 
 
 class TableDataModule(FrameDataModule):
@@ -167,9 +165,11 @@ class TableDataModule(FrameDataModule):
         return tables
 
     def scan_file(self, path: str) -> Scan | None:
-        if find_file(path).stat().st_size < LARGE or is_stream(path):
-            return None
-        return Scan.open(path, Signature.of(path))
+        return scan_large(path, self.row_cells())
+
+    def row_cells(self) -> int:
+        """What a row becomes, in cells of 8 bytes, where that is more than its columns."""
+        return 0
 
     def _describe_split(self) -> list[str]:
         cut = ", ".join(split for split, path in self.given.items() if path is None)

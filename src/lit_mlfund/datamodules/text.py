@@ -81,6 +81,9 @@ class TextDataModule(TableDataModule):
         require_columns(table.frame, self.features.columns, path)
         return table
 
+    def row_cells(self) -> int:
+        return self.features.tokenizer.max_length  # ids of 4 bytes, and the text itself
+
     def read(self) -> dict[str, Table]:
         tables = super().read()
         if self.encoder is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -16,6 +17,7 @@ from lit_mlfund.data.spec import DataSpec, Field
 from lit_mlfund.data.windows import WindowStore
 from lit_mlfund.datamodules.base import DataModule
 
+PIECE = 2**17  # positions of the windows of a new file that are predicted at a time
 MAX_REPEATED = 0.05  # of the lines of validation or test: beyond that it is said
 MAX_UNKNOWN = 0.5  # of a new file: beyond that it is another script, or another encoding
 
@@ -97,6 +99,22 @@ class TextLMDataModule(DataModule):
         self.length = state["length"]
 
     def new_loader(self, path: str, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
+        text, store = self._read_new(path)
+        # TextLM predicts from the second character on
+        return self.serve(store), pl.DataFrame({"character": list(text[1:])})
+
+    def new_pieces(self, path: str, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
+        text, store = self._read_new(path)
+        assert store.scored is not None
+        ends = store.start + self.length + 1  # of the characters that a window predicts
+        begins = ends - store.scored
+        step = max(1, PIECE // self.length)
+        for first in range(0, len(store), step):
+            last = min(first + step, len(store)) - 1
+            characters = list(text[int(begins[first]) : int(ends[last])])
+            yield self.serve(store.only(slice(first, last + 1))), pl.DataFrame({"character": characters})
+
+    def _read_new(self, path: str) -> tuple[str, WindowStore]:
         text = read_text(path)
         ids = self._fitted().encode(text)
         unknown = _num_unknown(ids)
@@ -106,8 +124,7 @@ class TextLMDataModule(DataModule):
                 f"{next(c for c in text if c not in self._fitted().known)!r}; is it another script?"
             )
         self.notes = {"unknown_characters": unknown}
-        # TextLM predicts from the second character on
-        return self.serve(self._windows(path, ids)), pl.DataFrame({"character": list(text[1:])})
+        return text, self._windows(path, ids)
 
     def _texts(self) -> dict[str, str]:
         if self.path is None:

@@ -10,10 +10,17 @@ from lit_mlfund.metrics.calibration import (
 from lit_mlfund.metrics.evaluation import (
     evaluate_binary,
     evaluate_multiclass,
-    evaluate_ranking,
     evaluate_regression,
-    evaluate_retrieval,
     evaluate_tokens,
+    evaluate_windows,
+    token_values,
+)
+from lit_mlfund.metrics.queries import (
+    evaluate_queries,
+    evaluate_ranking,
+    evaluate_retrieval,
+    ranking_values,
+    retrieval_values,
 )
 from lit_mlfund.metrics.ranking import average_precision, mrr, ndcg, precision_at_k, recall_at_k
 from lit_mlfund.metrics.retrieval import PositiveRanks, embedding_ranks, positive_ranks
@@ -43,14 +50,19 @@ __all__ = [
     "embedding_ranks",
     "evaluate_binary",
     "evaluate_multiclass",
+    "evaluate_queries",
     "evaluate_ranking",
     "evaluate_regression",
     "evaluate_retrieval",
     "evaluate_tokens",
+    "evaluate_windows",
     "mrr",
     "ndcg",
     "positive_ranks",
     "precision_at_k",
+    "ranking_values",
     "recall_at_k",
     "reliability_curve",
+    "retrieval_values",
+    "token_values",
 ]

@@ -16,8 +16,6 @@ from torch import Tensor
 
 from lit_mlfund.metrics.bootstrap import Evaluation
 from lit_mlfund.metrics.calibration import bin_index, calibration_null
-from lit_mlfund.metrics.ranking import average_precision, mrr, ndcg, precision_at_k, recall_at_k
-from lit_mlfund.metrics.retrieval import PositiveRanks
 
 _NUM_BINS = 15
 
@@ -96,22 +94,32 @@ def evaluate_multiclass(logits_BK: Tensor, target_B: Tensor, weight: Tensor | No
     return Evaluation(len(logits), measure, {"ece_null": null}, biased=("ece",))
 
 
-def evaluate_tokens(
+def token_values(
     log_probability_WT: Tensor, correct_WT: Tensor, mask_WT: Tensor | None = None
-) -> Evaluation:
-    """log_loss, bits_per_character (log_loss / ln 2) and accuracy over the tokens of W windows of a text.
+) -> dict[str, Tensor]:
+    """Of each window `[W]` its number of tokens, and their sums of loss and of right predictions.
 
     `log_probability` is that of the token that came, `correct` whether it was the most probable one, `mask` is
-    True where a token counts. Whole windows are resampled: neighbouring tokens are not independent.
+    True where a token counts.
     """
     log_probability = _predictions("log_probability", log_probability_WT, 2)
     counted = torch.ones_like(log_probability) if mask_WT is None else mask_WT
     counted = counted.to(log_probability.device, torch.float64)
-    if not counted.any():
+    return {
+        "tokens": counted.sum(1),
+        "loss": (-log_probability.double() * counted).sum(1),
+        "hits": (correct_WT.to(counted.device) * counted).sum(1),
+    }
+
+
+def evaluate_windows(values: dict[str, Tensor]) -> Evaluation:
+    """log_loss, bits_per_character (log_loss / ln 2) and accuracy over the tokens of all windows.
+
+    `values` are those of `token_values`. Whole windows are resampled: neighbouring tokens are not independent.
+    """
+    statistics = np.stack([_numpy(values[name]) for name in ("tokens", "loss", "hits")], axis=1)
+    if not statistics[:, 0].any():
         raise ValueError("no token to evaluate")
-    loss = (-log_probability.double() * counted).sum(1)
-    hits = (correct_WT.to(counted.device) * counted).sum(1)
-    statistics = _numpy(torch.stack([counted.sum(1), loss, hits], dim=1))
 
     def measure(counts_RW: np.ndarray) -> dict[str, np.ndarray]:
         total, loss, hits = (counts_RW @ statistics).T
@@ -122,6 +130,13 @@ def evaluate_tokens(
         }
 
     return Evaluation(len(statistics), measure)
+
+
+def evaluate_tokens(
+    log_probability_WT: Tensor, correct_WT: Tensor, mask_WT: Tensor | None = None
+) -> Evaluation:
+    """`evaluate_windows` of `token_values`."""
+    return evaluate_windows(token_values(log_probability_WT, correct_WT, mask_WT))
 
 
 def evaluate_regression(prediction_B: Tensor, target_B: Tensor, weight: Tensor | None = None) -> Evaluation:
@@ -149,55 +164,6 @@ def evaluate_regression(prediction_B: Tensor, target_B: Tensor, weight: Tensor |
         return {"rmse": np.sqrt(mse), "mae": mae, "r2": 1 - mse / variance, "median_ae": np.array(median)}
 
     return Evaluation(len(error), measure)
-
-
-def evaluate_ranking(scores_QL: Tensor, relevance_QL: Tensor, mask: Tensor | None = None) -> Evaluation:
-    """ndcg@5, ndcg@10, mrr@10, map, precision@10, recall@10 over queries, and skipped_queries.
-
-    Conventions as in `ranking`; queries without a relevant document are skipped and counted.
-    """
-    lists = (scores_QL, relevance_QL, mask)
-    return _mean_over_queries(
-        {
-            "ndcg@5": ndcg(*lists, k=5),
-            "ndcg@10": ndcg(*lists, k=10),
-            "mrr@10": mrr(*lists, k=10),
-            "map": average_precision(*lists),
-            "precision@10": precision_at_k(*lists, k=10),
-            "recall@10": recall_at_k(*lists, k=10),
-        }
-    )
-
-
-def evaluate_retrieval(ranks: PositiveRanks) -> Evaluation:
-    """recall@1, recall@10, recall@100, mrr@10, ndcg@10 over queries, and skipped_queries.
-
-    `ranks` from `embedding_ranks` or `positive_ranks`; queries without a positive are skipped and counted.
-    """
-    return _mean_over_queries(
-        {
-            "recall@1": ranks.recall(1),
-            "recall@10": ranks.recall(10),
-            "recall@100": ranks.recall(100),
-            "mrr@10": ranks.mrr(10),
-            "ndcg@10": ranks.ndcg(10),
-        }
-    )
-
-
-def _mean_over_queries(metrics: dict[str, Tensor]) -> Evaluation:
-    """Mean of per-query values; the queries that have none (NaN) are the same for every metric."""
-    table = np.stack([_numpy(value) for value in metrics.values()], axis=1)
-    if not len(table):
-        raise ValueError("no queries to evaluate")
-    defined = ~np.isnan(table[:, 0])
-    statistics = np.column_stack([defined, np.where(defined[:, None], table, 0)])
-
-    def measure(counts_RN: np.ndarray) -> dict[str, np.ndarray]:
-        total, *sums = (counts_RN @ statistics).T
-        return {name: value / total for name, value in zip(metrics, sums)}
-
-    return Evaluation(len(table), measure, {"skipped_queries": float((~defined).sum())})
 
 
 class _Areas:

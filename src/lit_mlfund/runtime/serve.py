@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +16,44 @@ from lit_mlfund.data.loader import BatchLoader
 from lit_mlfund.data.spec import DataSpec
 from lit_mlfund.data.write import table_writer
 from lit_mlfund.datamodules import DataModule, RetrievalDataModule
-from lit_mlfund.modules import RetrievalModule, TaskModule
+from lit_mlfund.modules import NextTokenModule, RetrievalModule, TaskModule
 from lit_mlfund.modules.evidence import Evidence
 from lit_mlfund.runtime.build import build_data, build_module
 from lit_mlfund.runtime.errors import ConfigError
 from lit_mlfund.runtime.freeze import load_frozen
+from lit_mlfund.runtime.gathered import Gathered
 from lit_mlfund.runtime.measure import intervals
 
 NEW = "new"
 
 
 def evaluate_run(run_dir: Path, *, split: str, path: str | None, checkpoint: str) -> dict[str, Any]:
-    """Every metric with its interval, on a split of the run's data or on a new file.
+    """Every metric with its interval, on a split of the run's data or on a new file, and what was counted.
+
+    `rows` of the file; of a ranking also `queries`; of a text instead `characters` and `windows`.
 
     Raises:
         ConfigError: a checkpoint that is damaged, hostile or of another task.
         DataError: the file does not fit.
     """
     module, data = load_run(run_dir, checkpoint)
+    loaders: Iterable[BatchLoader]
     if path is None:
         data.setup()
-        rows = _collect(module, data, data.loader(split))
+        loaders = [data.loader(split)]
     else:
         split = NEW
-        rows = sum(_collect(module, data, loader) for loader, _ in data.new_pieces(path, need_target=True))
-    measured = intervals(module.evaluate(module.drain()[0], split))
+        loaders = (loader for loader, _ in data.new_pieces(path, need_target=True))
+    gathered = Gathered(module, split)
+    for loader in loaders:
+        gathered.add(_evidence(module, data, loader))
+    measured = intervals(gathered.evaluation())
     return {
         "run": str(run_dir),
         "checkpoint": checkpoint,
         "split": split,
         "path": path,
-        "rows": rows,
+        **gathered.counts,
         "metrics": measured,
         "notes": data.notes,
     }
@@ -60,18 +68,17 @@ def predict_run(run_dir: Path, *, path: str, output: str, checkpoint: str) -> di
     rows = 0
     with table_writer(output) as writer:
         for loader, frame in data.new_pieces(path, need_target=False):
-            _collect(module, data, loader)
-            evidence = module.drain()[0]
-            rows += frame.height
+            evidence = _evidence(module, data, loader)
             if isinstance(module, RetrievalModule):
-                writer.write(_search(module, data, evidence))
+                writer.write(_search(module, data, evidence, first=rows))
             else:
                 writer.write(_beside(frame, evidence, module.predictions(evidence)))
+            rows += frame.height
     return {
         "run": str(run_dir),
         "checkpoint": checkpoint,
         "output": output,
-        "rows": rows,
+        "characters" if isinstance(module, NextTokenModule) else "rows": rows,
         "notes": data.notes,
     }
 
@@ -130,12 +137,12 @@ def _first_line(error: Exception) -> str:
 
 
 @torch.inference_mode()
-def _collect(module: TaskModule, data: DataModule, loader: BatchLoader) -> int:
-    """Let the module keep what it says of the examples; their number."""
+def _evidence(module: TaskModule, data: DataModule, loader: BatchLoader) -> Evidence:
+    """What the module says of the examples of a loader."""
     module.data = data
     for batch in loader:
         module.collect(batch)
-    return len(loader.store)
+    return module.drain()[0]
 
 
 def _beside(frame: pl.DataFrame, evidence: Evidence, columns: dict[str, Any]) -> pl.DataFrame:
@@ -149,14 +156,17 @@ def _beside(frame: pl.DataFrame, evidence: Evidence, columns: dict[str, Any]) ->
 
 
 @torch.inference_mode()
-def _search(module: RetrievalModule, data: DataModule, evidence: Evidence, k: int = 10) -> pl.DataFrame:
+def _search(
+    module: RetrievalModule, data: DataModule, evidence: Evidence, first: int, k: int = 10
+) -> pl.DataFrame:
+    """The best items of the corpus for queries that are the rows from `first` on."""
     assert isinstance(data, RetrievalDataModule)
     names = list(data.item_names(NEW))
     scores, items = module.search(evidence, NEW, min(k, len(names)))
     num_queries, k = items.shape
     return pl.DataFrame(
         {
-            "row": torch.arange(num_queries).repeat_interleave(k).numpy(),
+            "row": torch.arange(first, first + num_queries).repeat_interleave(k).numpy(),
             "rank": torch.arange(1, k + 1).repeat(num_queries).numpy(),
             "item": [names[item] for item in items.flatten().tolist()],
             "score": scores.flatten().numpy(),
