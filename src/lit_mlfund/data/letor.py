@@ -20,6 +20,7 @@ from lit_mlfund.data.read import Batches, find_file
 from lit_mlfund.data.table import Table
 
 LINE = re.compile(r"\s*[-+.\deE]+\s+qid:\d+(\s+\d+:[-+.\deE]+)*\s*(#.*)?$")
+QUERY = re.compile(rb"^[^#\n]*?qid:(\d+)", re.MULTILINE)
 CHUNK = 2**20  # bytes of text that are parsed at a time
 
 
@@ -87,6 +88,12 @@ def scan_letor(path: str, width: int | None = None) -> tuple[pl.Schema, Batches]
     types = {"relevance": pl.Float64(), "query": pl.Int64(), **dict.fromkeys(names, pl.Float32())}
 
     def batches(columns: list[str], rows: int) -> Iterator[pl.DataFrame]:
+        if columns == ["query"]:  # no need to read numbers
+            for text in _lines(path, CHUNK):
+                yield pl.DataFrame(
+                    {"query": [int(query) for query in QUERY.findall(text)]}, {"query": pl.Int64}
+                )
+            return
         wanted = [name for name in names if name in set(columns)]
         for start, part in _whole_queries(path):
             _refuse_bare(path, part, start)
@@ -129,21 +136,26 @@ def _parsed(path: str, size: int | None) -> Iterator[_Documents]:
     """The documents of a file in parts of about `size` bytes of text, or all of them."""
     from sklearn.datasets import load_svmlight_file  # imports scipy: only who reads such a file waits for it
 
-    file = find_file(path)
+    for text in _lines(path, size):
+        try:
+            told = load_svmlight_file(io.BytesIO(text), dtype=np.float32, query_id=True, zero_based=True)
+        except ValueError as error:
+            raise DataError(f"{path}: {_first_wrong_line(path) or error}") from error
+        documents = _Documents(*told)
+        if len(documents) != len(documents.relevance):
+            raise DataError(f"{path}: {_first_wrong_line(path) or 'lines without qid'}")
+        if len(documents):
+            yield documents
+
+
+def _lines(path: str, size: int | None) -> Iterator[bytes]:
+    """Whole lines of about `size` bytes together, or all of them."""
     try:
-        with _opened(file) as stream:
+        with _opened(find_file(path)) as stream:
             while lines := stream.readlines(-1 if size is None else size):
-                text = io.BytesIO(b"".join(lines))
-                told = load_svmlight_file(text, dtype=np.float32, query_id=True, zero_based=True)
-                documents = _Documents(*told)
-                if len(documents) != len(documents.relevance):
-                    raise ValueError("lines without qid")
-                if len(documents):
-                    yield documents
-    except (ValueError, OSError, EOFError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: {_first_wrong_line(file) or error}") from error
+                yield b"".join(lines)
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path}: {_first_wrong_line(path) or error}") from error
 
 
 def _refuse_bare(path: str, documents: _Documents, start: int) -> None:
@@ -155,9 +167,9 @@ def _refuse_bare(path: str, documents: _Documents, start: int) -> None:
         raise DataError(f"{path}: query {bare[0]} has no documents: its lines list no feature: {rows}")
 
 
-def _first_wrong_line(file: Path) -> str | None:
+def _first_wrong_line(path: str) -> str | None:
     """The first line that is not of the form, told for the user."""
-    with suppress(OSError, EOFError), _opened(file) as lines:
+    with suppress(OSError, EOFError), _opened(find_file(path)) as lines:
         for number, line in enumerate(io.TextIOWrapper(lines, "utf-8", "replace"), start=1):
             if line.strip() and not line.lstrip().startswith("#") and not LINE.match(line):
                 shown = line.strip()[:60]
