@@ -6,6 +6,7 @@ thread. Codes are uniform: as scattered as lookups can be.
 
 python scripts/bench/tables.py
 python scripts/bench/tables.py --embedding sparse torchrec --rows 10000 10000000 --columns 4
+python scripts/bench/tables.py --embedding sparse --overrides regularization=ema
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from lit_mlfund.runtime.build import build_module, build_trainer, quiet_lightnin
 BATCH = 1024
 
 
-def make_case(embedding: str, rows: int, columns: int, steps: int) -> Case:
+def make_case(embedding: str, rows: int, columns: int, steps: int, more: list[str]) -> Case:
     def tensors(size: int) -> tuple[Tensor, ...]:
         return torch.randn(size, 13), torch.randint(rows, (size, columns)), torch.randint(2, (size,)).float()
 
     names = tuple(f"c{column}" for column in range(columns))
     fields = numeric(13) | {"categorical": Field("categorical", (columns,), names, (rows,) * columns)}
     overrides = [*BINARY, "model=dlrm", f"embedding={embedding}", "callbacks=none"]
-    overrides.append("trainer.limit_val_batches=0")
+    overrides += ["trainer.limit_val_batches=0", *more]
     spec = DataSpec("binary", fields, classes=("no", "yes"))
     return Case(2.0, overrides, spec, BATCH, steps, tensors, *points("numeric", "categorical"))
 
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=1, help="tables; a dense one of 1e7 rows takes 2.6 GB")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--overrides", nargs="+", default=[], help="of the runs, such as regularization=ema")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -84,7 +86,7 @@ def main() -> None:
                 # enough steps to time; a dense step over many rows takes a second
                 steps = max(args.steps * 100_000 // rows, 3) if embedding == "dense" else args.steps
                 with silence():
-                    case = make_case(embedding, rows, args.columns, min(steps, args.steps))
+                    case = make_case(embedding, rows, args.columns, min(steps, args.steps), args.overrides)
                     round_.append(seconds_per_step(case, args.device))
                 gc.collect()  # modules and trainers refer to each other, and the next tables want the memory
             taken.append(round_)

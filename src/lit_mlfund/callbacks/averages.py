@@ -8,12 +8,17 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
+from lit_mlfund.callbacks.table_average import TableAverage
+from lit_mlfund.optim import RowwiseAdagrad
+from lit_mlfund.optim.fused import tensors
+
 
 class WeightAverage(Callback):
     """Keeps an average of every weight (and running statistic of a norm); validation and checkpoints see the average.
 
     A subclass says in `share` how much the weights after a step count. A checkpoint holds the averages where a
-    model's weights are, for whoever serves it, and the weights beside them, for a resumed run.
+    model's weights are, for whoever serves it, and the weights beside them, for a resumed run. Tables that are
+    trained by rows are averaged by rows (`TableAverage`).
     """
 
     not_with: tuple[str, ...] = ("schedule_free", "fsdp")
@@ -22,7 +27,10 @@ class WeightAverage(Callback):
         self.count = 0  # steps in the average
         self._average: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}  # the module's own tensors
-        self._restored: dict[str, Tensor] = {}  # weights out of a checkpoint
+        self._tables: dict[str, TableAverage] = {}  # of tables that are trained by rows
+        self._by_rows: list[RowwiseAdagrad] = []
+        self._dense: list[str] = []  # the names of the others
+        self._restored: dict[str, Any] = {}  # state out of a checkpoint
         self._trainer: Trainer | None = None
         self._hook: Any = None
 
@@ -34,17 +42,34 @@ class WeightAverage(Callback):
         state = pl_module.state_dict()  # shares memory with the module
         self._weights = {name: value for name, value in state.items() if value.is_floating_point()}
         self._average = {name: value.detach().clone() for name, value in self._weights.items()}
-        if self._restored:
-            for name, value in self._restored.items():
-                self._weights[name].copy_(value)
-            self._restored = {}
-        self._trainer = trainer
-        self._hook = trainer.optimizers[0].register_step_post_hook(self._update)
+        optimizer = trainer.optimizers[0]
+        self._by_rows = [p for p in getattr(optimizer, "parts", [optimizer]) if isinstance(p, RowwiseAdagrad)]
+        tables = {table.data_ptr(): table for part in self._by_rows for table in tensors(part.param_groups)}
+        self._tables = {
+            name: TableAverage(tables[value.data_ptr()], self._average[name])
+            for name, value in self._weights.items()
+            if value.data_ptr() in tables
+        }
+        self._dense = [name for name in self._weights if name not in self._tables]
+        for name, value in self._restored.get("weights", {}).items():
+            self._weights[name].copy_(value)
+        for name, state in self._restored.get("tables", {}).items():
+            self._tables[name].load_state_dict(state)
+        self._restored = {}
+        self._trainer, self._hook = trainer, optimizer.register_step_post_hook(self._update)
+        for part in self._by_rows:
+            part.before_move = self._before_move
 
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if self._hook is not None:
             self._hook.remove()
-            self._hook, self._trainer, self._average, self._weights = None, None, {}, {}
+            self._hook, self._trainer, self._average, self._weights, self._tables = None, None, {}, {}, {}
+            for part in self._by_rows:
+                part.before_move = None
+
+    def _before_move(self) -> None:
+        for table in self._tables.values():
+            table.before_step()
 
     @torch.no_grad()
     def _update(self, *_: Any) -> None:
@@ -52,13 +77,20 @@ class WeightAverage(Callback):
         share = self.share(self._trainer)
         if share > 0:
             self.count += 1
-            torch._foreach_lerp_(list(self._average.values()), list(self._weights.values()), share)
+            average, weights = (
+                [kept[name] for name in self._dense] for kept in (self._average, self._weights)
+            )
+            torch._foreach_lerp_(average, weights, share)
+            for table in self._tables.values():
+                table.after_step(share)
 
     def _averaging(self, trainer: Trainer) -> bool:
         return trainer.state.fn == "fit" and self.count > 0
 
     @torch.no_grad()
     def _exchange(self) -> None:
+        for table in self._tables.values():
+            table.settle()
         for name, weight in self._weights.items():
             present = weight.clone()
             weight.copy_(self._average[name])
@@ -80,13 +112,19 @@ class WeightAverage(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         if self.count:
-            checkpoint["state_dict"] = {**checkpoint["state_dict"], **self._average}
+            tables = {name: table.settled() for name, table in self._tables.items()}
+            checkpoint["state_dict"] = {**checkpoint["state_dict"], **self._average, **tables}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"count": self.count, "weights": dict(self._weights) if self.count else {}}
+        tables = {name: state for name, table in self._tables.items() if (state := table.state_dict())}
+        return {
+            "count": self.count,
+            "weights": dict(self._weights) if self.count else {},
+            **({"tables": tables} if tables else {}),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.count, self._restored = state_dict["count"], state_dict["weights"]
+        self.count, self._restored = state_dict["count"], state_dict
 
 
 class EMA(WeightAverage):

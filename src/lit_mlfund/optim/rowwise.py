@@ -24,6 +24,9 @@ class RowwiseAdagrad(Optimizer):
         eps: added to the root of the sum.
     """
 
+    # called in each step when the gradients are there and no row has moved; a hook of torch's comes before the closure
+    before_move: Callable[[], None] | None = None
+
     def __init__(self, params: Iterable[Any], *, lr: float = 0.05, eps: float = 1e-8) -> None:
         for name, value in (("lr", lr), ("eps", eps)):
             if not value >= 0:
@@ -36,6 +39,8 @@ class RowwiseAdagrad(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.before_move is not None:
+            self.before_move()
         for group in self.param_groups:
             for table in group["params"]:
                 if table.grad is not None:

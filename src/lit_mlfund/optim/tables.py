@@ -23,8 +23,7 @@ class SparseTables:
         eps: added to the root of a row's sum of squares.
     """
 
-    # averages would go over every row in each step, Sophia's curvature would leave gradients of its own in the tables
-    not_with = ("EMA", "SWA", "sophia", "fsdp")
+    not_with = ("sophia", "fsdp")  # Sophia's curvature would leave gradients of its own in the tables
     precisions = ("32-true", "64-true", "bf16-mixed", "16-mixed", "32", "64")
     eager = True  # Inductor asks tensors for their storage, which a sparse gradient has not (torch 2.13)
 

@@ -1,0 +1,148 @@
+"""Averages of tables with sparse gradients: those over every row in each step, at the price of the rows that move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from lit_mlfund.callbacks import EMA, SWA, Preempted
+from lit_mlfund.callbacks.averages import WeightAverage
+from tests.callbacks.test_resume import SignalAtStep, keep_handlers  # noqa: F401
+from tests.modules.test_tables import BATCH, CARDINALITIES, EPOCHS, STEPS, TABLE, fit, make_module, make_store
+from tests.optim.test_rowwise import dense
+
+State = dict[str, Tensor]
+MAKE = [lambda: EMA(decay=0.98), lambda: SWA(start=0.0), lambda: SWA(start=0.5)]
+
+
+class Everywhere(Callback):
+    """The same average over every row in each step, and what validation saw."""
+
+    def __init__(self, average: WeightAverage) -> None:
+        self.average = average
+        self.expected: list[State] = []
+        self.validated: list[State] = []
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self.mean = {name: value.double() for name, value in pl_module.state_dict().items()}
+        self.count = 0
+
+        def update(*_: Any) -> None:
+            count, self.average.count = self.average.count, self.count
+            share = self.average.share(trainer)
+            self.average.count = count
+            self.count += share > 0
+            for name, value in pl_module.state_dict().items():
+                self.mean[name] += share * (value.double() - self.mean[name])
+
+        trainer.optimizers[0].register_step_post_hook(update)
+
+    def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        if self.average.count:
+            self.expected.append({name: value.float() for name, value in self.mean.items()})
+            self.validated.append({name: value.clone() for name, value in pl_module.state_dict().items()})
+
+
+@pytest.mark.parametrize("lean", [True, False])
+@pytest.mark.parametrize("make", MAKE)
+def test_equal_to_the_average_over_every_row(
+    tmp_path: Path, make: Callable[[], WeightAverage], lean: bool
+) -> None:
+    average = make()
+    beside = Everywhere(average)
+    module = fit(tmp_path, average, beside, lean=lean)
+    assert len(beside.validated) == (1 if getattr(average, "start", 0) else EPOCHS)
+    for seen, expected in zip(beside.validated, beside.expected):
+        for name, value in seen.items():
+            # float32 rounds once per step at 6e-8 of weights of about 1
+            torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
+    last = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    same(last["state_dict"], beside.validated[-1])
+    same(module.state_dict(), beside.validated[-1])
+    (kept,) = [state for key, state in last["callbacks"].items() if key.startswith(type(average).__name__)]
+    same(
+        kept["weights"], fit(tmp_path / "plain", lean=lean).state_dict()
+    )  # the training itself is not changed
+
+
+def same(found: State, expected: State) -> None:
+    for name, value in found.items():
+        assert torch.equal(value, expected[name]), name
+
+
+@pytest.mark.parametrize("make", MAKE)
+@pytest.mark.parametrize("lean", [True, False])
+@pytest.mark.parametrize("step", [15, 37])
+def test_resumed_to_the_bit(tmp_path: Path, make: Callable[[], WeightAverage], lean: bool, step: int) -> None:
+    never = SignalAtStep(10**9)
+    expected = fit(tmp_path / "whole", make(), never, lean=lean, dropout=0.2)
+    with pytest.raises(Preempted):
+        fit(tmp_path / "cut", make(), SignalAtStep(step), lean=lean, dropout=0.2)
+    resumed = fit(tmp_path / "cut", make(), never, lean=lean, dropout=0.2, resume=True)
+    same(resumed.state_dict(), expected.state_dict())
+
+
+def test_a_checkpoint_in_mid_epoch_holds_the_average_of_its_step(tmp_path: Path) -> None:
+    average = EMA(decay=0.98)
+    beside = Everywhere(average)
+    with pytest.raises(Preempted):
+        fit(tmp_path, average, beside, SignalAtStep(15), lean=False)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    for name, value in state.items():
+        torch.testing.assert_close(value, beside.mean[name].float(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_row_that_no_step_moves_stays_to_the_bit(tmp_path: Path) -> None:
+    unseen = torch.ones(sum(CARDINALITIES), dtype=torch.bool)
+    starts = torch.tensor([0, *CARDINALITIES]).cumsum(0)[:-1]
+    unseen[(make_store(BATCH * STEPS, 0).x["categorical"] + starts).flatten()] = False
+    module = fit(tmp_path, EMA(decay=0.98), max_epochs=1)
+    assert unseen.any()
+    assert torch.equal(module.get_parameter(TABLE)[unseen], make_module().get_parameter(TABLE)[unseen])
+
+
+class Touched(TorchDispatchMode):
+    """Elements of the largest dense tensor that an operation reads or writes, but for picking rows by their index."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.__name__.startswith("index_"):
+            flat, _ = tree_flatten((args, result))
+            sizes = [value.numel() for value in dense(flat)]
+            self.numel = max([self.numel, *sizes])
+        return result
+
+
+@pytest.mark.parametrize("make", MAKE[:2])
+def test_no_step_goes_over_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[], WeightAverage]
+) -> None:
+    average, sizes = make(), []
+
+    def watch(name: str) -> None:
+        inner = getattr(average, name)
+
+        def watched(*args: Any) -> None:
+            with Touched() as touched:
+                inner(*args)
+            sizes.append(touched.numel)
+
+        monkeypatch.setattr(average, name, watched)
+
+    watch("_before_move")
+    watch("_update")
+    fit(tmp_path, average, max_epochs=1)
+    assert len(sizes) == 2 * STEPS
+    table = 4 * sum(CARDINALITIES)
+    assert sizes[1] == (table if isinstance(average, SWA) else 8 * 10)  # where the average begins; a layer
+    assert BATCH * 4 <= max(sizes[2:]) <= BATCH * 3 * 4 < table  # the rows of a batch
