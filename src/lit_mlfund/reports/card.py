@@ -54,12 +54,15 @@ def write_card(run_dir: Path) -> Path:
 
 
 def save_pictures(drawn: dict[str, Figure], folder: Path) -> dict[str, bytes]:
-    """Write every figure as PNG; returns name -> the file's bytes."""
+    """Write every figure as PNG; returns name -> the file's bytes. The figures are wiped."""
+    from lit_mlfund.reports.sheets import give_back
+
     folder.mkdir(exist_ok=True)
     images = {}
     for name, figure in drawn.items():
         images[name] = png(figure)
         write_bytes(folder / f"{name}.png", images[name])
+        give_back(figure)
     return images
 
 
@@ -68,7 +71,7 @@ def png(figure: Figure) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    canvas = FigureCanvasAgg(figure)
+    canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # nothing shines through
     buffer = io.BytesIO()

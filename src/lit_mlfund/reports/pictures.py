@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+
+from lit_mlfund.reports.sheets import Ticks, sheet
 
 MODEL, REFERENCE, GREY = "#2f6db3", "#d1742f", "#8a8f98"
 Measured = dict[str, dict[str, float]]
@@ -38,53 +38,10 @@ def pictures(task: str, predictions: pl.DataFrame, metrics: dict[str, Any], metr
     return drawn | {name: draw(predictions) for name, draw in by_task[task].items()}
 
 
-def _figure(
-    columns: int = 1, width: float = 5.0, height: float = 3.6, left: float = 0.8
-) -> tuple[Figure, list[Axes]]:
-    """Axes side by side, each `width` inches with its labels, of which `left` are for those of the values.
-
-    matplotlib's layout engines find such margins by drawing everything twice, half of what a small run's card costs.
-    """
-    figure = Figure(figsize=(width * columns, height), dpi=110)
-    right = 0.15
-    figure.subplots_adjust(
-        left=left / (width * columns),
-        right=1 - right / (width * columns),
-        bottom=0.55 / height,
-        top=1 - 0.3 / height,
-        wspace=(left + right) / (width - left - right),
-    )
-    axes = list(np.atleast_1d(figure.subplots(1, columns)))
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(color="#e6e8eb", linewidth=0.8)
-        axis.set_axisbelow(True)
-        axis.set_title("", y=1.0)  # given, no room has to be found for it
-        for scale in (axis.xaxis, axis.yaxis):
-            scale.set_major_locator(Ticks())
-    return figure, axes
-
-
-class Ticks(MaxNLocator):
-    """A few round numbers within the view; matplotlib's own are twice as many, and lie beyond it as well.
-
-    Ticks with their labels are most of what a picture costs, those outside of the view too.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(nbins=6, steps=[1, 2, 5, 10], **settings)
-
-    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:  # type: ignore[override]
-        values = np.asarray(super().tick_values(vmin, vmax))
-        low, high = min(vmin, vmax), max(vmin, vmax)
-        slack = 1e-9 * (high - low)
-        return values[(values >= low - slack) & (values <= high + slack)]
-
-
 def learning_curves(history: list[dict[str, float]], metric: str) -> Figure:
     """Training and validation loss, and the monitored metric, by epoch."""
     columns = 1 if metric == "loss" else 2
-    figure, axes = _figure(columns)
+    figure, axes = sheet(columns)
     epochs = [entry["epoch"] for entry in history]
     for name, color in (("train/loss", GREY), ("val/loss", MODEL)):
         values = [entry.get(name, np.nan) for entry in history]
@@ -105,7 +62,7 @@ def against_references(metric: str, model: Measured, references: dict[str, Measu
     rows = [(name, values[metric], REFERENCE) for name, values in references.items() if metric in values]
     rows.append(("this model", model[metric], MODEL))
     longest = max(len(name) for name, _, _ in rows)
-    figure, (axis,) = _figure(width=6.4, height=1.1 + 0.36 * len(rows), left=0.2 + 0.09 * longest)
+    figure, (axis,) = sheet(width=6.4, height=1.1 + 0.36 * len(rows), left=0.2 + 0.09 * longest)
     for position, (_, value, color) in enumerate(rows):
         axis.plot([value["low"], value["high"]], [position, position], color=color, linewidth=2.5, alpha=0.6)
         axis.plot(value["value"], position, "o", color=color, markersize=6)
@@ -118,7 +75,7 @@ def roc_and_precision_recall(table: pl.DataFrame) -> Figure:
     """Both curves of a binary classifier, with what a coin would reach."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
-    figure, (roc, pr) = _figure(2, width=4.2, height=3.9)
+    figure, (roc, pr) = sheet(2, width=4.2, height=3.9)
     target, probability = table["target"].to_numpy(), table["probability"].to_numpy()
     if 0 < target.mean() < 1:
         false_positive, true_positive, _ = roc_curve(target, probability)
@@ -134,7 +91,7 @@ def roc_and_precision_recall(table: pl.DataFrame) -> Figure:
 
 def reliability(table: pl.DataFrame, num_bins: int = 15) -> Figure:
     """How often what was given a probability p came true; bins of equal size, 95 % intervals of the binomial."""
-    figure, (axis, counts) = _figure(2, width=4.2, height=3.9)
+    figure, (axis, counts) = sheet(2, width=4.2, height=3.9)
     target, probability = table["target"].to_numpy(), table["probability"].to_numpy()
     order = np.argsort(probability, kind="stable")
     parts = np.array_split(order, min(num_bins, len(order)))
@@ -169,7 +126,7 @@ def confusion(table: pl.DataFrame, max_classes: int = 30) -> Figure:
         matrix, labels = matrix[np.ix_(keep, keep)], [labels[number] for number in keep]
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = 2.2 + 0.3 * len(labels)
-    figure, (axis,) = _figure(width=side + 0.8, height=side)
+    figure, (axis,) = sheet(width=side + 0.8, height=side)
     figure.set_layout_engine("constrained")  # names of classes may be long on both sides
     axis.grid(False)
     image = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -189,7 +146,7 @@ def confusion(table: pl.DataFrame, max_classes: int = 30) -> Figure:
 
 def residuals(table: pl.DataFrame) -> Figure:
     """Prediction against target, and the distribution of the error."""
-    figure, (scatter, histogram) = _figure(2, width=4.4, height=3.8)
+    figure, (scatter, histogram) = sheet(2, width=4.4, height=3.8)
     target, prediction = table["target"].to_numpy(), table["prediction"].to_numpy()
     if len(target) > 2000:
         scatter.hexbin(prediction, target, gridsize=60, bins="log", cmap="Blues", mincnt=1)
@@ -209,7 +166,7 @@ def residuals(table: pl.DataFrame) -> Figure:
 def scores_by_relevance(table: pl.DataFrame) -> Figure:
     """Distribution of the scores of each relevance grade."""
     grades = sorted(table["target"].unique().to_list())
-    figure, (axis,) = _figure(width=5.6)
+    figure, (axis,) = sheet(width=5.6)
     scores = [table.filter(pl.col("target") == grade)["score"].to_numpy() for grade in grades]
     axis.boxplot(
         scores,
@@ -227,7 +184,7 @@ def scores_by_relevance(table: pl.DataFrame) -> Figure:
 def recall_by_rank(table: pl.DataFrame) -> Figure:
     """Share of the queries that have their item among the first k, for every k."""
     ranks = np.sort(table["rank"].to_numpy())
-    figure, (axis,) = _figure(width=5.6)
+    figure, (axis,) = sheet(width=5.6)
     axis.step(ranks, np.arange(1, len(ranks) + 1) / len(ranks), where="post", color=MODEL)
     axis.set(xscale="log", xlabel="k", ylabel="share found among the first k", ylim=(0, 1), xlim=(1, None))
     return figure
