@@ -66,3 +66,33 @@ def test_regularization_on_two_processes_is_that_of_one(
     if "l1" in regularization:
         zeros = weights[0]["model.body.0.weight"] == 0
         assert 0.05 < zeros.float().mean() < 0.95
+
+
+@pytest.mark.parametrize("embedding", ["dense", "sparse"])
+def test_masked_tokens_and_averaged_weights_on_two_processes_are_those_of_one(
+    mlfund: Command, tmp_path: Path, embedding: str
+) -> None:
+    colours, animals = ("red", "green", "blue", "brown"), ("cat", "dog", "owl", "bat", "hen")
+    texts = [f"{colours[i % 4]} {animals[i % 5]} number {i} of many" for i in range(512)]
+    split = ["train"] * 384 + ["val"] * 64 + ["test"] * 64
+    frame = pl.DataFrame({"text": texts, "label": [i % 3 for i in range(512)], "split": split})
+    frame.write_csv(tmp_path / "texts.csv")
+    averages, weights = [], []
+    for processes in (("trainer=cpu", "data.batch_size=32"), ("trainer=ddp", "trainer.devices=2")):
+        outcome = mlfund(
+            "train", "task=multiclass", "data=text", "data.path=texts.csv", "data.text=text", "data.target=label",
+            "data.split=split", "data.vocab_size=256", "data.batch_size=16", f"embedding={embedding}",
+            "model.dropout=0", "optim=sgd", "optim.lr=0.3", "trainer.max_epochs=2", "trainer.accelerator=cpu", "references=false",
+            "test=false", "logger=none", "regularization=[swa,token_masking]", "regularization.swa.start=0.5",
+            "regularization.token_masking.mask=0.3", "regularization.token_masking.drop=0.1", *processes,
+        )  # fmt: skip
+        assert outcome.code == 0, outcome.err
+        last = torch.load(Path(outcome.json["run"]) / "checkpoints" / "last.ckpt", weights_only=True)
+        (swa,) = [state for name, state in last["callbacks"].items() if name.startswith("SWA")]
+        assert swa["count"] == 12  # those of the second epoch
+        averages.append(last["state_dict"])
+        weights.append(swa["weights"])
+    for one, two in (averages, weights):
+        for name, value in one.items():
+            torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-6)
+    assert any((averages[0][name] - value).abs().max() > 1e-3 for name, value in weights[0].items())
