@@ -82,9 +82,10 @@ def test_masked_tokens_and_averaged_weights_on_two_processes_are_those_of_one(
         outcome = mlfund(
             "train", "task=multiclass", "data=text", "data.path=texts.csv", "data.text=text", "data.target=label",
             "data.split=split", "data.vocab_size=256", "data.batch_size=16", f"embedding={embedding}",
-            "model.dropout=0", "optim=sgd", "optim.lr=0.3", "trainer.max_epochs=2", "trainer.accelerator=cpu", "references=false",
-            "test=false", "logger=none", "regularization=[swa,token_masking]", "regularization.swa.start=0.5",
-            "regularization.token_masking.mask=0.3", "regularization.token_masking.drop=0.1", *processes,
+            "model.dropout=0", "optim=sgd", "optim.lr=0.3", "trainer.max_epochs=2", "trainer.accelerator=cpu",
+            "references=false", "test=false", "logger=none", "regularization=[swa,token_masking]",
+            "regularization.swa.start=0.5", "regularization.token_masking.mask=0.3",
+            "regularization.token_masking.drop=0.1", *processes,
         )  # fmt: skip
         assert outcome.code == 0, outcome.err
         last = torch.load(Path(outcome.json["run"]) / "checkpoints" / "last.ckpt", weights_only=True)
