@@ -285,6 +285,18 @@ def test_a_source_that_changes_while_it_is_read(path, root, monkeypatch):
         module(path, "binary", "late", cache=root)
 
 
+def test_a_source_that_is_written_to_and_torn_by_it(path, root, monkeypatch):
+    from lit_mlfund.data import cached_table
+
+    def meddle(*args, **kwargs):
+        os.utime(path, ns=(1, 1))
+        raise DataError("the target is missing")  # in half a row, say
+
+    monkeypatch.setattr(cached_table, "convert", meddle)
+    with pytest.raises(DataError, match=r"x.parquet: the file changed while it was read: it was written to"):
+        module(path, "binary", "late", cache=root)
+
+
 def test_resumed_in_the_middle(path, root):
     data = module(path, "binary", "late", cache=root)
     whole = [batch.index.tolist() for batch in data.train_dataloader()]

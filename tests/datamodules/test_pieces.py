@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_mlfund.data import letor, read, scan
+from lit_mlfund.data import letor, read, scan, write
 from lit_mlfund.data.batch import ListBatch
 from lit_mlfund.data.errors import DataError
 from lit_mlfund.datamodules import ImagesDataModule, LetorDataModule, TableDataModule, TextDataModule
@@ -251,3 +251,18 @@ def test_a_compressed_table_is_known_by_what_it_becomes(tmp_path):
     pl.DataFrame({"x": np.zeros(100_000), "y": np.zeros(100_000)}).write_parquet(path)
     assert Path(path).stat().st_size < 10_000 and read.memory_size(path) == 1_600_000
     assert read.memory_size(path, row=100) == 10_000_000
+
+
+def test_tables_are_written_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "GROUP", 10_000)
+    whole = frame(2_000)
+    for ending, reader in (
+        ("parquet", pl.read_parquet),
+        ("csv", lambda path: pl.read_csv(path, schema=whole.schema)),
+    ):
+        with write.table_writer(str(tmp_path / f"x.{ending}")) as writer:
+            for part in whole.iter_slices(130):
+                writer.write(part)
+        assert reader(tmp_path / f"x.{ending}").equals(whole)
+        assert [file.name for file in tmp_path.iterdir()] == [f"x.{ending}"]
+        (tmp_path / f"x.{ending}").unlink()

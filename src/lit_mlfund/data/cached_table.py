@@ -15,6 +15,7 @@ from lit_mlfund.data.allot import all_to, allot
 from lit_mlfund.data.cache import Cache, find, open_or_make, own_folder, remove_others
 from lit_mlfund.data.convert import convert
 from lit_mlfund.data.encoder import Encoder, Roles
+from lit_mlfund.data.errors import DataError
 from lit_mlfund.data.fit_scan import fit_scan
 from lit_mlfund.data.mapped import SAMPLE_ROWS, MappedListStore, MappedStore, open_mapped
 from lit_mlfund.data.read import find_file, require_columns
@@ -112,6 +113,17 @@ def _make(
     request: TableRequest, signatures: dict[str, Signature], encoder: Encoder | None, folder: Path
 ) -> dict[str, Any]:
     scans = {use: Scan.open(path, signatures[use]) for use, path in request.files.items()}
+    try:
+        return _converted(request, scans, encoder, folder)
+    except DataError:
+        for scan in scans.values():
+            scan.check()  # what is wrong with a file that somebody writes to is that
+        raise
+
+
+def _converted(
+    request: TableRequest, scans: dict[str, Scan], encoder: Encoder | None, folder: Path
+) -> dict[str, Any]:
     scan, roles = scans["path"], request.roles
     asked = [*roles.required(True), roles.time, *roles.exclude, *roles.categorical]
     for other in scans.values():

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from lit_mlfund.atomic import whole_file
 
-GROUP = 2**21  # cells of a row group, which is in memory when it is written
+GROUP = 2**23  # bytes of a part, which is in memory when it is written
 
 
 class TableWriter:
@@ -22,28 +22,45 @@ class TableWriter:
         self.path = path
         self.parts = parts
         self.rows = 0
-        self._frames = 0
+        self._waiting: list[pl.DataFrame] = []
+        self._files: list[Path] = []
 
     def write(self, frame: pl.DataFrame) -> None:
         """Append the rows of `frame`."""
         if self.path.suffix == ".csv":
             with open(self.path, "ab") as file:
-                frame.write_csv(file, include_header=self._frames == 0)
+                frame.write_csv(file, include_header=not self.rows)
         else:
-            frame.write_parquet(self.parts / f"{self._frames:09d}.parquet")
-        self._frames += 1
+            self._waiting.append(frame)
+            if sum(part.estimated_size() for part in self._waiting) >= GROUP:
+                self._flush()
         self.rows += frame.height
+
+    def _flush(self) -> None:
+        self._files.append(self.parts / f"{len(self._files)}.arrow")
+        pl.concat(self._waiting).write_ipc(self._files[-1])
+        self._waiting = []
 
     def finish(self) -> None:
         """Parquet has its table of contents at the end, so it is made of its parts then."""
-        if self.path.suffix != ".csv":
-            parts = sorted(self.parts.iterdir())
-            if len(parts) == 1:
-                shutil.move(parts[0], self.path)
-            else:
-                frame = pl.scan_parquet(parts)
-                rows = max(1, GROUP // len(frame.collect_schema()))
-                frame.sink_parquet(self.path, row_group_size=rows)
+        if self.path.suffix == ".csv":
+            return
+        if not self._files:
+            pl.concat(self._waiting).write_parquet(self.path)
+            return
+        if self._waiting:
+            self._flush()
+        schema = pl.scan_ipc(self._files[0]).collect_schema()
+        rows = max(1, self.rows // len(self._files))
+        register_io_source(lambda *_: map(_read, self._files), schema=schema).sink_parquet(
+            self.path, row_group_size=rows
+        )
+
+
+def _read(part: Path) -> pl.DataFrame:
+    frame = pl.read_ipc(part)
+    part.unlink()
+    return frame
 
 
 @contextmanager
