@@ -8,7 +8,7 @@ for the shapes at hand (`_batched`).
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,6 +21,7 @@ from lit_mlfund.models.inputs import CategoricalEmbedding, InputEncoder
 from lit_mlfund.models.linear import Linear
 from lit_mlfund.models.mlp import ACTIVATIONS, MLP
 
+ALIGNMENT = 64  # bytes: of what torch allocates on a CPU
 _AS_THEY_ARE = (nn.Sequential, nn.ModuleDict, MLP, Linear, InputEncoder, CategoricalEmbedding, nn.Identity)
 
 
@@ -148,19 +149,24 @@ def _outputs(x: Tensor, weight: Tensor, bias: Tensor | None, batched: bool) -> T
         return _product(x, weight.mT, batched)
     if batched:
         return torch.baddbmm(bias[:, None], x, weight.mT)
-    output = x.new_empty(*x.shape[:2], weight.shape[1])
-    for member in range(len(x)):
-        torch.addmm(bias[member], x[member], weight[member].t(), out=output[member])
-    return output
+    members = zip(*(_apart(part) for part in (bias, x, weight.mT)))
+    return torch.stack([torch.addmm(*member) for member in members])
 
 
 def _product(left: Tensor, right: Tensor, batched: bool) -> Tensor:
     if batched:
         return torch.bmm(left, right)
-    output = left.new_empty(len(left), left.shape[1], right.shape[2])
-    for member in range(len(left)):
-        torch.mm(left[member], right[member], out=output[member])
-    return output
+    return torch.stack([torch.mm(*member) for member in zip(_apart(left), _apart(right))])
+
+
+def _apart(stacked: Tensor) -> Iterator[Tensor]:
+    """Each member's part where its own model would have it.
+
+    Some kernels (MKL on AMD) round otherwise for what does not begin at a multiple of ALIGNMENT.
+    """
+    for part in stacked.unbind():
+        aligned = part.data_ptr() % ALIGNMENT == 0
+        yield part if aligned else torch.empty_strided(part.shape, part.stride()).copy_(part)
 
 
 @cache
