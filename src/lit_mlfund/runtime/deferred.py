@@ -33,11 +33,11 @@ def deferred() -> Iterator[None]:
         yield
         return
     compiler = _defer(
-        COMPILER, OptimizedModule=_NotYet("OptimizedModule", "torch._dynamo.eval_frame"), disable=_disable
+        COMPILER, OptimizedModule=_not_yet("torch._dynamo.eval_frame", "OptimizedModule"), disable=_disable
     )
     metrics = _defer(
         METRICS,
-        MetricCollection=_NotYet("MetricCollection", "torchmetrics.collections"),
+        MetricCollection=_not_yet("torchmetrics.collections", "MetricCollection"),
         _logger=logging.getLogger(METRICS),
         __version__=version(METRICS),
     )
@@ -64,17 +64,13 @@ class DeferredModule(ModuleType):
 class _NotYet(type):
     """A class in the place of one whose module is not imported; its instances are those of the real one."""
 
-    home: str
-
-    def __new__(cls, name: str, home: str) -> _NotYet:
-        return super().__new__(cls, name, (), {"home": home})
-
-    def __init__(cls, name: str, home: str) -> None:
-        super().__init__(name, (), {})
-
     def __instancecheck__(cls, instance: object) -> bool:
-        real = getattr(sys.modules.get(cls.home), cls.__name__, None)
+        real = getattr(sys.modules.get(cls.__module__), cls.__name__, None)
         return real is not None and isinstance(instance, real)
+
+
+def _not_yet(module: str, name: str) -> _NotYet:
+    return _NotYet(name, (), {"__module__": module})
 
 
 def _defer(name: str, **given: Any) -> DeferredModule | None:
@@ -116,9 +112,8 @@ def _give_metric(metrics: DeferredModule) -> None:
     plot.plot_single_or_multi_val = plot_single_or_multi_val
     sys.modules[PLOT] = plot
     try:
-        importlib.import_module(
-            "torchmetrics.utilities"
-        )  # imports `metric` half-way through, and not the reverse
+        # first, since it imports `metric` half-way through, and cannot be imported by it
+        importlib.import_module("torchmetrics.utilities")
         metrics.Metric = importlib.import_module("torchmetrics.metric").Metric  # type: ignore[attr-defined]
     finally:
         sys.modules.pop(PLOT, None)
