@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from lit_mlfund.runtime import signatures, sources, static
+from lit_mlfund.config import signatures
+from lit_mlfund.config import catalog as sources
+from lit_mlfund.config import source_signatures as static
 
 SOURCES = {
     "losses/__init__.py": """
@@ -109,7 +111,7 @@ SOURCES = {
         class EarlyStopping(Callback):
             def __init__(self, monitor: str = "val/loss", patience: int = 5): ...
     """,
-    "runtime/trainer.py": """
+    "runs/assembly/trainer.py": """
         from typing import Literal
         Precision = Literal["32-true", "bf16-mixed", "16-mixed", "32"]
         def build_trainer(*, max_epochs: int = 10, devices: int | str = 1, num_nodes: int = 1,
@@ -192,7 +194,7 @@ CONF = {
     "regularization/none": "# nothing\n{}",
     "trainer/cpu": """
         # one process
-        _target_: lit_mlfund.runtime.trainer.build_trainer
+        _target_: lit_mlfund.runs.assembly.trainer.build_trainer
         max_epochs: 10
         devices: 1
         accelerator: cpu
@@ -247,7 +249,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def executed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Path, bool]]]:
     """A stand-in for the execution of a run: (run_dir, resume) of each call; what it does can be replaced."""
     calls: list[tuple[Path, bool]] = []
-    module = types.ModuleType("lit_mlfund.runtime.execute")
+    module = types.ModuleType("lit_mlfund.runs.execution.execute")
 
     def execute(run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
         calls.append((run_dir, resume))
@@ -266,5 +268,5 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Path, bool]
 
     module.execute = execute  # type: ignore[attr-defined]
     module.behave = behave  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lit_mlfund.runtime.execute", module)
+    monkeypatch.setitem(sys.modules, "lit_mlfund.runs.execution.execute", module)
     yield calls

@@ -34,8 +34,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.optim import adamw, cosine, parameter_groups
-from lit_mlfund.runtime.build import build_module, quiet_lightning
-from lit_mlfund.runtime.compose import Composer
+from lit_mlfund.runs.assembly.objects import build_module, quiet_lightning
+from lit_mlfund.config.compose import Composer
 
 CONTESTANTS: dict[str, Callable[..., float]] = {
     "hand": hand,

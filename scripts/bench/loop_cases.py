@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lit_mlfund.data.spec import DataSpec, Field
-from lit_mlfund.data.store import ListStore, PairStore, PointStore, Store
+from lit_mlfund.data.serving.spec import DataSpec, Field
+from lit_mlfund.data.serving.store import ListStore, PairStore, PointStore, Store
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.losses import infonce_loss, lambdarank_loss
 

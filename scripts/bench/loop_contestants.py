@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lit_mlfund.callbacks import PreemptionFlag
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.runtime.build import build_module, build_trainer
+from lit_mlfund.runs.assembly.objects import build_module, build_trainer
 
 
 class Clock:

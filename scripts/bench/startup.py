@@ -34,7 +34,7 @@ for x, y in torch.utils.data.DataLoader(data, 256, shuffle=True):
 """
 TRAIN = """
 from lit_mlfund.cli import main
-from lit_mlfund.runtime.startup import importing
+from lit_mlfund.startup.fast_imports import importing
 with importing():
     from lit_mlfund.modules import BinaryModule
 batch_loss, seen = BinaryModule.batch_loss, []

@@ -107,7 +107,7 @@ def stacked(repeats: int) -> None:
 def memory(jobs: int) -> None:
     """Resident memory at the start of each job of one sweep."""
     from lit_mlfund.cli import main
-    from lit_mlfund.runtime.sweep_job import Job
+    from lit_mlfund.sweeps.job import Job
 
     seen: list[float] = []
     run = Job.run

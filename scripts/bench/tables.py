@@ -27,8 +27,8 @@ from loop_contestants import Clock
 from torch import Tensor
 
 from lit_mlfund.callbacks import PreemptionFlag
-from lit_mlfund.data.spec import DataSpec, Field
-from lit_mlfund.runtime.build import build_module, build_trainer, quiet_lightning
+from lit_mlfund.data.serving.spec import DataSpec, Field
+from lit_mlfund.runs.assembly.objects import build_module, build_trainer, quiet_lightning
 
 BATCH = 1024
 

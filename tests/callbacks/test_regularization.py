@@ -23,13 +23,13 @@ from lit_mlfund.callbacks import (
     Progress,
     StopOnPreemption,
 )
-from lit_mlfund.data.batch import MixedBatch, PointBatch
-from lit_mlfund.data.loader import BatchLoader
-from lit_mlfund.data.spec import DataSpec, Field
+from lit_mlfund.data.serving.batch import MixedBatch, PointBatch
+from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.losses import BinaryCrossEntropyLoss, CrossEntropyLoss
 from lit_mlfund.modules import BinaryModule, MulticlassModule
 from lit_mlfund.optim import adamw, muon, sgd
-from lit_mlfund.runtime.trainer import build_trainer
+from lit_mlfund.runs.assembly.trainer import build_trainer
 from tests.callbacks.test_resume import SignalAtStep, keep_handlers  # noqa: F401
 from tests.modules.test_lean import BATCH, EPOCHS, SPEC, STEPS, Data, Net
 

@@ -19,7 +19,7 @@ from lit_mlfund.callbacks import (
     Progress,
     StopOnPreemption,
 )
-from lit_mlfund.runtime.trainer import build_trainer
+from lit_mlfund.runs.assembly.trainer import build_trainer
 from tests.modules.test_lean import BATCH, Data, make_module
 
 

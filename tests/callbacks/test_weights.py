@@ -12,8 +12,8 @@ from torch import nn
 
 from lit_mlfund.callbacks import Progress, WeightStatistics
 from lit_mlfund.callbacks.weights import layer_groups
-from lit_mlfund.data.loader import BatchLoader
-from lit_mlfund.runtime.trainer import build_trainer
+from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.runs.assembly.trainer import build_trainer
 from tests.modules.test_lean import BATCH, STEPS, Data, hand_loop, make_module
 
 

@@ -16,7 +16,7 @@ from lit_mlfund.cli import main
 @pytest.fixture
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished run, and stand-ins that return their arguments."""
-    module = types.ModuleType("lit_mlfund.runtime.serve")
+    module = types.ModuleType("lit_mlfund.runs.execution.finished_run")
     for name in ("evaluate_run", "predict_run"):
         setattr(module, name, lambda run_dir, **given: {"run": str(run_dir), **given})
     monkeypatch.setitem(sys.modules, module.__name__, module)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lit_mlfund.cli import main
-from lit_mlfund.runtime.listing import KINDS
-from lit_mlfund.runtime.sources import catalog
+from lit_mlfund.cli.options_table import KINDS
+from lit_mlfund.config.catalog import catalog
 
 
 def test_one_kind(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,7 +52,7 @@ def test_unknown_kind(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_shipped_option_says_when_to_reach_for_it() -> None:
-    from lit_mlfund.runtime.options import options
+    from lit_mlfund.config.options import options
 
     known = catalog()
     silent = [

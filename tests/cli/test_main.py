@@ -14,7 +14,7 @@ import pytest
 from lit_mlfund import __version__
 from lit_mlfund.cli import main
 from lit_mlfund.cli.help import VERBS
-from lit_mlfund.data.errors import DataError
+from lit_mlfund.data.reading.errors import DataError
 
 INSTALLED = str(Path(sys.executable).with_name("mlfund"))  # beside this interpreter, on the PATH or not
 
@@ -33,7 +33,7 @@ def loaded_by(*arguments: str) -> tuple[list[str], int]:
 
 
 def behave(function: Callable[[Path], dict[str, Any]]) -> None:
-    sys.modules["lit_mlfund.runtime.execute"].behave(function)  # type: ignore[attr-defined]
+    sys.modules["lit_mlfund.runs.execution.execute"].behave(function)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

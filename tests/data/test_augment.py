@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from lit_mlfund.callbacks import AugmentImages, MaskTokens
-from lit_mlfund.data.augment import IMAGE_DRAWS, augment_images, drop_tokens, mask_tokens
-from lit_mlfund.data.batch import PairBatch, PointBatch
-from lit_mlfund.data.draws import uniform
+from lit_mlfund.data.serving.augment import IMAGE_DRAWS, augment_images, drop_tokens, mask_tokens
+from lit_mlfund.data.serving.batch import PairBatch, PointBatch
+from lit_mlfund.data.serving.random_draws import uniform
 
 
 def splitmix(value: int) -> int:

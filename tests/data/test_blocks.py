@@ -5,8 +5,8 @@ from itertools import chain
 import pytest
 import torch
 
-from lit_mlfund.data.blocks import BlockOrder, regroup
-from lit_mlfund.data.loader import BatchLoader
+from lit_mlfund.data.serving.blocks import BlockOrder, regroup
+from lit_mlfund.data.serving.loader import BatchLoader
 
 
 class Numbers:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lit_mlfund.atomic import WriteError
-from lit_mlfund.data import cache as module
-from lit_mlfund.data.cache import MANIFEST, find, open_or_make, remove_others
+from lit_mlfund.data.disk import cache as module
+from lit_mlfund.data.disk.cache import MANIFEST, find, open_or_make, remove_others
 
 KEY = {"source": {"path": "x.csv", "size": 3}, "seed": 0}
 

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lit_mlfund.data.calendar import DateColumn
-from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.schema import infer_schema
-from lit_mlfund.data.table import Table
+from lit_mlfund.data.preprocessing.dates import DateColumn
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.preprocessing.column_types import infer_schema
+from lit_mlfund.data.reading.table import Table
 
 
 def table(**columns) -> Table:

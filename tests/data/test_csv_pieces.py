@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lit_mlfund.data import csv_pieces as module
-from lit_mlfund.data.csv_pieces import csv_batches, csv_schema
-from lit_mlfund.data.read import MISSING
+from lit_mlfund.data.reading import csv_pieces as module
+from lit_mlfund.data.reading.csv_pieces import csv_batches, csv_schema
+from lit_mlfund.data.reading.read import MISSING
 
 CELLS = {
     "whole": ["1", "2", "-3"],

@@ -4,8 +4,8 @@ import gc
 
 import pytest
 
-from lit_mlfund.data.docstrings import standard_library
-from lit_mlfund.data.errors import DataError
+from lit_mlfund.data.sources.docstrings import standard_library
+from lit_mlfund.data.reading.errors import DataError
 
 SOURCE = '''
 import os

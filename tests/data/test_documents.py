@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lit_mlfund.data.characters import Characters
-from lit_mlfund.data.documents import documentation, read_text, split_in_order, split_text
-from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.windows import WindowStore
+from lit_mlfund.data.preprocessing.characters import Characters
+from lit_mlfund.data.reading.documents import documentation, read_text, split_in_order, split_text
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.serving.token_windows import WindowStore
 
 SHARES = {"val": 0.1, "test": 0.1}
 

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 import torch
 
-from lit_mlfund.data import kept
-from lit_mlfund.data.encoder import Encoder, Roles
-from lit_mlfund.data.kept import FILE, Splits, kept_splits
-from lit_mlfund.data.table import Table
+from lit_mlfund.data.disk import split_cache as kept
+from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
+from lit_mlfund.data.disk.split_cache import FILE, Splits, kept_splits
+from lit_mlfund.data.reading.table import Table
 from lit_mlfund.datamodules import FlightsAirTimeDataModule, FlightsListsDataModule
 
 FRAME = pl.DataFrame({"a": [1.5, None, 3.0, 4.1], "b": ["x", "y", "x", "y"], "y": [0, 1, 1, 0]})

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from lit_mlfund.data.lists import group_rows, standardize_within
+from lit_mlfund.data.reading.group_rows import group_rows, standardize_within
 
 
 def test_rows_of_a_query_come_together():

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lit_mlfund.data.loader import BatchLoader
-from lit_mlfund.data.store import ListStore, PointStore
+from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.data.serving.store import ListStore, PointStore
 
 
 def store(size: int) -> PointStore:

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 import torch
 
-from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.preprocess import CategoricalColumn, NumericColumn, Preprocessor
-from lit_mlfund.data.schema import infer_schema
-from lit_mlfund.data.table import Table
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.preprocessing.features import CategoricalColumn, NumericColumn, Preprocessor
+from lit_mlfund.data.preprocessing.column_types import infer_schema
+from lit_mlfund.data.reading.table import Table
 
 
 def table(**columns) -> Table:

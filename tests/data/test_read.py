@@ -6,9 +6,9 @@ import gzip
 import polars as pl
 import pytest
 
-from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.letor import read_letor
-from lit_mlfund.data.read import read_table, require_columns
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.reading.letor import read_letor
+from lit_mlfund.data.reading.read import read_table, require_columns
 
 FRAME = pl.DataFrame(
     {

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from lit_mlfund.data.source import Signature, Watch
+from lit_mlfund.data.reading.file_watch import Signature, Watch
 
 
 @pytest.fixture

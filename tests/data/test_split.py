@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.split import split_at_random, split_by_column, split_by_group, split_by_time, split_table
-from lit_mlfund.data.table import Table
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.reading.split import split_at_random, split_by_column, split_by_group, split_by_time, split_table
+from lit_mlfund.data.reading.table import Table
 
 SHARES = {"val": 0.2, "test": 0.1}
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lit_mlfund.data.errors import did_you_mean, name_rows
-from lit_mlfund.data.store import ListStore, PairStore, PointStore
+from lit_mlfund.data.reading.errors import did_you_mean, name_rows
+from lit_mlfund.data.serving.store import ListStore, PairStore, PointStore
 
 
 def test_points():

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 import torch
 
-from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.table import Table
-from lit_mlfund.data.target import Target
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.preprocessing.target import Target
 
 
 def table(values, source="x.csv", dtype=None) -> Table:

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 import torch
 
-from lit_mlfund.data.tokenize import Tokenizer, split_words
+from lit_mlfund.data.preprocessing.tokenize import Tokenizer, split_words
 
 TEXTS = [
     "getHTTPResponse_v2 of the HTTPServer",
@@ -102,7 +102,7 @@ def test_bytes_are_the_utf8_bytes_plus_one():
 
 def test_texts_do_not_influence_each_other(monkeypatch):
     together = Tokenizer("ngrams")(TEXTS)
-    monkeypatch.setattr("lit_mlfund.data.tokenize._BLOCK", 3)
+    monkeypatch.setattr("lit_mlfund.data.preprocessing.tokenize._BLOCK", 3)
     assert torch.equal(Tokenizer("ngrams")(TEXTS), together)
     for text, row in zip(TEXTS, together):
         alone = Tokenizer("ngrams")([text])[0]
@@ -111,7 +111,7 @@ def test_texts_do_not_influence_each_other(monkeypatch):
 
 def test_ids_are_the_same_in_another_process():
     code = (
-        "from lit_mlfund.data.tokenize import Tokenizer as T; print(T('ngrams')(['a process'])[0].tolist())"
+        "from lit_mlfund.data.preprocessing.tokenize import Tokenizer as T; print(T('ngrams')(['a process'])[0].tolist())"
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert other.strip() == str(Tokenizer("ngrams")(["a process"])[0].tolist())

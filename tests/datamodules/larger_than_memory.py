@@ -9,8 +9,9 @@ import sys
 import threading
 import time
 
-from lit_mlfund.data import fit_scan, scan
-from lit_mlfund.data.read import scan_table
+from lit_mlfund.data.disk import streaming_fit as fit_scan
+from lit_mlfund.data.reading import scan
+from lit_mlfund.data.reading.read import scan_table
 from lit_mlfund.datamodules import TableDataModule
 
 

@@ -4,8 +4,8 @@ import lightning
 import pytest
 import torch
 
-from lit_mlfund.data.spec import DataSpec, Field
-from lit_mlfund.data.store import PointStore
+from lit_mlfund.data.serving.spec import DataSpec, Field
+from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
 
 

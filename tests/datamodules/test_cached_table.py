@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 import torch
 
-from lit_mlfund.data import fit_scan, loader, scan
-from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.mapped import MappedListStore, MappedStore
+from lit_mlfund.data.disk import streaming_fit as fit_scan
+from lit_mlfund.data.serving import loader
+from lit_mlfund.data.reading import scan
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.serving.mapped import MappedListStore, MappedStore
 from lit_mlfund.datamodules import TableDataModule
 from tests.datamodules.test_table import BAD, SIZE, frame, module
 
@@ -274,7 +276,7 @@ def test_a_source_that_changes_is_named(path, root):
 
 
 def test_a_source_that_changes_while_it_is_read(path, root, monkeypatch):
-    from lit_mlfund.data import cached_table
+    from lit_mlfund.data.disk import cached_table
 
     def meddle(*args, **kwargs):
         os.utime(path, ns=(1, 1))
@@ -286,7 +288,7 @@ def test_a_source_that_changes_while_it_is_read(path, root, monkeypatch):
 
 
 def test_a_source_that_is_written_to_and_torn_by_it(path, root, monkeypatch):
-    from lit_mlfund.data import cached_table
+    from lit_mlfund.data.disk import cached_table
 
     def meddle(*args, **kwargs):
         os.utime(path, ns=(1, 1))
@@ -349,7 +351,7 @@ def test_what_a_cache_is_not_for(path, root, tmp_path):
 
 
 def test_auto_is_for_large_files(path, root, monkeypatch):
-    from lit_mlfund.data import cached_table
+    from lit_mlfund.data.disk import cached_table
 
     monkeypatch.setattr(cached_table, "AUTO_BYTES", 1000)
     monkeypatch.setenv("XDG_CACHE_HOME", root)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-import lit_mlfund.data.installed as installed
-from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.flights import GRADES, MIN_LIST, read_flights
+import lit_mlfund.data.sources.installed as installed
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.sources.flights import GRADES, MIN_LIST, read_flights
 from lit_mlfund.datamodules import (
     BreastCancerDataModule,
     DiabetesDataModule,
@@ -124,7 +124,7 @@ def test_digits_are_standardised_images(tmp_path):
     torch.testing.assert_close(images.mean(), torch.tensor(0.0), atol=1e-4, rtol=0)
     torch.testing.assert_close(images.std(), torch.tensor(1.0), atol=1e-4, rtol=0)
 
-    from lit_mlfund.data.bundled import digits
+    from lit_mlfund.data.sources.small_tables import digits
 
     pixels, labels = digits()
     names = ",".join([f"pixel_{n}" for n in range(64)] + ["digit"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_mlfund.data.errors import DataError
+from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules.images import ImagesDataModule
 
 
@@ -128,7 +128,7 @@ def test_tables_of_images(tmp_path, form):
 def test_training_images_are_decoded_once(tmp_path, monkeypatch):
     folder(tmp_path, {"a": 10, "b": 10})
     counts = []
-    from lit_mlfund.data import image_features
+    from lit_mlfund.data.preprocessing import image_features
 
     real = image_features.read_images
     monkeypatch.setattr(

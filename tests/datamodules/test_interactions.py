@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from lit_mlfund.data.errors import DataError
+from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules.interactions import InteractionsDataModule
 
 

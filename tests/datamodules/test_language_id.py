@@ -6,9 +6,9 @@ import struct
 import polars as pl
 import pytest
 
-from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.installed import installed_file
-from lit_mlfund.data.languages import read_catalogue, translated_messages
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.sources.installed import installed_file
+from lit_mlfund.data.sources.languages import read_catalogue, translated_messages
 from lit_mlfund.datamodules.language_id import LanguageIdDataModule
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lit_mlfund.data.errors import DataError
+from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import LetorDataModule
 
 

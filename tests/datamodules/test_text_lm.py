@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lit_mlfund.data.errors import DataError
+from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import TextLMDataModule
 
 LINE = "the quick brown fox jumps over the lazy dog\n"

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from lit_mlfund.diagnostics.bm25 import BM25
+from lit_mlfund.references.bm25 import BM25
 
 
 def plain_bm25(documents, queries, k1, b):

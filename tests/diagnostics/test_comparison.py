@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lit_mlfund.diagnostics.comparison import bootstrap_mean, mean_interval, paired_interval, spreads
+from lit_mlfund.references.comparison import bootstrap_mean, mean_interval, paired_interval, spreads
 
 
 def test_the_interval_of_a_mean_is_scipys() -> None:

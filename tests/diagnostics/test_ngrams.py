@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from lit_mlfund.diagnostics import ngrams
-from lit_mlfund.diagnostics.ngrams import NGrams, token_references
+from lit_mlfund.references import ngrams
+from lit_mlfund.references.ngrams import NGrams, token_references
 
 K = 5
 

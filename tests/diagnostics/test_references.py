@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from lit_mlfund.data.spec import DataSpec, Field
-from lit_mlfund.data.store import ListStore
-from lit_mlfund.diagnostics.references import point_references, ranking_references
+from lit_mlfund.data.serving.spec import DataSpec, Field
+from lit_mlfund.data.serving.store import ListStore
+from lit_mlfund.references.fit import point_references, ranking_references
 from lit_mlfund.metrics import ndcg
 
 SIZE = 400

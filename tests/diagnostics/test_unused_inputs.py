@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_mlfund.data.spec import DataSpec, Field
+from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.diagnostics.unused_inputs import unused_inputs
 from lit_mlfund.models import MLP, Linear
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lit_mlfund.data.spec import DataSpec, Field, Task
+from lit_mlfund.data.serving.spec import DataSpec, Field, Task
 
 NUMERIC = Field("numeric", (3,))
 CATEGORICAL = Field("categorical", (2,), cardinalities=(5, 7))

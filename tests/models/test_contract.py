@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_mlfund import models
-from lit_mlfund.data.spec import DataSpec
+from lit_mlfund.data.serving.spec import DataSpec
 from tests.models.specs import FIELDS, make_inputs, make_spec
 
 TABLE = ("numeric", "categorical")

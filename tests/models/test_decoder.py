@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_mlfund.data.spec import DataSpec, Field
+from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.models import Decoder
 from lit_mlfund.models.attention import Rotary
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lit_mlfund.data.spec import Field
+from lit_mlfund.data.serving.spec import Field
 from lit_mlfund.models.inputs import CategoricalEmbedding, InputEncoder, TokenBag, table_width
 from tests.models.specs import FIELDS, make_inputs
 

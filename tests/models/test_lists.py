@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lit_mlfund.data.spec import DataSpec
+from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.models import MLP, Linear, ListAttention, ListMLP
 from lit_mlfund.models.attention import SelfAttention, masked_mean
 from tests.models.specs import make_inputs, make_spec

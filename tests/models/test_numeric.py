@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from lit_mlfund.data.spec import DataSpec, Field
+from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.models import MLP, ListAttention, ListMLP
 from lit_mlfund.models.inputs import InputEncoder
 from lit_mlfund.models.numeric import PeriodicEmbedding

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lit_mlfund.data.spec import DataSpec, Field
+from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.models import CNN, DLRM, MLP, Linear, ResNet, Transformer
 from lit_mlfund.models.heads import Head
 from lit_mlfund.models.transformer import sinusoids

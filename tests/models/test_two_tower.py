@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lit_mlfund.data.spec import DataSpec, Field
+from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.models import TwoTower
 from tests.models.specs import FIELDS, make_inputs, make_spec
 

@@ -16,12 +16,12 @@ from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from lit_mlfund.callbacks import BestAndLast, Preempted, PreemptionFlag, StopOnPreemption
-from lit_mlfund.data.batch import PointBatch
-from lit_mlfund.data.spec import DataSpec, Field
+from lit_mlfund.data.serving.batch import PointBatch
+from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from lit_mlfund.modules import BinaryModule, MulticlassModule, RegressionModule
 from lit_mlfund.modules.curvature import Curvature, losses_of_draws
-from lit_mlfund.runtime.trainer import build_trainer
+from lit_mlfund.runs.assembly.trainer import build_trainer
 from tests.callbacks.test_resume import SignalAtStep, keep_handlers  # noqa: F401
 from tests.modules.test_lean import BATCH, EPOCHS, Data, make_module
 

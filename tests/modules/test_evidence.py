@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lit_mlfund.modules.evidence import interleave, join
+from lit_mlfund.modules.outputs import interleave, join
 
 
 @pytest.mark.parametrize(("rows", "processes"), [(10, 2), (11, 3), (2, 4), (7, 1)])

@@ -13,13 +13,13 @@ from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from lit_mlfund.callbacks import BestAndLast, PreemptionFlag, Progress, StopOnPreemption
-from lit_mlfund.data.loader import BatchLoader
-from lit_mlfund.data.spec import DataSpec, Field
-from lit_mlfund.data.store import PointStore
+from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.data.serving.spec import DataSpec, Field
+from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.losses import BinaryCrossEntropyLoss
 from lit_mlfund.modules import BinaryModule
-from lit_mlfund.runtime.trainer import build_trainer
+from lit_mlfund.runs.assembly.trainer import build_trainer
 
 BATCH, STEPS, EPOCHS = 64, 37, 3  # 37 steps: chunks of 10 leave a rest
 SPEC = DataSpec("binary", {"numeric": Field("numeric", (30,))}, classes=("no", "yes"))

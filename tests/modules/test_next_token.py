@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_mlfund.data.spec import DataSpec, Field
-from lit_mlfund.data.windows import WindowStore
+from lit_mlfund.data.serving.spec import DataSpec, Field
+from lit_mlfund.data.serving.token_windows import WindowStore
 from lit_mlfund.losses import CrossEntropyLoss, FocalLoss
 from lit_mlfund.metrics import evaluate_multiclass, evaluate_tokens
 from lit_mlfund.modules import NextTokenModule
-from lit_mlfund.modules.evidence import interleave, join
+from lit_mlfund.modules.outputs import interleave, join
 
 K, LENGTH = 5, 8
 SPEC = DataSpec(

@@ -16,14 +16,14 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from lit_mlfund.callbacks import BestAndLast
-from lit_mlfund.data.spec import DataSpec, Field
-from lit_mlfund.data.windows import WindowStore
+from lit_mlfund.data.serving.spec import DataSpec, Field
+from lit_mlfund.data.serving.token_windows import WindowStore
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.losses import CrossEntropyLoss
 from lit_mlfund.models import Decoder
 from lit_mlfund.modules import NextTokenModule
 from lit_mlfund.optim import adamw, cosine, parameter_groups
-from lit_mlfund.runtime.trainer import build_trainer
+from lit_mlfund.runs.assembly.trainer import build_trainer
 
 LENGTH, K = 16, 10
 SPEC = DataSpec(
@@ -118,7 +118,7 @@ def test_two_processes_hold_half_each_and_reach_the_weights_of_one(tmp_path: Pat
     alone = train(tmp_path / "alone", 1, **options)
     running = alone.running.read()
     assert running["gradient/clipped_share"] == 1
-    multiprocessing.set_forkserver_preload(["lightning.pytorch", "lit_mlfund.runtime.trainer", "pytest"])
+    multiprocessing.set_forkserver_preload(["lightning.pytorch", "lit_mlfund.runs.assembly.trainer", "pytest"])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

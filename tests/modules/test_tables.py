@@ -22,9 +22,9 @@ from lit_mlfund.callbacks import (
     StopOnPreemption,
     WeightStatistics,
 )
-from lit_mlfund.data.loader import BatchLoader
-from lit_mlfund.data.spec import DataSpec, Field
-from lit_mlfund.data.store import PointStore
+from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.data.serving.spec import DataSpec, Field
+from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.losses import BinaryCrossEntropyLoss
 from lit_mlfund.models import DLRM
@@ -32,7 +32,7 @@ from lit_mlfund.modules import BinaryModule
 from lit_mlfund.modules.clipping import clip_norm
 from lit_mlfund.optim import Combined, RowwiseAdagrad, SparseTables, adamw, parameter_groups
 from lit_mlfund.optim.fused import tensors
-from lit_mlfund.runtime.trainer import build_trainer
+from lit_mlfund.runs.assembly.trainer import build_trainer
 from tests.callbacks.test_resume import SignalAtStep, keep_handlers  # noqa: F401
 from tests.callbacks.test_weights import Kept
 from tests.optim.test_rowwise import Largest

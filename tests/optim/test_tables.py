@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lit_mlfund import models
-from lit_mlfund.data.spec import DataSpec, Field
+from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.models.sharded_table import ShardedTable
 from lit_mlfund.optim import ShardedTables, SparseTables
 from tests.models.specs import CATEGORICAL, make_inputs, make_spec

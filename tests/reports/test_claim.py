@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from lit_mlfund.reports.claim import Claim, _at_edge, verdict
-from lit_mlfund.reports.claim_evidence import Evidence, Record
-from lit_mlfund.reports.claim_expectations import Expectation
+from lit_mlfund.sweeps.claims.claim import Claim, _at_edge, verdict
+from lit_mlfund.sweeps.claims.records import Evidence, Record
+from lit_mlfund.sweeps.claims.expectations import Expectation
 
 
 def record(loss: str, lr: str, seed: int, value: float, failed: bool = False) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lit_mlfund.reports.claim_index import write_index
+from lit_mlfund.sweeps.claims.index import write_index
 
 PAGE = """# It is so
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
-from lit_mlfund.reports import sheets
+from lit_mlfund.reports import figures as sheets
 from lit_mlfund.reports.card import png
 from lit_mlfund.reports.pictures import pictures
 

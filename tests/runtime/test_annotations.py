@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lit_mlfund.runtime.annotations import ANY, Hint, Misfit, fit, parse
+from lit_mlfund.config.type_hints import ANY, Hint, Misfit, fit, parse
 
 
 def test_every_spelling_of_a_hint_is_the_same_hint() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lit_mlfund.runtime.compose import Composer
-from lit_mlfund.runtime.options import options
-from lit_mlfund.runtime.sources import catalog
+from lit_mlfund.config.compose import Composer
+from lit_mlfund.config.options import options
+from lit_mlfund.config.catalog import catalog
 
 
 def problems(*lines: str) -> list[str]:

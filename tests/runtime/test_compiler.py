@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_mlfund.runtime.compose import Composer
+from lit_mlfund.config.compose import Composer
 
 
 @pytest.mark.parametrize("there", [True, False])

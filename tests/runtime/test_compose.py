@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from hydra._internal.hydra import Hydra
 
-from lit_mlfund.runtime.compose import Composer
-from lit_mlfund.runtime.errors import ConfigError
+from lit_mlfund.config.compose import Composer
+from lit_mlfund.config.errors import ConfigError
 
 WriteTree = Callable[[Path, dict[str, str]], Path]
 
@@ -236,7 +236,7 @@ def test_a_damaged_file_is_one_message(house: Path) -> None:
 
 def test_a_failing_check_does_not_import_torch() -> None:
     code = (
-        "import sys\nfrom lit_mlfund.runtime.compose import Composer\n"
+        "import sys\nfrom lit_mlfund.config.compose import Composer\n"
         "lines = ['task=binary', 'optim.weigth_decay=1', 'loss=msee', '+loss.x=1']\n"
         "assert Composer(None, lines).compose(lines).problems\n"
         "print([name for name in ('torch', 'lightning', 'numpy', 'sklearn') if name in sys.modules])"

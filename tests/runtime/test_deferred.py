@@ -10,7 +10,7 @@ import pytest
 
 START = """
 import sys
-from lit_mlfund.runtime.startup import importing
+from lit_mlfund.startup.fast_imports import importing
 with importing():
     import lightning.pytorch as pl
 import torch
@@ -100,7 +100,7 @@ print([name for name in ("torch._dynamo", "scipy", "matplotlib", "torchmetrics.f
 """
 EARLIER = """
 import torch._dynamo, torchmetrics
-from lit_mlfund.runtime.startup import importing
+from lit_mlfund.startup.fast_imports import importing
 with importing():
     import lightning.pytorch
     from lightning.pytorch.core import module

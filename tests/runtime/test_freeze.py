@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from lit_mlfund.atomic import WriteError
-from lit_mlfund.runtime import freeze as frozen
-from lit_mlfund.runtime.errors import ConfigError
-from lit_mlfund.runtime.freeze import freeze, load_frozen
+from lit_mlfund.runs.execution import run_folder as frozen
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.runs.execution.run_folder import freeze, load_frozen
 
 
 def config(tmp_path: Path, **values: Any) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def test_a_place_where_nothing_can_be_made(tmp_path: Path) -> None:
 def test_a_read_only_folder() -> None:
     """Tried as another user where the tests run as root, for whom nothing is read-only."""
     code = (
-        "import os, sys\nfrom lit_mlfund.runtime.freeze import freeze\n"
+        "import os, sys\nfrom lit_mlfund.runs.execution.run_folder import freeze\n"
         "from lit_mlfund.atomic import WriteError\n"
         "config = {'task': {'name': 'b'}, 'name': 'n', 'data': {}, 'runs_dir': sys.argv[1] + '/before'}\n"
         "freeze(config)\nos.chmod(sys.argv[1], 0o555)\nif os.getuid() == 0: os.setuid(65534)\n"

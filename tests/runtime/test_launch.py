@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from lit_mlfund.runtime import launch, worker
-from lit_mlfund.runtime.errors import ConfigError
-from lit_mlfund.runtime.launch import WorkerError, num_workers, run_workers
-from lit_mlfund.runtime.outer import outer_world
-from lit_mlfund.runtime.rendezvous import agree
+from lit_mlfund.runs.execution import launch
+from lit_mlfund.runs.execution import worker
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.runs.execution.launch import WorkerError, num_workers, run_workers
+from lit_mlfund.startup.environment import outer_world
+from lit_mlfund.runs.execution.rendezvous import agree
 
 WORKER = """
     import json, os, sys, time
@@ -156,7 +157,7 @@ def test_alone_the_run_is_executed_here(
 
 def test_processes_of_srun_agree_on_one_folder(tmp_path: Path) -> None:
     code = (
-        "import sys, os\nfrom pathlib import Path\nfrom lit_mlfund.runtime.rendezvous import agree\n"
+        "import sys, os\nfrom pathlib import Path\nfrom lit_mlfund.runs.execution.rendezvous import agree\n"
         "print(agree(lambda: Path('/made/by', os.environ['SLURM_PROCID']), Path(sys.argv[1])))"
     )
     environment = os.environ | {"SLURM_JOB_ID": "5", "SLURM_STEP_ID": "1", "SLURM_STEP_NUM_TASKS": "2"}
@@ -175,7 +176,7 @@ def test_processes_of_srun_agree_on_one_folder(tmp_path: Path) -> None:
 def test_processes_of_torchrun_agree_on_one_folder(tmp_path: Path) -> None:
     script = tmp_path / "agreeing.py"
     script.write_text(
-        "import os\nfrom pathlib import Path\nfrom lit_mlfund.runtime.rendezvous import agree\n"
+        "import os\nfrom pathlib import Path\nfrom lit_mlfund.runs.execution.rendezvous import agree\n"
         "folder = agree(lambda: Path('/made/by', os.environ['RANK']), Path('.'))\n"
         f"Path({str(tmp_path)!r}, os.environ['RANK']).write_text(str(folder))\n"
     )
@@ -210,7 +211,7 @@ def test_a_worker_tells_what_is_wrong(
         run_dir.rmdir()
         raise ValueError("hidden: expected numbers from 1 on, got 0")
 
-    sys.modules["lit_mlfund.runtime.execute"].behave(refuse)  # type: ignore[attr-defined]
+    sys.modules["lit_mlfund.runs.execution.execute"].behave(refuse)  # type: ignore[attr-defined]
     monkeypatch.setenv(launch.PROBLEMS_FILE, str(tmp_path / "problems.json"))
     (tmp_path / "run").mkdir()
     assert worker.main([str(tmp_path / "run"), "--resume"]) == 2

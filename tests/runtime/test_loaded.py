@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from omegaconf import OmegaConf
 
-from lit_mlfund.data.mapped import Mapped
+from lit_mlfund.data.serving.mapped import Mapped
 from lit_mlfund.datamodules import BreastCancerDataModule, DataModule, TableDataModule
-from lit_mlfund.runtime.loaded import LoadedOnce, load_data, loading_once
+from lit_mlfund.runs.assembly.data_reuse import LoadedOnce, load_data, loading_once
 
 
 class Own(BreastCancerDataModule):

@@ -10,10 +10,10 @@ import torch
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lit_mlfund.data.spec import DataSpec, Field
-from lit_mlfund.runtime.build import build_module
-from lit_mlfund.runtime.compose import Composer
-from lit_mlfund.runtime.sources import catalog
+from lit_mlfund.data.serving.spec import DataSpec, Field
+from lit_mlfund.runs.assembly.objects import build_module
+from lit_mlfund.config.compose import Composer
+from lit_mlfund.config.catalog import catalog
 from tests.optim.test_optimizers import installed
 from tests.system.conftest import Command, mlfund  # noqa: F401
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lit_mlfund.runtime.lr_search import HIGHEST, LOWEST, best_place, next_place, rate_at
+from lit_mlfund.sweeps.lr_search import HIGHEST, LOWEST, best_place, next_place, rate_at
 
 
 def search(value_of: Callable[[float], float], center: float) -> dict[int, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lit_mlfund.cli import main
-from lit_mlfund.runtime import optimizer_memory
+from lit_mlfund.runs.assembly import optimizer_memory
 
 EXPECTED = {  # bytes per parameter of a matrix and of an embedding
     "adafactor": (0.06, 0.06),  # two vectors of 128 for 128²

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lit_mlfund.runtime.compose import Composer
+from lit_mlfund.config.compose import Composer
 
 ALONE = "leave one out"
 

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from lit_mlfund.runtime.compose import Composer
-from lit_mlfund.runtime.listing import TASKS
-from lit_mlfund.runtime.options import options
-from lit_mlfund.runtime.sources import catalog
+from lit_mlfund.config.compose import Composer
+from lit_mlfund.cli.options_table import TASKS
+from lit_mlfund.config.options import options
+from lit_mlfund.config.catalog import catalog
 
 CATALOG = catalog()
 LOSSES = {option.name: option.tasks for option in options(CATALOG, "loss")}

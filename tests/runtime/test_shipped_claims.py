@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lit_mlfund.reports.claim_evidence import Evidence, Record
-from lit_mlfund.reports.claim_expectations import Expectation
-from lit_mlfund.runtime.claims import claim_of
-from lit_mlfund.runtime.compose import Composer
-from lit_mlfund.runtime.sources import catalog
+from lit_mlfund.sweeps.claims.records import Evidence, Record
+from lit_mlfund.sweeps.claims.expectations import Expectation
+from lit_mlfund.sweeps.claims.verdict import claim_of
+from lit_mlfund.config.compose import Composer
+from lit_mlfund.config.catalog import catalog
 
 CLAIMS = sorted(name for name in catalog().groups["experiment"] if name.startswith("claim_"))
 

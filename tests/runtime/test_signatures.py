@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from lit_mlfund.runtime.annotations import Hint, parse
-from lit_mlfund.runtime.options import node_of
-from lit_mlfund.runtime.signatures import describe
-from lit_mlfund.runtime.sources import catalog
-from lit_mlfund.runtime.static import read
-from lit_mlfund.runtime.target import TargetError
+from lit_mlfund.config.type_hints import Hint, parse
+from lit_mlfund.config.options import node_of
+from lit_mlfund.config.signatures import describe
+from lit_mlfund.config.catalog import catalog
+from lit_mlfund.config.source_signatures import read
+from lit_mlfund.config.target import TargetError
 
 
 def shipped_targets() -> list[str]:
@@ -145,7 +145,7 @@ def test_foreign_targets_are_imported(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_reading_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom lit_mlfund.runtime.signatures import describe\n"
+        "import sys\nfrom lit_mlfund.config.signatures import describe\n"
         f"for path in {shipped_targets()}: describe(path)\n"
         "print([name for name in ('torch', 'lightning', 'hydra', 'numpy', 'sklearn') if name in sys.modules])"
     )

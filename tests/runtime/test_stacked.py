@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lit_mlfund.runtime.compose import Composer
-from lit_mlfund.runtime.stacked import unstackable
+from lit_mlfund.config.compose import Composer
+from lit_mlfund.sweeps.stacked.sweep import unstackable
 
 BASE = ("task=binary", "data=breast_cancer", "model=mlp")
 

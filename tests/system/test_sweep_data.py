@@ -12,7 +12,7 @@ import torch
 
 from lit_mlfund.datamodules import BreastCancerDataModule
 from lit_mlfund.datamodules.frame import FrameDataModule
-from lit_mlfund.runtime.sweep_job import Job
+from lit_mlfund.sweeps.job import Job
 from tests.system.conftest import Command, Outcome
 
 QUICK = ("references=false", "logger=files", "trainer.max_epochs=2")

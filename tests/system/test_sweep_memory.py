@@ -13,7 +13,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from lit_mlfund.runtime.sweep_job import Job
+from lit_mlfund.sweeps.job import Job
 from tests.system.conftest import Command
 
 SMALL = ("task=binary", "data=breast_cancer", "model=linear", "references=false", "trainer.max_epochs=1")

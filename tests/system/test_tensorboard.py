@@ -9,7 +9,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lit_mlfund.runtime import tensorboard
+from lit_mlfund.runs.evaluation import publish as tensorboard
 from tests.system.conftest import Command
 
 

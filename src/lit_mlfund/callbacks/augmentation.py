@@ -10,10 +10,10 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-from lit_mlfund.data.augment import IMAGE_DRAWS, augment_images, drop_tokens, mask_tokens
-from lit_mlfund.data.batch import Inputs, MixedBatch, PairBatch, PointBatch
-from lit_mlfund.data.draws import uniform
-from lit_mlfund.data.spec import DataSpec
+from lit_mlfund.data.serving.augment import IMAGE_DRAWS, augment_images, drop_tokens, mask_tokens
+from lit_mlfund.data.serving.batch import Inputs, MixedBatch, PairBatch, PointBatch
+from lit_mlfund.data.serving.random_draws import uniform
+from lit_mlfund.data.serving.spec import DataSpec
 
 
 def _fraction(name: str, value: float) -> None:

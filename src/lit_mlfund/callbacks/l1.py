@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
-from lit_mlfund.data.batch import Inputs, ListBatch
-from lit_mlfund.data.store import ListStore, PointStore
+from lit_mlfund.data.serving.batch import Inputs, ListBatch
+from lit_mlfund.data.serving.store import ListStore, PointStore
 from lit_mlfund.diagnostics.finding import Finding
 from lit_mlfund.diagnostics.unused_inputs import unused_inputs
 from lit_mlfund.optim import soft_threshold_

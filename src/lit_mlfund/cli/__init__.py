@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:
-        from lit_mlfund.runtime.errors import problems_of
+        from lit_mlfund.config.errors import problems_of
 
         if problems_of(error) is None or os.environ.get("MLFUND_TRACEBACK", "0") not in ("", "0"):
             import traceback
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         if problems_of(error) is None:
             return FAILED
-        from lit_mlfund.runtime.outer import is_first
+        from lit_mlfund.startup.environment import is_first
 
         if is_first():
             print(f"mlfund: {error}", file=sys.stderr)
@@ -56,7 +56,7 @@ def _dispatch(arguments: list[str]) -> int:
         print(help_text(rest[0] if rest and rest[0] in VERBS else None))
         return DONE
     if verb not in VERBS:
-        from lit_mlfund.runtime.errors import ConfigError, suggestion
+        from lit_mlfund.config.errors import ConfigError, suggestion
 
         raise ConfigError(f"{verb}: no such command; {suggestion(verb, VERBS)}")
     if "--help" in rest or "-h" in rest:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lit_mlfund.atomic import to_json
 from lit_mlfund.cli.keys import finished_run, new_file, read_keys
-from lit_mlfund.runtime.errors import ConfigError
-from lit_mlfund.runtime.startup import importing
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.startup.fast_imports import importing
 
 
 def run(arguments: list[str]) -> int:
@@ -21,7 +21,7 @@ def run(arguments: list[str]) -> int:
     if problems + missing:
         raise ConfigError(problems + missing)
     with importing():
-        from lit_mlfund.runtime.serve import evaluate_run
+        from lit_mlfund.runs.execution.finished_run import evaluate_run
 
     print(to_json(evaluate_run(run_dir, split=split or "test", path=path, checkpoint=checkpoint)), flush=True)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lit_mlfund.runtime.errors import ConfigError, suggestion
+from lit_mlfund.config.errors import ConfigError, suggestion
 
 
 def read_keys(arguments: list[str], known: tuple[str, ...]) -> dict[str, str]:

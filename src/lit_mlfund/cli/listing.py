@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lit_mlfund.cli.train import parse
-from lit_mlfund.runtime.errors import ConfigError, suggestion
-from lit_mlfund.runtime.listing import KINDS, listing
-from lit_mlfund.runtime.sources import catalog
+from lit_mlfund.config.errors import ConfigError, suggestion
+from lit_mlfund.cli.options_table import KINDS, listing
+from lit_mlfund.config.catalog import catalog
 
 MEMORY = "--memory"
 
@@ -21,7 +21,7 @@ def run(arguments: list[str]) -> int:
     if MEMORY in arguments:
         if [names[kind] for kind in given.overrides] != ["optim"]:
             raise ConfigError(f"{MEMORY} is of optimizers: mlfund list optims {MEMORY}")
-        from lit_mlfund.runtime.optimizer_memory import memory_table  # imports torch
+        from lit_mlfund.runs.assembly.optimizer_memory import memory_table  # imports torch
 
         print(memory_table(known))
         return 0

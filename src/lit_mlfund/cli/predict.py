@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lit_mlfund.atomic import to_json
 from lit_mlfund.cli.keys import finished_run, new_file, read_keys
-from lit_mlfund.runtime.errors import ConfigError
-from lit_mlfund.runtime.startup import importing
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.startup.fast_imports import importing
 
 _FORMATS = (".parquet", ".csv")
 
@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> int:
     if problems + missing:
         raise ConfigError(problems + missing)
     with importing():
-        from lit_mlfund.runtime.serve import predict_run
+        from lit_mlfund.runs.execution.finished_run import predict_run
 
     assert path is not None
     print(to_json(predict_run(run_dir, path=path, output=str(output), checkpoint=checkpoint)), flush=True)

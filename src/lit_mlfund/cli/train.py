@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lit_mlfund.atomic import to_json
-from lit_mlfund.runtime.errors import ConfigError, suggestion
+from lit_mlfund.config.errors import ConfigError, suggestion
 
 _FLAGS = ("-m", "--multirun", "--config-dir", "-cd", "--cfg", "-c", "--help")
 
@@ -47,9 +47,9 @@ def parse(arguments: list[str]) -> Arguments:
 
 def run(arguments: list[str]) -> int:
     """Train once, train a sweep, or show a configuration; the exit code."""
-    from lit_mlfund.runtime.compose import Composer
-    from lit_mlfund.runtime.overrides import plain_values
-    from lit_mlfund.runtime.train import run_again, run_config
+    from lit_mlfund.config.compose import Composer
+    from lit_mlfund.config.overrides import plain_values
+    from lit_mlfund.runs.execution.lifecycle import run_again, run_config
 
     given = parse(arguments)
     command = ["mlfund", "train", *arguments]
@@ -68,7 +68,7 @@ def run(arguments: list[str]) -> int:
             return 0
         if str(composed.hydra.mode) != "RunMode.MULTIRUN" and not composed.config.get("sweep"):
             return report(run_config(composed.config, command))
-    from lit_mlfund.runtime.sweep import sweep
+    from lit_mlfund.sweeps.sweep import sweep
 
     results = sweep(given.overrides, given.config_dir, command)
     failed = sum(result["status"] != "done" for result in results)
@@ -79,7 +79,7 @@ def run(arguments: list[str]) -> int:
 
 def report(result: dict[str, Any]) -> int:
     """Print a result as the last line of stdout, from the first process only; the exit code it stands for."""
-    from lit_mlfund.runtime.outer import is_first
+    from lit_mlfund.startup.environment import is_first
 
     if is_first():
         print(to_json(result), flush=True)

@@ -9,12 +9,12 @@ import polars as pl
 import torch
 from lightning.pytorch import LightningDataModule
 
-from lit_mlfund.data.batch import Batch
-from lit_mlfund.data.chunks import Chunks
-from lit_mlfund.data.loader import BatchLoader
-from lit_mlfund.data.source import Watch
-from lit_mlfund.data.spec import DataSpec
-from lit_mlfund.data.store import PointStore, Store
+from lit_mlfund.data.serving.batch import Batch
+from lit_mlfund.data.serving.chunks import Chunks
+from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.data.reading.file_watch import Watch
+from lit_mlfund.data.serving.spec import DataSpec
+from lit_mlfund.data.serving.store import PointStore, Store
 
 # Of an evaluation batch of a table with few columns, which costs less than the loop around it.
 NARROW_ROWS, NARROW_BYTES = 2**14, 2**21

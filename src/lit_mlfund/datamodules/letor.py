@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from lit_mlfund.data import scan
-from lit_mlfund.data.letor import read_letor, scan_letor
-from lit_mlfund.data.read import text_size
-from lit_mlfund.data.scan import Scan
-from lit_mlfund.data.table import Table
+from lit_mlfund.data.reading import scan
+from lit_mlfund.data.reading.letor import read_letor, scan_letor
+from lit_mlfund.data.reading.read import text_size
+from lit_mlfund.data.reading.scan import Scan
+from lit_mlfund.data.reading.table import Table
 from lit_mlfund.datamodules.table import TableDataModule
 
 

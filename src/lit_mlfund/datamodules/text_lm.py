@@ -8,13 +8,13 @@ from typing import Any
 import polars as pl
 from torch import Tensor
 
-from lit_mlfund.data.characters import UNKNOWN, Characters
-from lit_mlfund.data.documents import documentation, read_text, repeated_share, split_text
-from lit_mlfund.data.errors import DataError
-from lit_mlfund.data.loader import BatchLoader
-from lit_mlfund.data.source import Signature
-from lit_mlfund.data.spec import DataSpec, Field
-from lit_mlfund.data.windows import WindowStore
+from lit_mlfund.data.preprocessing.characters import UNKNOWN, Characters
+from lit_mlfund.data.reading.documents import documentation, read_text, repeated_share, split_text
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.data.reading.file_watch import Signature
+from lit_mlfund.data.serving.spec import DataSpec, Field
+from lit_mlfund.data.serving.token_windows import WindowStore
 from lit_mlfund.datamodules.base import DataModule
 
 PIECE = 2**17  # positions of the windows of a new file that are predicted at a time

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from lit_mlfund.data.spec import Field
+    from lit_mlfund.data.serving.spec import Field
 
 
 def unused_inputs(

@@ -11,7 +11,7 @@ from lit_mlfund.models.heads import Head
 from lit_mlfund.models.inputs import check_fraction, only_field
 
 if TYPE_CHECKING:
-    from lit_mlfund.data.spec import DataSpec
+    from lit_mlfund.data.serving.spec import DataSpec
 
 
 class CNN(nn.Module):

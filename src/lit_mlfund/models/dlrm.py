@@ -14,7 +14,7 @@ from lit_mlfund.models.inputs import CategoricalEmbedding, TokenBag, check_spec
 from lit_mlfund.models.mlp import hidden_layers
 
 if TYPE_CHECKING:
-    from lit_mlfund.data.spec import DataSpec
+    from lit_mlfund.data.serving.spec import DataSpec
 
 
 class DLRM(nn.Module):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from lit_mlfund.data.spec import DataSpec
+    from lit_mlfund.data.serving.spec import DataSpec
 
 
 def num_outputs(spec: DataSpec) -> int:

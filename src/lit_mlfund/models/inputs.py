@@ -14,7 +14,7 @@ from lit_mlfund.models.numeric import NumericEmbedding, PeriodicEmbedding
 from lit_mlfund.models.sharded_table import ShardedTable
 
 if TYPE_CHECKING:
-    from lit_mlfund.data.spec import DataSpec, Field
+    from lit_mlfund.data.serving.spec import DataSpec, Field
 
 VALUE_DIMS = {"numeric": 1, "categorical": 1, "tokens": 1, "image": 3}  # trailing dimensions of one value
 

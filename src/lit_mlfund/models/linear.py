@@ -13,7 +13,7 @@ from lit_mlfund.models.heads import num_outputs
 from lit_mlfund.models.inputs import CategoricalEmbedding, TokenBag, check_spec
 
 if TYPE_CHECKING:
-    from lit_mlfund.data.spec import DataSpec, Field
+    from lit_mlfund.data.serving.spec import DataSpec, Field
 
 
 class Linear(nn.Module):

@@ -15,7 +15,7 @@ from lit_mlfund.models.mlp import Activation, Norm, hidden_layers
 from lit_mlfund.models.numeric import NumericEmbedding
 
 if TYPE_CHECKING:
-    from lit_mlfund.data.spec import DataSpec
+    from lit_mlfund.data.serving.spec import DataSpec
 
 
 class ListMLP(nn.Module):

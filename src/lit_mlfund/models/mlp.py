@@ -12,7 +12,7 @@ from lit_mlfund.models.inputs import InputEncoder, check_fraction, check_spec
 from lit_mlfund.models.numeric import NumericEmbedding
 
 if TYPE_CHECKING:
-    from lit_mlfund.data.spec import DataSpec
+    from lit_mlfund.data.serving.spec import DataSpec
 
 Activation = Literal["relu", "gelu", "silu", "tanh"]
 Norm = Literal["none", "layer"]

@@ -14,7 +14,7 @@ from lit_mlfund.models.heads import Head
 from lit_mlfund.models.inputs import only_field
 
 if TYPE_CHECKING:
-    from lit_mlfund.data.spec import DataSpec
+    from lit_mlfund.data.serving.spec import DataSpec
 
 Positions = Literal["learned", "sinusoidal", "none"]
 Pooling = Literal["mean", "cls"]

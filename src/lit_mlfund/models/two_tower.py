@@ -13,7 +13,7 @@ from lit_mlfund.models.inputs import CategoricalEmbedding, TokenBag, check_fract
 from lit_mlfund.models.mlp import hidden_layers
 
 if TYPE_CHECKING:
-    from lit_mlfund.data.spec import DataSpec, Field
+    from lit_mlfund.data.serving.spec import DataSpec, Field
 
 
 class TwoTower(nn.Module):

@@ -16,16 +16,16 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from lit_mlfund.data.batch import Batch
-from lit_mlfund.data.spec import DataSpec
+from lit_mlfund.data.serving.batch import Batch
+from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.metrics import Evaluation
 from lit_mlfund.modules.clipping import clip_norm, clip_value
 from lit_mlfund.modules.curvature import Curvature
-from lit_mlfund.modules.evidence import Evidence, join, over_processes
+from lit_mlfund.modules.outputs import Evidence, join, over_processes
 from lit_mlfund.modules.lean import steps_per_call
-from lit_mlfund.modules.running import RunningStatistics
+from lit_mlfund.modules.step_statistics import RunningStatistics
 from lit_mlfund.modules.sharding import shard, spread_tables
-from lit_mlfund.modules.training_length import num_optimizer_steps
+from lit_mlfund.modules.num_steps import num_optimizer_steps
 
 OptimizerFactory = Callable[[nn.Module], torch.optim.Optimizer]
 ScheduleFactory = Callable[[torch.optim.Optimizer, int], LRScheduler | ReduceLROnPlateau]

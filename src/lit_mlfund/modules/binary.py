@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from lit_mlfund.metrics import Evaluation, evaluate_binary
-from lit_mlfund.modules.evidence import Evidence
-from lit_mlfund.modules.point import PointModule
+from lit_mlfund.modules.outputs import Evidence
+from lit_mlfund.modules.pointwise import PointModule
 
 
 class BinaryModule(PointModule):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from lit_mlfund.metrics import Evaluation, evaluate_multiclass
-from lit_mlfund.modules.evidence import Evidence
-from lit_mlfund.modules.point import PointModule
+from lit_mlfund.modules.outputs import Evidence
+from lit_mlfund.modules.pointwise import PointModule
 
 
 class MulticlassModule(PointModule):

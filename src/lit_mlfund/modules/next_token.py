@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lit_mlfund.data.batch import PointBatch
-from lit_mlfund.data.characters import UNKNOWN_NAME
+from lit_mlfund.data.serving.batch import PointBatch
+from lit_mlfund.data.preprocessing.characters import UNKNOWN_NAME
 from lit_mlfund.metrics import Evaluation, evaluate_tokens
-from lit_mlfund.modules.evidence import Evidence
-from lit_mlfund.modules.point import PointModule
+from lit_mlfund.modules.outputs import Evidence
+from lit_mlfund.modules.pointwise import PointModule
 
 
 class NextTokenModule(PointModule):

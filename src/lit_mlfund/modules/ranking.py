@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lit_mlfund.data.batch import ListBatch
+from lit_mlfund.data.serving.batch import ListBatch
 from lit_mlfund.metrics import Evaluation, evaluate_ranking
 from lit_mlfund.modules.base import TaskModule
-from lit_mlfund.modules.evidence import Evidence
+from lit_mlfund.modules.outputs import Evidence
 
 
 class RankingModule(TaskModule):

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from lit_mlfund.metrics import Evaluation, evaluate_regression
-from lit_mlfund.modules.evidence import Evidence
-from lit_mlfund.modules.point import PointModule
+from lit_mlfund.modules.outputs import Evidence
+from lit_mlfund.modules.pointwise import PointModule
 
 
 class RegressionModule(PointModule):

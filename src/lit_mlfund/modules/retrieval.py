@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lit_mlfund.data.batch import Inputs, PairBatch
+from lit_mlfund.data.serving.batch import Inputs, PairBatch
 from lit_mlfund.metrics import Evaluation, PositiveRanks, embedding_ranks, evaluate_retrieval
 from lit_mlfund.modules.base import TaskModule
-from lit_mlfund.modules.evidence import Evidence
+from lit_mlfund.modules.outputs import Evidence
 
 # items embedded at a time when a whole corpus is encoded
 CORPUS_BLOCK = 4096

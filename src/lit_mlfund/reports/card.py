@@ -55,7 +55,7 @@ def write_card(run_dir: Path) -> Path:
 
 def save_pictures(drawn: dict[str, Figure], folder: Path) -> dict[str, bytes]:
     """Write every figure as PNG; returns name -> the file's bytes. The figures are wiped."""
-    from lit_mlfund.reports.sheets import give_back
+    from lit_mlfund.reports.figures import give_back
 
     folder.mkdir(exist_ok=True)
     images = {}

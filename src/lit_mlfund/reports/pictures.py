@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from lit_mlfund.reports.sheets import Ticks, sheet
+from lit_mlfund.reports.figures import Ticks, sheet
 
 MODEL, REFERENCE, GREY = "#2f6db3", "#d1742f", "#8a8f98"
 Measured = dict[str, dict[str, float]]

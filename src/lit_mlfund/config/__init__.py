@@ -1,0 +1,1 @@
+"""Compose, check and describe configurations; never imports torch."""

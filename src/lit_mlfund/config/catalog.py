@@ -1,0 +1,133 @@
+"""Where configuration files come from: our own folder, and those that other projects add to it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lit_mlfund.config.errors import ConfigError
+
+PRIMARY = "train"  # conf/train.yaml
+ENTRY_POINTS = "lit_mlfund.configs"  # name -> package that holds YAML files, e.g. `my = my_package.conf`
+
+
+@dataclass(frozen=True)
+class Source:
+    """One folder of configuration files, and who brought it."""
+
+    provider: str
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """As Hydra's search path wants it."""
+        return f"file://{self.folder}"
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """`group/option` (or the name of a top-level file) -> YAML file."""
+        return {path: file for path, file in sorted(_yaml_files(self.folder, ""))}
+
+
+def _yaml_files(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            if not entry.name.startswith((".", "__")):
+                yield from _yaml_files(Path(entry.path), f"{prefix}{entry.name}/")
+        elif entry.name.endswith((".yaml", ".yml")):
+            yield prefix + entry.name.rpartition(".")[0], Path(entry.path)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All configuration files that a command can name; ours come first."""
+
+    sources: tuple[Source, ...]
+
+    @cached_property
+    def groups(self) -> dict[str, dict[str, Path]]:
+        """Group -> option -> file."""
+        groups: dict[str, dict[str, Path]] = {}
+        for source in self.sources:
+            for path, file in source.files.items():
+                group, _, option = path.rpartition("/")
+                if group:
+                    groups.setdefault(group, {}).setdefault(option, file)
+        return groups
+
+    @cached_property
+    def foreign_groups(self) -> set[str]:
+        """First parts of the groups that only other projects have: their nodes are theirs to use."""
+        first = [{path.split("/")[0] for path in source.files if "/" in path} for source in self.sources]
+        return set().union(*first[1:]) - first[0]
+
+    def shadows(self) -> list[str]:
+        """One problem for each file that has the name of an earlier one, and would silently be left out."""
+        problems: list[str] = []
+        seen: dict[str, str] = {}
+        for source in self.sources:
+            for path, file in source.files.items():
+                if path in seen:
+                    problems.append(
+                        f"{file}: {seen[path]} has a {path}.yaml already; give yours another name"
+                    )
+                else:
+                    seen[path] = source.provider
+        return problems
+
+
+def own_folder() -> Path:
+    """The folder of the package `lit_mlfund.conf`, in a checkout and in a wheel."""
+    spec = importlib.util.find_spec("lit_mlfund.conf")
+    assert spec is not None and spec.submodule_search_locations is not None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def catalog(config_dir: str | None = None, searchpath: Iterable[Any] = ()) -> Catalog:
+    """Our own folder, the entry points, `--config-dir` and `hydra.searchpath`, in this order.
+
+    Raises ConfigError for a folder that does not exist.
+    """
+    found = [Source("lit_mlfund", own_folder())]
+    problems = []
+    for provider, address in [*_entry_points(), *_named(config_dir, searchpath)]:
+        folder = _folder(address)
+        if folder is None or not folder.is_dir():
+            problems.append(f"{provider}: there is no folder {address}")
+        else:
+            found.append(Source(provider, folder.resolve()))
+    if problems:
+        raise ConfigError(problems)
+    return Catalog(tuple(found))
+
+
+def _entry_points() -> list[tuple[str, str]]:
+    from importlib.metadata import entry_points
+
+    points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
+    return [(f"entry point {point.name}", f"pkg://{point.value}") for point in points]
+
+
+def _named(config_dir: str | None, searchpath: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    if config_dir is not None:
+        yield "--config-dir", config_dir
+    for address in searchpath:
+        yield "hydra.searchpath", str(address)
+
+
+def _folder(address: str) -> Path | None:
+    """The folder behind a path, `file://path` or `pkg://package`; no package is imported to find it."""
+    if not address.startswith("pkg://"):
+        return Path(address.removeprefix("file://")).expanduser()
+    top, *rest = address.removeprefix("pkg://").replace(":", ".").strip("/").split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    places = [Path(place, *rest) for place in (spec.submodule_search_locations or ())] if spec else []
+    return next((place for place in places if place.is_dir()), None)

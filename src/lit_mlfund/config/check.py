@@ -1,0 +1,165 @@
+"""Hold a composed configuration against what it would build, and tell every problem at once.
+
+A node with a `_target_` is held against the signature of its target, anything else against the schema.
+Our own targets are read from source, so that no check costs the import of torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lit_mlfund.config.type_hints import MISSING, Hint, Misfit, fit, members
+from lit_mlfund.config.compatibility import incompatibilities
+from lit_mlfund.config.errors import suggestion
+from lit_mlfund.config.schema import DEFAULTS, SECTIONS, VALUES, Section
+from lit_mlfund.config.signatures import describe
+from lit_mlfund.config.catalog import Catalog
+from lit_mlfund.config.target import Target, TargetError
+
+_HYDRA_KEYS = {"_target_", "_args_", "_convert_", "_partial_", "_recursive_"}
+_PLAIN = Section()
+
+
+def check(config: dict[str, Any], catalog: Catalog) -> list[str]:
+    """All problems of a composed, resolved configuration, each with the path of its key; none is good news.
+
+    In place, values are put into the type of their parameter (the text `1e-3` becomes a number where only a
+    number will do), and values beside the sections that are not given get their defaults.
+    """
+    problems = []
+    for name, default in DEFAULTS.items():
+        config.setdefault(name, default)
+    for key in config:
+        if key not in SECTIONS and key not in VALUES and key not in catalog.foreign_groups:
+            problems.append(f"{key}: unknown; {_elsewhere(key, config)}")
+    for name, section in SECTIONS.items():
+        problems += _check_section(name, section, config, catalog)
+    for name, hint in VALUES.items():
+        if name in config:
+            problems += _check_value(config, name, hint, name)
+        else:
+            problems.append(f"{name} is required: pass {name}=…")
+    for name in (catalog.foreign_groups & config.keys()) - SECTIONS.keys():
+        problems += _check_inner(config[name], name)
+    return problems + incompatibilities(config, catalog)
+
+
+def _check_section(name: str, section: Section, config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
+    node = config.get(name)
+    options = ", ".join(catalog.groups.get(name, ()))
+    if node is None:
+        if not section.optional and not section.several:
+            yield f"{name} is required: choose one of {options} with {name}=…"
+    elif not isinstance(node, dict):
+        yield f"{name}: expected a mapping, got {node}"
+    elif section.several:
+        yield from _check_several(name, section, node)
+    elif "_target_" in node:
+        yield from _check_node(node, name, section)
+    elif node or not section.optional:
+        yield f"{name}: has no _target_; choose one of {options} with {name}=…, or name a class"
+
+
+def _check_several(name: str, section: Section, nodes: dict[str, Any]) -> Iterator[str]:
+    for key, node in nodes.items():
+        path = f"{name}.{key}"
+        if key in section.own:
+            yield from _check_value(nodes, key, section.own[key], path)
+        elif isinstance(node, dict) and "_target_" in node:
+            yield from _check_node(node, path, _PLAIN)
+        elif isinstance(node, dict) and node:
+            yield f"{path}: has no _target_, so nothing would be built of it"
+        elif node:
+            yield f"{path}: unknown; {suggestion(key, section.own)}"
+
+
+def _check_node(node: dict[str, Any], path: str, section: Section = _PLAIN) -> Iterator[str]:
+    try:
+        target = _target(node)
+    except TargetError as error:
+        yield f"{path}._target_: {error}"
+        return
+    given = {*section.supplied, *section.offered}
+    for key in list(node):
+        if key in _HYDRA_KEYS:
+            continue
+        here = f"{path}.{key}"
+        if key in section.own:
+            yield from _check_value(node, key, section.own[key], here)
+        elif key in given:
+            yield f"{here}: is given by the program; leave it out"
+        elif key in target.parameters:
+            if node[key] not in section.words.get(key, ()):
+                yield from _check_value(node, key, target.parameters[key], here)
+        elif target.open and not key.startswith("_"):
+            yield from _check_inner(node[key], here)
+        else:
+            known = [name for name in (*target.parameters, *section.own) if name not in given]
+            yield f"{here}: unknown; {suggestion(key, known)}"
+    if "_args_" not in node and not node.get("_partial_"):
+        for name in sorted(target.required - given - node.keys()):
+            yield f"{path}.{name} is required: pass {path}.{name}=…"
+    if not target.open:
+        for name in sorted(set(section.supplied) - target.parameters.keys()):
+            yield f"{path}._target_: {target.path} takes no argument {name}, which the program gives"
+
+
+def _target(node: dict[str, Any]) -> Target:
+    path = node["_target_"]
+    if not isinstance(path, str) or path == MISSING:
+        raise TargetError("expected the dotted path of a class or function")
+    return describe(path)
+
+
+def _check_value(node: dict[str, Any], key: str, hint: Hint, path: str) -> Iterator[str]:
+    value = node[key]
+    inner = next((part for part in members(hint) if part.kind in ("dict", "record")), None)
+    if inner is not None and isinstance(value, dict) and "_target_" not in value:
+        yield from _check_entries(value, inner, path)
+        return
+    try:
+        node[key] = fit(value, hint)
+    except Misfit as misfit:
+        yield f"{path}: {misfit}"
+    else:
+        yield from _check_inner(node[key], path)
+
+
+def _check_entries(value: dict[str, Any], hint: Hint, path: str) -> Iterator[str]:
+    """A mapping entry by entry, so that each problem has its own path."""
+    hints = dict(hint.parts) if hint.kind == "record" else dict.fromkeys(value, hint.parts[0])
+    for name in list(value):
+        if name in hints:
+            yield from _check_value(value, name, hints[name], f"{path}.{name}")
+        else:
+            yield f"{path}.{name}: unknown; {suggestion(name, hints)}"
+    for name in sorted(hints.keys() - value.keys()):
+        yield f"{path}.{name} is required: pass {path}.{name}=…"
+
+
+def _check_inner(value: Any, path: str) -> Iterator[str]:
+    """Values that are still missing, and nodes with a target, wherever they are inside a value."""
+    if value == MISSING:
+        yield f"{path} is required: pass {path}=…"
+    elif isinstance(value, dict) and "_target_" in value:
+        yield from _check_node(value, path)
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _check_inner(part, f"{path}.{key}")
+    elif isinstance(value, list):
+        for position, part in enumerate(value):
+            yield from _check_inner(part, f"{path}[{position}]")
+
+
+def _elsewhere(key: str, config: dict[str, Any]) -> str:
+    """Say where `key` belongs: `lr` is a parameter of `optim`, `sede` is a misspelt `seed`."""
+    for name in SECTIONS:
+        node = config.get(name)
+        if isinstance(node, dict) and "_target_" in node:
+            try:
+                if key in _target(node).parameters:
+                    return f"did you mean {name}.{key}?"
+            except TargetError:
+                continue
+    return suggestion(key, [*SECTIONS, *VALUES])

@@ -1,0 +1,244 @@
+"""Do the parts of a configuration fit each other? Read from what each part declares of itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lit_mlfund.config.errors import suggestion
+from lit_mlfund.config.options import Option, nodes, options
+from lit_mlfund.config.signatures import describe
+from lit_mlfund.config.catalog import Catalog
+from lit_mlfund.config.target import TargetError
+
+MAX_SEED = 2**32 - 1  # what numpy takes
+
+
+def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
+    """One line for each pair of parts that cannot work together, with what would."""
+    return [
+        *_task_fits(config, catalog),
+        *_inputs_fit(config, catalog),
+        *_regularization_fits(config),
+        *_exclusions(config),
+        *_tables_fit(config),
+        *_libraries(config),
+        *_plateau(config),
+        *_monitors(config),
+        *_plain_values(config),
+        *_automatic_rate(config),
+    ]
+
+
+def _declared(node: Any, name: str) -> Any:
+    """A class attribute of a node's target; None where the target is unknown or does not say."""
+    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+        return None
+    try:
+        return describe(node["_target_"]).attributes.get(name) or None
+    except TargetError:
+        return None
+
+
+def direction(config: Mapping[str, Any]) -> str:
+    """Whether what is monitored is to rise (`max`) or to fall (`min`)."""
+    metrics = describe(config["task"]["_target_"]).attributes.get("metrics", {})
+    return str(metrics.get(config["monitor"].removeprefix("val/"), "min"))
+
+
+def _task_fits(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
+    task = _task(config)
+    if task is None:
+        return
+    for group in ("loss", "model", "data"):
+        for path, node in nodes(config.get(group), group):
+            tasks = _declared(node, "tasks")
+            if tasks and task not in tasks:
+                fitting = [option for option in options(catalog, group) if task in option.tasks]
+                yield f"{path}: {_name(node)} does not fit task={task}; {_use(group, fitting)}"
+    data = config.get("data")
+    if isinstance(data, dict) and isinstance(data.get("task"), str) and data["task"] != task:
+        yield f"data.task: {data['task']} is not the task, which is {task}"
+
+
+def _task(config: dict[str, Any]) -> str | None:
+    node = config.get("task")
+    return node["name"] if isinstance(node, dict) and isinstance(node.get("name"), str) else None
+
+
+def _inputs_fit(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
+    data, model = config.get("data"), config.get("model")
+    offered, taken = _declared(data, "inputs"), _declared(model, "inputs")
+    if not offered or not taken:
+        return
+    missing = [kind for kind in offered if kind not in taken]
+    if missing:
+        task = _task(config)
+        fitting = [
+            option
+            for option in options(catalog, "model")
+            if set(offered) <= set(option.inputs) and (task is None or task in option.tasks)
+        ]
+        kinds, needed = " and ".join(taken), " and ".join(missing)
+        yield (
+            f"model: {_name(model)} takes {kinds} inputs, but {_name(data)} has {needed}; "
+            + _use("model", fitting)
+        )
+
+
+def _regularization_fits(config: dict[str, Any]) -> Iterator[str]:
+    """Tasks, and kinds of inputs of which the data must have one."""
+    chosen = config.get("regularization")
+    if not isinstance(chosen, dict):
+        return
+    task, data = _task(config), config.get("data")
+    for key, node in chosen.items():
+        tasks, inputs, offered = (
+            _declared(node, "tasks"),
+            _declared(node, "inputs"),
+            _declared(data, "inputs"),
+        )
+        if task and tasks and task not in tasks:
+            yield f"regularization.{key}: {_name(node)} does not fit task={task}; it is for {_list(tasks)}"
+        if inputs and offered and not set(inputs) & set(offered):
+            wanted, there = " or ".join(inputs), " and ".join(offered)
+            yield f"regularization.{key}: {_name(node)} takes {wanted} inputs, but {_name(data)} has {there}"
+
+
+def _exclusions(config: dict[str, Any]) -> Iterator[str]:
+    """Targets that exclude others by name (`not_with`), in regularization, embedding and optim."""
+    chosen, trainer = config.get("regularization"), config.get("trainer")
+    parts = {f"regularization.{key}": node for key, node in (chosen or {}).items()}
+    parts |= {name: config.get(name) for name in ("embedding", "optim")}
+    parts = {where: node for where, node in parts.items() if isinstance(node, dict) and "_target_" in node}
+    others = {where.replace(".", "="): _name(node) for where, node in parts.items() if "." in where}
+    if "optim" in parts:
+        others[f"optim={_name(parts['optim'])}"] = _name(parts["optim"])
+    strategy = trainer.get("strategy") if isinstance(trainer, dict) else None
+    others[f"trainer.strategy={strategy}"] = str(strategy)
+    for path, node in parts.items():
+        for excluded in _declared(node, "not_with") or ():
+            wrong = [where for where, name in others.items() if name == excluded]
+            yield from (f"{path}: {_name(node)} does not work with {where}; leave one out" for where in wrong)
+
+
+def _list(words: tuple[str, ...]) -> str:
+    return ", ".join(words[:-1]) + f" and {words[-1]}" if len(words) > 1 else words[0]
+
+
+def _use(group: str, fitting: list[Option]) -> str:
+    names = " or ".join(option.name for option in fitting)
+    return f"use {group}={names}" if fitting else f"no {group} here does"
+
+
+def _name(node: Any) -> str:
+    return str(node["_target_"]).rpartition(".")[2]
+
+
+def _monitors(config: dict[str, Any]) -> Iterator[str]:
+    metrics = _declared(config.get("task"), "metrics")
+    if not metrics:
+        return
+    known = [f"val/{name}" for name in ("loss", *metrics)]
+    callbacks = config.get("callbacks")
+    places = {"monitor": config} | {
+        f"callbacks.{name}.monitor": node
+        for name, node in (callbacks.items() if isinstance(callbacks, dict) else ())
+        if isinstance(node, dict) and "monitor" in node
+    }
+    for path, node in places.items():
+        monitor = node.get("monitor")
+        if (
+            isinstance(monitor, str)
+            and monitor not in known
+            and not (path != "monitor" and monitor[:4] != "val/")
+        ):
+            yield f"{path}: {monitor} is not measured for task={_task(config)}; {suggestion(monitor, known)}"
+
+
+def _plain_values(config: dict[str, Any]) -> Iterator[str]:
+    seed, name, trainer = config.get("seed"), config.get("name"), config.get("trainer")
+    if isinstance(seed, int) and not 0 <= seed <= MAX_SEED:
+        yield f"seed: expected 0 … {MAX_SEED}, got {seed}"
+    if isinstance(name, str) and not re.fullmatch(r"[\w][\w.+=@-]{0,63}", name):
+        yield f"name: {name!r} cannot be part of a folder's name; use letters, digits and any of -_.+=@"
+    if isinstance(trainer, dict):
+        yield from _trainer_values(trainer)
+        part = trainer.get("limit_test_batches", 1.0)
+        whole = isinstance(part, float) and part == 1.0  # 1 is one batch, 1.0 is all of them
+        if config.get("references") and config.get("test") and not whole:
+            yield (
+                f"references: are measured on the whole test split, of which trainer.limit_test_batches={part} "
+                "leaves a part; pass references=false"
+            )
+
+
+def _libraries(config: dict[str, Any]) -> Iterator[str]:
+    """Targets marked with `needs`, where the library is not there."""
+    for group, value in config.items():
+        for path, node in nodes(value, group):
+            module, extra, *more = _declared(node, "needs") or ("", "")
+            if module and importlib.util.find_spec(module) is None:
+                command = " && ".join([f"pip install 'lit_mlfund[{extra}]'", *more])
+                yield f"{path}: {_name(node)} needs {module}; install it with: {command}"
+
+
+def _tables_fit(config: dict[str, Any]) -> Iterator[str]:
+    """Are there tables, and does the trainer suit their optimizer?"""
+    node, trainer = config.get("embedding"), config.get("trainer")
+    if not isinstance(node, dict) or "_target_" not in node or not isinstance(trainer, dict):
+        return
+    for part in (config.get("model"), config.get("data")):
+        inputs = _declared(part, "inputs")
+        if inputs and not {"categorical", "tokens"} & set(inputs):
+            yield f"embedding: {_name(part)} has {_list(inputs)} inputs only, and no tables; use embedding=dense"
+            break
+    precisions, precision = _declared(node, "precisions"), trainer.get("precision")
+    if precisions and precision is not None and str(precision) not in precisions:
+        yield f"trainer.precision: {_name(node)} does not work with {precision}; use {' or '.join(precisions)}"
+    if _declared(node, "steps_in_backward") and trainer.get("accumulate_grad_batches", 1) != 1:
+        yield f"trainer.accumulate_grad_batches: {_name(node)} takes a step in every backward pass; use 1"
+    if _declared(node, "eager") and trainer.get("compile"):
+        yield f"trainer.compile: torch.compile does not take the tables of {_name(node)}; use trainer.compile=false"
+
+
+def _plateau(config: dict[str, Any]) -> Iterator[str]:
+    schedule, trainer = config.get("schedule"), config.get("trainer")
+    if not isinstance(schedule, dict) or not isinstance(trainer, dict):
+        return
+    name = str(schedule.get("_target_")).rpartition(".")[2]
+    if name in ("reduce_on_plateau", "ReduceLROnPlateau") and trainer.get("limit_val_batches") == 0:
+        yield (
+            f"schedule: {name} waits for {config.get('monitor')}, which trainer.limit_val_batches=0 never measures; "
+            "use another schedule"
+        )
+
+
+def _automatic_rate(config: dict[str, Any]) -> Iterator[str]:
+    optim, trainer = config.get("optim"), config.get("trainer")
+    if isinstance(optim, dict) and optim.get("lr_by_pattern") and optim.get("lr") is None:
+        yield "optim.lr is required beside optim.lr_by_pattern, whose factors are of it: pass optim.lr=…"
+    if not isinstance(optim, dict) or optim.get("lr") != "auto" or not isinstance(trainer, dict):
+        return
+    if str(trainer.get("devices", 1)) not in ("1", "auto") or str(trainer.get("num_nodes", 1)) != "1":
+        yield "optim.lr: auto looks for the rate in one process; run mlfund lr-find, and give its value"
+
+
+def _trainer_values(trainer: dict[str, Any]) -> Iterator[str]:
+    for key, words in (("devices", (None, "auto")), ("num_nodes", (None,))):
+        value = trainer.get(key)
+        if value in words:
+            continue
+        if not str(value).isdigit() or int(str(value)) < 1:
+            wanted = " or ".join(["a number from 1 on", *filter(None, words)])
+            yield f"trainer.{key}: expected {wanted}, got {value}"
+    if trainer.get("accelerator") == "cpu" and trainer.get("precision") in ("16-mixed", "16-true", "16"):
+        yield f"trainer.precision: {trainer['precision']} needs a GPU; use bf16-mixed on a CPU"
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if trainer.get("compile") is True and trainer.get("accelerator") == "cpu" and not shutil.which(compiler):
+        yield f"trainer.compile: on a CPU torch.compile needs a C++ compiler, and there is no {compiler} (see CXX)"

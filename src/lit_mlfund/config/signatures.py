@@ -1,0 +1,81 @@
+"""What a `_target_` takes and declares: ours are read from source, other people's are imported.
+
+Reading costs a millisecond a file where importing costs seconds of torch, so a typo is answered at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from functools import cache
+from typing import Any
+
+from lit_mlfund.config.type_hints import ANY, Hint, optional, parse
+from lit_mlfund.config.errors import suggestion
+from lit_mlfund.config.source_signatures import PACKAGE, Unreadable, read
+from lit_mlfund.config.target import Target, TargetError
+
+_DECLARED = ("tasks", "inputs", "metrics", "task")
+
+
+@cache
+def describe(path: str) -> Target:
+    """The target that a `_target_` names; raises TargetError when there is no such thing."""
+    parts = path.split(".")
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        raise TargetError(f"{path!r} is not the dotted path of a class or function")
+    if parts[0] == PACKAGE:
+        try:
+            return read(path)
+        except Unreadable:
+            pass
+    return _imported(path)
+
+
+def _imported(path: str) -> Target:
+    target = _locate(path)
+    if not callable(target):
+        raise TargetError(f"{path} is not a class or function")
+    declared = {name: getattr(target, name, None) for name in _DECLARED}
+    attributes = {
+        name: value for name, value in declared.items() if isinstance(value, (tuple, list, dict, str))
+    }
+    try:
+        signature = inspect.signature(target)
+    except (ValueError, TypeError):  # built into Python's core: nothing is known of it
+        return Target(path, {}, open=True, attributes=attributes)
+    hints: dict[str, Hint] = {}
+    required, is_open = set(), False
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            is_open = True
+        elif parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            written = parameter.annotation
+            hints[name] = ANY if written is parameter.empty else parse(inspect.formatannotation(written))
+            if parameter.default is parameter.empty:
+                required.add(name)
+            elif parameter.default is None:
+                hints[name] = optional(hints[name])
+    return Target(path, hints, frozenset(required), is_open, attributes)
+
+
+def _locate(path: str) -> Any:
+    """Import what `path` names: the longest part of it that is a module, then its attributes."""
+    parts = path.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:cut])
+        try:
+            found: Any = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if cut > 1 and f"{name}.".startswith(f"{error.name}."):
+                continue  # the path goes on inside a class, or is wrong further up
+            raise TargetError(f"cannot import {path}: {error}") from error
+        except Exception as error:
+            raise TargetError(f"cannot import {path}: {type(error).__name__}: {error}") from error
+        for part in parts[cut:]:
+            if not hasattr(found, part):
+                offered = [known for known in dir(found) if not known.startswith("_")]
+                raise TargetError(f"there is no {part} in {name}; {suggestion(part, offered)}")
+            found = getattr(found, part)
+        return found
+    raise TargetError(f"cannot import {path}")

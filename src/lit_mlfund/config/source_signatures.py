@@ -1,0 +1,216 @@
+"""What our own classes and functions take and declare, read from their source without importing them.
+
+Re-exports are followed, constructors are looked up in our own bases, and literal class attributes are read.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lit_mlfund.config.type_hints import ANY, Hint, optional, parse
+from lit_mlfund.config.errors import suggestion
+from lit_mlfund.config.target import Target, TargetError
+
+PACKAGE = "lit_mlfund"
+_ROOT = Path(__file__).resolve().parents[1]
+# Bases from other packages whose own constructor takes nothing that a configuration would give.
+_BARE_BASES = {"object", "Module", "LightningModule", "LightningDataModule", "Callback", "Checkpoint", "ABC"}
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+_Arguments = tuple[dict[str, Hint], frozenset[str], bool]  # hints, required, open
+
+
+class Unreadable(Exception):
+    """The source alone does not tell; the target has to be imported."""
+
+
+def read(path: str) -> Target:
+    """The target `lit_mlfund.…` from its source; raises TargetError or Unreadable."""
+    module, _, name = path.rpartition(".")
+    if _file(module) is None:
+        raise TargetError(f"there is no module {module}")
+    place = _find(module, name)
+    if place is None:
+        here = _module(module)
+        if name in here.imports or name in here.assignments:
+            raise Unreadable
+        offered = [known for known in (*here.definitions, *here.imports) if not known.startswith("_")]
+        raise TargetError(f"there is no {name} in {module}; {suggestion(name, offered)}")
+    module, node = place
+    if isinstance(node, ast.ClassDef):
+        hints, required, is_open = _constructor(module, node)
+        return Target(path, hints, required, is_open, _attributes(module, node))
+    hints, required, is_open = _arguments(module, node, method=False)
+    return Target(path, hints, required, is_open, _marks(node))
+
+
+@dataclass(frozen=True)
+class _Module:
+    """The top-level names of a source file; `imports` leads from a name to its module and name there."""
+
+    definitions: dict[str, ast.ClassDef | _Function]
+    assignments: dict[str, ast.expr]
+    imports: dict[str, tuple[str, str]]
+
+
+def _file(module: str) -> Path | None:
+    stem = _ROOT.joinpath(*module.split(".")[1:])
+    return next((file for file in (stem / "__init__.py", stem.with_suffix(".py")) if file.is_file()), None)
+
+
+@cache
+def _module(name: str) -> _Module:
+    file = _file(name)
+    assert file is not None
+    module = _Module({}, {}, {})
+    for node in ast.parse(file.read_bytes()).body:
+        match node:
+            case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                module.definitions[node.name] = node
+            case ast.Assign(targets=[ast.Name(id=target)]):
+                module.assignments[target] = node.value
+            case ast.ImportFrom(module=str() as origin, level=0):
+                for alias in node.names:
+                    module.imports[alias.asname or alias.name] = (origin, alias.name)
+    return module
+
+
+def _ours(module: str) -> bool:
+    return module.split(".")[0] == PACKAGE and _file(module) is not None
+
+
+def _find(module: str, name: str) -> tuple[str, ast.ClassDef | _Function] | None:
+    """Follow re-exports to the definition of `name`; None where they leave our package or end."""
+    while _ours(module):
+        here = _module(module)
+        if name in here.definitions:
+            return module, here.definitions[name]
+        if name not in here.imports:
+            return None
+        module, name = here.imports[name]
+    return None
+
+
+def _bases(module: str, node: ast.ClassDef) -> list[tuple[str, ast.ClassDef]]:
+    """The bases of a class that are ours."""
+    found = (_find(module, ast.unparse(base).split("[")[0]) for base in node.bases)
+    return [(place[0], place[1]) for place in found if place and isinstance(place[1], ast.ClassDef)]
+
+
+def _arguments(module: str, node: _Function, method: bool) -> _Arguments:
+    given = node.args
+    positional = [*given.posonlyargs, *given.args][1 if method else 0 :]
+    required = {arg.arg for arg in positional[: len(positional) - len(given.defaults)]}
+    required |= {arg.arg for arg, default in zip(given.kwonlyargs, given.kw_defaults) if default is None}
+    hints = {arg.arg: _hint(arg.annotation, module) for arg in (*positional, *given.kwonlyargs)}
+    trailing = zip(reversed(positional), reversed(given.defaults))
+    for arg, default in (*trailing, *zip(given.kwonlyargs, given.kw_defaults)):
+        if isinstance(default, ast.Constant) and default.value is None:
+            hints[arg.arg] = optional(hints[arg.arg])
+    return hints, frozenset(required), given.kwarg is not None
+
+
+def _constructor(module: str, node: ast.ClassDef) -> _Arguments:
+    for part in node.body:
+        if isinstance(part, _Function) and part.name == "__init__":
+            return _with_inherited(module, node, part)
+    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        return _fields(module, node)
+    for base in node.bases:
+        name = ast.unparse(base).split("[")[0]
+        place = _find(module, name)
+        if place is not None and isinstance(place[1], ast.ClassDef):
+            return _constructor(place[0], place[1])
+        if name.split(".")[-1] not in _BARE_BASES:
+            raise Unreadable
+    return {}, frozenset(), False
+
+
+def _with_inherited(module: str, node: ast.ClassDef, init: _Function) -> _Arguments:
+    """The arguments of a constructor, and what its `super().__init__(…, **kwargs)` hands to our base."""
+    own = hints, required, is_open = _arguments(module, init, method=True)
+    bases = _bases(module, node)
+    calls = (part for part in ast.walk(init) if isinstance(part, ast.Call))
+    call = next((call for call in calls if ast.unparse(call.func) == "super().__init__"), None)
+    if not is_open or not bases or call is None or all(keyword.arg for keyword in call.keywords):
+        return own
+    given = {keyword.arg for keyword in call.keywords}
+    inherited, needed, is_open = _constructor(*bases[0])
+    passed = {name: hint for name, hint in inherited.items() if name not in given}
+    return passed | hints, required | (needed & passed.keys()), is_open
+
+
+def _fields(module: str, node: ast.ClassDef) -> _Arguments:
+    """The constructor that `@dataclass` makes."""
+    hints: dict[str, Hint] = {}
+    required: set[str] = set()
+    for base in _bases(module, node):
+        inherited, needed, _ = _fields(*base)
+        hints, required = hints | inherited, required | needed
+    for part in node.body:
+        if isinstance(part, ast.AnnAssign) and "ClassVar" not in ast.unparse(part.annotation):
+            name = ast.unparse(part.target)
+            hints[name] = _hint(part.annotation, module)
+            required = required | {name} if part.value is None else required - {name}
+    return hints, frozenset(required), False
+
+
+def _hint(annotation: ast.expr | None, module: str) -> Hint:
+    return parse(annotation, lambda name: _alias(module, name)) if annotation is not None else ANY
+
+
+def _alias(module: str, name: str) -> Hint:
+    """The hint behind a name such as `Precision = Literal[…]`, here or in the module that it came from."""
+    while _ours(module):
+        here = _module(module)
+        if name in here.assignments:
+            return _hint(here.assignments[name], module)
+        if name in here.definitions:
+            return _record(module, here.definitions[name])
+        if name not in here.imports:
+            return ANY
+        module, name = here.imports[name]
+    return ANY
+
+
+def _record(module: str, node: ast.ClassDef | _Function) -> Hint:
+    """The keys of a `TypedDict`; nothing is known of the values of another class."""
+    if not isinstance(node, ast.ClassDef) or "TypedDict" not in map(ast.unparse, node.bases):
+        return ANY
+    parts = [part for part in node.body if isinstance(part, ast.AnnAssign)]
+    return Hint("record", tuple((ast.unparse(part.target), _hint(part.annotation, module)) for part in parts))
+
+
+def _marks(node: _Function) -> dict[str, Any]:
+    """The literal arguments of decorators: `@needs("a", extra="b")` is `needs: ("a", "b")`."""
+    found: dict[str, Any] = {}
+    for decorator in node.decorator_list:
+        match decorator:
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+                values = (*args, *(keyword.value for keyword in keywords))
+                if all(isinstance(value, ast.Constant) for value in values):
+                    found[name] = tuple(ast.literal_eval(value) for value in values)
+    return found
+
+
+def _attributes(module: str, node: ast.ClassDef) -> dict[str, Any]:
+    """Literal class attributes, those of our bases included."""
+    found: dict[str, Any] = {}
+    for base in reversed(_bases(module, node)):
+        found |= _attributes(*base)
+    for part in node.body:
+        match part:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                pass
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                pass
+            case _:
+                continue
+        try:
+            found[name] = ast.literal_eval(value)
+        except ValueError:
+            found.pop(name, None)
+    return found

@@ -1,0 +1,178 @@
+"""A table as files of encoded rows in a cache: made once from the user's file, then mapped into memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lit_mlfund.atomic import to_json
+from lit_mlfund.data.disk.assign_splits import all_to, allot
+from lit_mlfund.data.disk.cache import Cache, find, open_or_make, own_folder, remove_others
+from lit_mlfund.data.disk.encode_to_disk import convert
+from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.disk.streaming_fit import fit_scan
+from lit_mlfund.data.serving.mapped import SAMPLE_ROWS, MappedListStore, MappedStore, open_mapped
+from lit_mlfund.data.reading.read import find_file, require_columns
+from lit_mlfund.data.reading.scan import Scan
+from lit_mlfund.data.reading.file_watch import Signature, Watch
+
+# Of the files: from here on a cache is worth it. The same on every machine, as splits depend on it.
+AUTO_BYTES = 2**29
+
+
+@dataclass(frozen=True)
+class TableRequest:
+    """All that the rows of a cached table depend on, but for the content of the files.
+
+    Attributes as in `TableDataModule`; `given` are files of their own for splits, `fractions` the shares of the
+    splits that are cut off from `path`.
+    """
+
+    path: str
+    given: dict[str, str]
+    fractions: dict[str, float]
+    split_seed: int
+    group: str | None
+    split: str | None
+    roles: Roles
+    positive: str | None
+    min_count: int
+    per_query: str
+
+    @property
+    def files(self) -> dict[str, str]:
+        """What each file is for -> the file."""
+        return {"path": self.path, **self.given}
+
+
+@dataclass(frozen=True)
+class CachedTable:
+    """The fitted encoder and the mapped stores; `content` is what was met when they were made (see `convert`)."""
+
+    encoder: Encoder
+    stores: dict[str, MappedStore | MappedListStore]
+    content: dict[str, Any]
+    notes: list[str]
+
+
+def cache_root(cache: str | None, files: list[str]) -> Path | None:
+    """The folder of caches that `cache` asks for: `auto` asks for the user's own where the files are large."""
+    if cache != "auto":
+        return None if cache is None else Path(cache).expanduser()
+    if sum(find_file(path).stat().st_size for path in files) < AUTO_BYTES:
+        return None
+    return own_folder("tables")
+
+
+def cached_table(
+    request: TableRequest, root: Path, watch: Watch, encoder: Encoder | None = None
+) -> CachedTable:
+    """Find or make the cache of a table.
+
+    Args:
+        request: the table.
+        root: the folder of caches.
+        watch: is given the files, and called before each pass over the rows.
+        encoder: what the rows are encoded by; without it one is fitted on the training rows.
+
+    Raises:
+        DataError: as for a table in memory; a file that changes while it is read.
+        WriteError: the disk would not take it.
+    """
+    signatures = {use: Signature.of(path) for use, path in request.files.items()}
+    options = {name: value for name, value in asdict(request).items() if name not in ("path", "given")}
+    key = {"sources": {use: signature.to_dict() for use, signature in signatures.items()}, "options": options}
+    name = re.sub(r"\W+", "_", Path(request.path).name) + "-rows"
+    cache: Cache | None = None
+    if encoder is not None:
+        cache = find(root, name, key)
+        if cache is None or cache.content["encoder"] != _plain(encoder):
+            cache = None
+            key["encoder"] = encoder.to_dict()
+    if cache is None:
+        cache = open_or_make(root, name, key, lambda folder: _make(request, signatures, encoder, folder))
+    if cache.made:
+        remove_others(root, cache.folder, _is_stale)
+    content = cache.content
+    fitted = Encoder.from_dict(content["encoder"])
+    watch.add(*signatures.values())
+    stores = {
+        split: open_mapped(cache.folder, split, part["layout"], watch)
+        for split, part in content["splits"].items()
+    }
+    return CachedTable(fitted, stores, content, _notes(cache))
+
+
+def _make(
+    request: TableRequest, signatures: dict[str, Signature], encoder: Encoder | None, folder: Path
+) -> dict[str, Any]:
+    scans = {use: Scan.open(path, signatures[use]) for use, path in request.files.items()}
+    try:
+        return _converted(request, scans, encoder, folder)
+    except DataError:
+        for scan in scans.values():
+            scan.check()  # what is wrong with a file that somebody writes to is that
+        raise
+
+
+def _converted(
+    request: TableRequest, scans: dict[str, Scan], encoder: Encoder | None, folder: Path
+) -> dict[str, Any]:
+    scan, roles = scans["path"], request.roles
+    asked = [*roles.required(True), roles.time, *roles.exclude, *roles.categorical]
+    for other in scans.values():
+        require_columns(other.schema.to_frame(), asked if other is scan else roles.required(True), other.path)
+    sources = {
+        "path": (
+            scan,
+            allot(
+                scan,
+                request.fractions,
+                seed=request.split_seed,
+                time=roles.time,
+                group=roles.query or request.group,
+                split=request.split,
+            ),
+        )
+    }
+    for split in request.given:
+        sources[split] = (scans[split], all_to(split))
+    sample = None
+    if encoder is None:
+        fitted = fit_scan(*sources["path"], roles, positive=request.positive, min_count=request.min_count)
+        encoder, sample = replace(fitted.encoder, per_query=request.per_query), [fitted.sample, fitted.rows]
+    splits = convert(sources, encoder, folder)
+    boolean = [name for name in encoder.features.source if scan.schema[name] == pl.Boolean]
+    return {"encoder": encoder.to_dict(), "splits": splits, "sample": sample, "boolean": boolean}
+
+
+def _notes(cache: Cache) -> list[str]:
+    reason = f", as {cache.reason}" if cache.reason else ""
+    notes = [f"rows: from the cache {cache.folder}{f', made now{reason}' if cache.made else ''}"]
+    sample = cache.content["sample"]
+    if sample is not None and sample[0] < sample[1]:
+        notes.append(
+            f"preprocessing: numbers and dates fitted on {sample[0]:,} of {sample[1]:,} training rows drawn at random, "
+            "categories and target on all"
+        )
+    train = cache.content["splits"]["train"]["rows"]
+    if train > SAMPLE_ROWS:
+        notes.append(f"references: fitted on {SAMPLE_ROWS:,} of the {train:,} training rows, drawn at random")
+    return notes
+
+
+def _is_stale(key: dict[str, Any]) -> bool:
+    """Whether a source of a cache has changed; one that is gone may only be unmounted."""
+    signatures = [Signature(**told) for told in key["sources"].values()]
+    return any((signature.difference() or "is gone") != "is gone" for signature in signatures)
+
+
+def _plain(encoder: Encoder) -> dict[str, Any]:
+    """As a manifest has it."""
+    return json.loads(to_json(encoder.to_dict()))

@@ -1,0 +1,121 @@
+"""From the user's file, in pieces, to one file of encoded rows per split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lit_mlfund.data.disk.assign_splits import Allot
+from lit_mlfund.data.preprocessing.table_encoder import Encoder, all_weightless
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.serving.mapped import RowWriter
+from lit_mlfund.data.preprocessing.features import Encoded
+from lit_mlfund.data.reading.scan import Scan, lists_lie_together, whole_lists
+from lit_mlfund.data.reading.split import SPLITS
+from lit_mlfund.data.serving.store import ListStore, PointStore
+from lit_mlfund.data.reading.table import Table
+
+
+@dataclass
+class Converted:
+    """What was met in the rows of one split."""
+
+    rows: int = 0
+    queries: int = 0
+    longest: int = 0  # list
+    grades: Counter[float] = field(default_factory=Counter)  # of relevance
+    imputed: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+    classes: Counter[int] = field(default_factory=Counter)  # rows by code, of a target with classes
+    weighted: bool = False
+
+    def add(self, store: PointStore | ListStore, encoded: Encoded, classes: bool) -> None:
+        """Count a further piece."""
+        self.rows += len(next(iter(store.x.values())))
+        self.imputed.update(encoded.imputed)
+        self.unknown.update(encoded.unknown)
+        if isinstance(store, ListStore):
+            self.queries += len(store)
+            self.longest = max(self.longest, int(store.lengths.max()))
+            grades, counts = store.relevance.unique(return_counts=True)
+            self.grades.update(dict(zip(grades.tolist(), counts.tolist())))
+        elif classes:
+            self.classes.update(dict(enumerate(store.y.long().bincount().tolist())))
+        self.weighted |= store.weight is None or bool(store.weight.any())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python."""
+        classes = [self.classes[code] for code in range(max(self.classes, default=-1) + 1)]
+        return {
+            "rows": self.rows,
+            "queries": self.queries,
+            "longest": self.longest,
+            "grades": {f"{grade:g}": self.grades[grade] for grade in sorted(self.grades)},
+            "imputed": dict(self.imputed),
+            "unknown": dict(self.unknown),
+            "classes": classes,
+        }
+
+
+def convert(sources: dict[str, tuple[Scan, Allot]], encoder: Encoder, folder: Path) -> dict[str, Any]:
+    """Write the files of each split into `folder`, and tell in plain Python what was met in each split.
+
+    Args:
+        sources: of each split whose name begins a file, its file and which of its rows are whose.
+        encoder: fitted on the training rows.
+        folder: an empty one.
+
+    Raises:
+        DataError: as `Encoder.store` does; a split that is left empty; lists whose rows lie apart or in several
+            splits.
+    """
+    query = encoder.roles.query
+    met = {split: Converted() for split in SPLITS}
+    with ExitStack() as files:
+        writers = {split: RowWriter(folder, split, files) for split in SPLITS}
+        for scan, split_of in sources.values():
+            needed = [*encoder.features.columns, *encoder.roles.required(True), *split_of.columns]
+            if query is not None and not lists_lie_together(scan, query):
+                raise DataError(
+                    f"{scan.path}: column {query!r}: with data.cache the rows of a list must stand side by side; sort "
+                    "the file by this column, or read it into memory with data.cache=null"
+                )
+            pieces = scan.pieces(needed)
+            for piece in pieces if query is None else whole_lists(pieces, query):
+                codes = split_of(piece)
+                if query is not None:
+                    _refuse_torn(piece, query, codes)
+                for split, table in _parts(piece, codes):
+                    store, encoded = encoder.store(table, part=True)
+                    writers[split].write(store)
+                    met[split].add(store, encoded, bool(encoder.target.classes))
+    source = next(iter(sources.values()))[0].path
+    for split, counts in met.items():
+        if not counts.rows:
+            raise DataError(f"{source}: the {split} split is empty")
+        if not counts.weighted:
+            raise all_weightless(f"{source} ({split})", encoder.roles.weight)
+    return {split: {**counts.to_dict(), "layout": writers[split].layout} for split, counts in met.items()}
+
+
+def _parts(piece: Table, codes: np.ndarray) -> list[tuple[str, Table]]:
+    """The rows of a piece by split; those of a file that is one split keep the file's name."""
+    if (codes == codes[0]).all():
+        split = SPLITS[codes[0]]
+        return [(split, piece)]
+    found = [(split, np.flatnonzero(codes == code)) for code, split in enumerate(SPLITS)]
+    return [(split, piece.take(rows, split)) for split, rows in found if len(rows)]
+
+
+def _refuse_torn(piece: Table, query: str, codes: np.ndarray) -> None:
+    """A list that lies in more than one split."""
+    labels = piece.labels(query)
+    torn = (codes[1:] != codes[:-1]) & (labels[1:] == labels[:-1]).to_numpy()
+    if torn.any():
+        wrong = np.concatenate([[False], torn])
+        raise piece.error(query, f"list {labels.filter(wrong)[0]!r} lies in more than one split", wrong)

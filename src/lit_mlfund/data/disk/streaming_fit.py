@@ -1,0 +1,166 @@
+"""The preprocessing of a table larger than memory, fitted on its training rows in two passes at most."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from lit_mlfund.data.disk.assign_splits import Allot, uniform
+from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.preprocessing.features import CategoricalColumn
+from lit_mlfund.data.reading.scan import Scan
+from lit_mlfund.data.reading.split import SPLITS
+from lit_mlfund.data.reading.table import Table, join
+from lit_mlfund.data.preprocessing.target import Target, refuse_missing
+
+SAMPLE = 2**22  # cells that numeric columns are fitted on
+SAMPLE_ROWS = (2**13, 2**17)  # at least and at most, whatever the width
+TRAIN = SPLITS.index("train")
+
+
+@dataclass(frozen=True)
+class FittedScan:
+    """An encoder, and on how many of the training rows its numeric columns were fitted."""
+
+    encoder: Encoder
+    sample: int
+    rows: int
+
+
+def fit_scan(
+    scan: Scan, split_of: Allot, roles: Roles, *, positive: str | None = None, min_count: int = 5
+) -> FittedScan:
+    """Fit on the training rows of `scan` in bounded memory.
+
+    Numeric columns and dates are fitted on a random sample of `SAMPLE` to twice as many cells, the target and the
+    vocabularies of categories on all. Where the sample is all there is, the encoder is what `Encoder.fit`
+    makes of the same rows. In memory are the sample, and of each category the labels and their counts; text that
+    is different in every row of the sample is left out without being counted.
+
+    Raises:
+        DataError: as `Encoder.fit` does.
+    """
+    sample, target = _first_pass(scan, split_of, roles, positive)
+    encoder = Encoder.fit(sample.table, roles, positive=positive, min_count=min_count, target=target)
+    if len(sample.table) < sample.seen:
+        encoder = _recount(scan, split_of, encoder, sample.table, min_count)
+    return FittedScan(encoder, len(sample.table), sample.seen)
+
+
+class _Sample:
+    """Rows drawn from those that were added, each as likely as any other, without knowing how many will come."""
+
+    def __init__(self, width: int) -> None:
+        self.least = min(max(SAMPLE // width, SAMPLE_ROWS[0]), SAMPLE_ROWS[1])
+        self.kept: list[Table] = []
+        self.size = self.seen = 0
+        self.threshold = 1.0
+
+    def add(self, rows: Table) -> None:
+        self.seen += len(rows)
+        self.kept.append(self._drawn(rows))
+        self.size += len(self.kept[-1])
+        while self.size > 2 * self.least:
+            self.threshold /= 2
+            self.kept = [self._drawn(table) for table in self.kept]
+            self.size = sum(map(len, self.kept))
+
+    def _drawn(self, rows: Table) -> Table:
+        if self.threshold == 1:
+            return rows
+        keep = np.flatnonzero(uniform(rows.rows, seed=0x5A3B1E) < self.threshold)
+        return Table(rows.frame[keep], rows.source, rows.rows[keep])
+
+    @property
+    def table(self) -> Table:
+        return join(*self.kept)
+
+
+class _Moments:
+    """Number, mean and variance of the values that were added (Chan, Golub & LeVeque 1983)."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.squares = 0, 0.0, 0.0
+
+    def add(self, values: np.ndarray) -> None:
+        count, mean = len(values), float(values.mean())
+        total, step = self.count + count, mean - self.mean
+        self.squares += float(((values - mean) ** 2).sum()) + step**2 * self.count * count / total
+        self.mean += step * count / total
+        self.count = total
+
+
+def _first_pass(scan: Scan, split_of: Allot, roles: Roles, positive: str | None) -> tuple[_Sample, Target]:
+    """A sample of the training rows, and the target as fitted on all of them."""
+    sample, moments = _Sample(len(scan.schema)), _Moments()
+    witnesses: Table | None = None
+    left_out = set(roles.exclude) - set(split_of.columns)
+    needed = [name for name in scan.schema if name not in left_out]
+    for piece in scan.pieces(needed):
+        refuse_missing(piece, roles.target)
+        train = _train(piece, split_of)
+        if len(train):
+            sample.add(train)
+            if roles.task == "regression" and np.isfinite(values := train.numbers(roles.target)).all():
+                moments.add(values)
+            witnesses = _witnesses(train if witnesses is None else join(witnesses, train), roles)
+    if witnesses is None:
+        raise DataError(f"{scan.path}: the train split is empty")
+    target = Target.fit(witnesses, roles.target, roles.task, positive)
+    if roles.task == "regression":
+        target = dataclasses.replace(
+            target, mean=moments.mean, std=float(np.sqrt(moments.squares / moments.count))
+        )
+    return sample, target
+
+
+def _witnesses(table: Table, roles: Roles) -> Table:
+    """Rows with all that the fit of a target asks for: each class, or the least, the greatest and a missing one."""
+    column = table.frame[roles.target]
+    if roles.task == "regression":
+        values = table.numbers(roles.target)
+        index = np.unique([values.argmin(), values.argmax()])  # of a NaN, where there is one
+    else:
+        index = column.is_first_distinct().arg_true().to_numpy()
+    return Table(table.frame[index], table.source, table.rows[index])
+
+
+def _recount(scan: Scan, split_of: Allot, encoder: Encoder, sample: Table, min_count: int) -> Encoder:
+    """The vocabularies of categorical columns from all training rows."""
+    features = encoder.features
+    known = {column.name for column in features.categorical}
+    rare = [name for name, reason in features.dropped.items() if reason.startswith("no value occurs")]
+    names = [name for name in sample.frame.columns if name in known or name in rare]
+    if not names:
+        return encoder
+    counts: dict[str, list[pl.DataFrame]] = {name: [] for name in names}
+    for piece in scan.pieces([*names, *split_of.columns]):
+        train = _train(piece, split_of)
+        for name, parts in counts.items():
+            parts.append(train.labels(name).drop_nulls().alias("label").value_counts())
+            if len(parts) > 1 and sum(part.height for part in parts[1:]) > parts[0].height:
+                counts[name] = [_sum(parts)]
+    categorical, dropped = [], dict(features.dropped)
+    for name in names:
+        column = CategoricalColumn.of(name, _sum(counts[name]), min_count)
+        if isinstance(column, str):
+            dropped[name] = column
+        else:
+            dropped.pop(name, None)
+            categorical.append(column)
+    features = dataclasses.replace(features, categorical=tuple(categorical), dropped=dropped)
+    return dataclasses.replace(encoder, features=features)
+
+
+def _sum(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(parts).group_by("label").agg(pl.col("count").sum())
+
+
+def _train(piece: Table, split_of: Allot) -> Table:
+    rows = np.flatnonzero(split_of(piece) == TRAIN)
+    return piece.take(rows, "train")

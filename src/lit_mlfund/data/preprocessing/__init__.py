@@ -1,0 +1,1 @@
+"""Turn columns, texts and images into tensors, with statistics fitted on the training split."""

@@ -1,0 +1,92 @@
+"""Which columns of a table are features, and of what kind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.reading.table import Table
+
+ISO_DATE = r"^\d{4}-\d{2}-\d{2}"
+# A text column of which more than this share are numbers is taken for a number column with mistakes in it.
+MOSTLY_NUMBERS = 0.5
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Feature columns by kind, in the order of the file; `dropped` tells why a column is none."""
+
+    numeric: tuple[str, ...] = ()
+    boolean: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    date: tuple[str, ...] = ()
+    dropped: dict[str, str] = field(default_factory=dict)
+
+
+def infer_schema(
+    table: Table,
+    roles: Collection[str | None] = (),
+    left_out: Mapping[str, str] | None = None,
+    categorical: Collection[str] = (),
+) -> Schema:
+    """Recognise the kind of every column that has no other role (target, weight, query).
+
+    `left_out` are columns that are no features, each with the reason.
+
+    Numbers are numeric (codes in numbers are the user's to name in `categorical`); text is categorical,
+    unless all of it reads as numbers or as ISO dates; dates and times become numeric features.
+
+    Raises:
+        DataError: a text column that is mostly numbers.
+    """
+    kinds: dict[str, list[str]] = {"numeric": [], "boolean": [], "categorical": [], "date": []}
+    dropped = dict(left_out or {})
+    for name in table.frame.columns:
+        if name in roles or name in dropped:
+            continue
+        kind = "categorical" if name in categorical else _kind(table, name)
+        if kind in kinds:
+            kinds[kind].append(name)
+        else:
+            dropped[name] = kind
+    return Schema(**{kind: tuple(names) for kind, names in kinds.items()}, dropped=dropped)
+
+
+def _is_date(text: pl.Series) -> bool:
+    return bool(text.str.contains(ISO_DATE).all()) and text.str.to_datetime(strict=False).null_count() == 0
+
+
+def _kind(table: Table, name: str) -> str:
+    """A kind, or the reason why the column cannot be used."""
+    column = table.frame[name]
+    dtype = column.dtype
+    if dtype == pl.Null:
+        return "empty"
+    if dtype == pl.Boolean:
+        return "boolean"
+    if dtype in (pl.Date, pl.Datetime):
+        return "date"
+    if dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
+        return "numeric"
+    if dtype in (pl.Categorical, pl.Enum):
+        return "categorical"
+    if dtype != pl.String:
+        return f"a column of {dtype} is no feature"
+    text = column.drop_nulls()
+    if _is_date(text.head(100)) and _is_date(text):
+        return "date"
+    numbers = text.str.strip_chars().cast(pl.Float64, strict=False)
+    share = 1 - numbers.null_count() / max(len(text), 1)
+    if share == 1 and not text.str.contains(r"^0\d").any():
+        return "numeric"
+    if MOSTLY_NUMBERS < share < 1:
+        bad = (
+            column.str.strip_chars().cast(pl.Float64, strict=False).is_null() & column.is_not_null()
+        ).to_numpy()
+        problem = f"text where a number belongs ({column.filter(bad)[0]!r})"
+        hint = f"; if these are codes, say data.categorical=[{name}]"
+        raise DataError(str(table.error(name, problem, bad)) + hint)
+    return "categorical"

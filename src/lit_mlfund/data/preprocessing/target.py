@@ -1,0 +1,141 @@
+"""The target column, checked and encoded for the task that it is trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.serving.spec import Task
+from lit_mlfund.data.reading.table import Table
+
+MAX_GRADE = 30  # 2^relevance must stay a number that float32 sums over a list
+
+
+@dataclass(frozen=True)
+class Target:
+    """How the column `name` becomes `y`.
+
+    binary      float32 in {0, 1}, from truth values, the numbers 0 and 1, or two labels; `classes` are the
+                negative and the positive one
+    multiclass  int64 codes of `classes`, sorted
+    regression  float32; `mean` and `std` are those of the training split
+    ranking     float32 grades of relevance, 0 or more
+    """
+
+    name: str
+    task: Task
+    classes: tuple[str, ...] = ()
+    mean: float = 0.0
+    std: float = 1.0
+
+    @classmethod
+    def fit(cls, table: Table, name: str, task: Task, positive: str | None = None) -> Self:
+        """Check the training split's target, and learn its classes or its scale.
+
+        Args:
+            positive: which of two labels is 1 (binary; without it the later one in sorted order).
+
+        Raises:
+            DataError: missing cells, one value only, or values that the task cannot have.
+        """
+        refuse_missing(table, name)
+        if task == "binary":
+            return cls(name, task, _two_classes(table, name, positive))
+        if task == "multiclass":
+            return cls(name, task, _classes(table, name))
+        values = table.numbers(name)
+        if values.min() == values.max():
+            raise DataError(f"{table.source}: column {name!r}: the target is {values[0]:g} in all rows")
+        if task == "ranking":
+            return cls(name, task)
+        return cls(name, task, mean=float(values.mean()), std=float(values.std()))
+
+    def encode(self, table: Table) -> Tensor:
+        """`y [N]` of any split.
+
+        Raises:
+            DataError: missing cells, or values that training did not have or the task cannot have.
+        """
+        refuse_missing(table, self.name)
+        if self.classes:
+            labels = table.labels(self.name)
+            codes = labels.replace_strict(
+                self.classes, range(len(self.classes)), default=-1, return_dtype=pl.Int64
+            ).to_numpy(writable=True)
+            if (codes < 0).any():
+                problem = f"class {labels.filter(codes < 0)[0]!r} does not occur in train"
+                raise table.error(self.name, problem, codes < 0)
+            return torch.from_numpy(codes if self.task == "multiclass" else codes.astype(np.float32))
+        values = table.numbers(self.name)
+        if self.task == "ranking" and ((values < 0) | (values > MAX_GRADE)).any():
+            bad = (values < 0) | (values > MAX_GRADE)
+            problem = f"relevance must be in 0 … {MAX_GRADE}, found {values[bad][0]:g}"
+            raise table.error(self.name, problem, bad)
+        return torch.from_numpy(values.astype(np.float32))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python, for a checkpoint."""
+        return {**dataclasses.asdict(self), "classes": list(self.classes)}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(**{**state, "classes": tuple(state["classes"])})
+
+
+def refuse_missing(table: Table, name: str) -> None:
+    """Raise a DataError that names the rows without a target."""
+    column = table.frame[name]
+    missing = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
+    if missing.any():
+        raise table.error(name, "the target is missing", missing)
+
+
+def _two_classes(table: Table, name: str, positive: str | None) -> tuple[str, ...]:
+    column, labels = table.frame[name], table.labels(name)
+    found = _sorted(labels.unique())
+    if column.dtype.is_numeric() and (bad := ~np.isin(column.to_numpy(), (0, 1))).any():
+        raise table.error(name, f"task=binary needs 0 and 1, found {labels.filter(bad)[0]}", bad)
+    if len(found) > 2:
+        shown = ", ".join(map(repr, found[:5])) + (", …" if len(found) > 5 else "")
+        raise DataError(
+            f"{table.source}: column {name!r}: task=binary needs two classes, found {len(found)} ({shown}); "
+            "task=multiclass takes more"
+        )
+    if len(found) == 1:
+        raise DataError(f"{table.source}: column {name!r}: the target is {found[0]!r} in all rows")
+    if positive is None:
+        return tuple(found)
+    if positive not in found:
+        raise DataError(f"{table.source}: column {name!r}: the positive class {positive!r} does not occur")
+    return next(label for label in found if label != positive), positive
+
+
+def _classes(table: Table, name: str) -> tuple[str, ...]:
+    column, labels = table.frame[name], table.labels(name)
+    if column.dtype.is_float() and (bad := column.to_numpy() % 1 != 0).any():
+        problem = (
+            f"task=multiclass needs labels, found {labels.filter(bad)[0]}; task=regression takes numbers"
+        )
+        raise table.error(name, problem, bad)
+    found = _sorted(labels.unique())
+    if len(found) == 1:
+        raise DataError(f"{table.source}: column {name!r}: the target is {found[0]!r} in all rows")
+    return tuple(found)
+
+
+def _sorted(labels: Iterable[str]) -> list[str]:
+    """Numbers by value, then words by letter: 2 before 10."""
+    labels = list(labels)
+    try:
+        return sorted(labels, key=float)
+    except ValueError:
+        return sorted(labels)

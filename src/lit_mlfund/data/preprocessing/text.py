@@ -1,0 +1,136 @@
+"""A column of text to token ids: kept narrow in memory, served without padding that a batch does not need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from lit_mlfund.data.serving.batch import Inputs, PairBatch, PointBatch
+from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.preprocessing.features import Encoded
+from lit_mlfund.data.serving.spec import Field
+from lit_mlfund.data.serving.store import PairStore, PointStore
+from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.preprocessing.target import Target
+from lit_mlfund.data.preprocessing.tokenize import Tokenizer
+
+
+def trim(inputs: Inputs) -> Inputs:
+    """The same inputs, token ids (what is int32 `[B, T]`) as int64 and cut to the longest row of them.
+
+    The ids of a row stand before its padding zeros; at least one column stays.
+    """
+    return {
+        name: values[:, : _longest(values)].long() if values.dtype == torch.int32 else values
+        for name, values in inputs.items()
+    }
+
+
+def _longest(ids: Tensor) -> int:
+    used = (ids != 0).any(0).nonzero()
+    return int(used[-1]) + 1 if len(used) else 1
+
+
+@dataclass(frozen=True)
+class TextStore(PointStore):
+    """A `PointStore` whose int32 inputs are token ids; the loader puts texts of similar length together."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each example `[N]`."""
+        ids = [values for values in self.x.values() if values.dtype == torch.int32]
+        return torch.stack([(values != 0).sum(1) for values in ids]).sum(0)
+
+    def batch(self, index: Tensor) -> PointBatch:
+        """The examples at `index [B]`, token ids int64 `[B, T]` with T the longest of the batch."""
+        batch = super().batch(index)
+        return replace(batch, x=trim(batch.x))
+
+
+@dataclass(frozen=True)
+class TextPairStore(PairStore):
+    """A `PairStore` whose int32 inputs are token ids, of queries or of items."""
+
+    def batch(self, index: Tensor) -> PairBatch:
+        """The pairs at `index [B]`, token ids int64 and as short as the batch allows."""
+        batch = super().batch(index)
+        return replace(batch, query=trim(batch.query), item=trim(batch.item))
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """One column of text as the input `tokens`; what `Preprocessor` is for the other columns."""
+
+    column: str
+    tokenizer: Tokenizer
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that a new file must have."""
+        return [self.column]
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """The tensor of `transform`, for `DataSpec.inputs`."""
+        return {"tokens": self.tokenizer.field}
+
+    def transform(self, table: Table) -> Encoded:
+        """Token ids int32 `[N, T]`; a missing text has none, and counts as imputed.
+
+        Raises:
+            DataError: the column holds no text.
+        """
+        if (dtype := table.frame.schema[self.column]).is_nested() or dtype == pl.Binary:
+            raise DataError(f"{table.source}: column {self.column!r}: {dtype} where text belongs")
+        texts = table.labels(self.column)
+        missing = texts.null_count()
+        ids = self.tokenizer(texts.fill_null("").to_list())
+        return Encoded({"tokens": ids}, {self.column: missing} if missing else {}, {})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python, for a checkpoint."""
+        return {"column": self.column, "tokenizer": self.tokenizer.to_dict()}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(state["column"], Tokenizer(**state["tokenizer"]))
+
+
+@dataclass(frozen=True)
+class TextEncoder(Encoder):
+    """Target and weight as in any table, and one column of text as the only feature."""
+
+    features: TextFeatures  # type: ignore[assignment]  # has the members of a Preprocessor
+
+    @classmethod
+    def of(cls, train: Table, roles: Roles, features: TextFeatures, positive: str | None = None) -> Self:
+        """Fit the target on the training split; hashed tokens need no fitting.
+
+        Raises:
+            DataError: as in `Target.fit`, or no row of train has a word.
+        """
+        target = Target.fit(train, roles.target, roles.task, positive)
+        if not features.transform(train).x["tokens"].any():
+            raise DataError(f"{train.source}: column {features.column!r}: no text in any row")
+        return cls(roles, features, target)
+
+    def store(self, table: Table, labelled: bool = True, part: bool = False) -> tuple[TextStore, Encoded]:
+        """The rows of `table`; without labels, zeros in their place."""
+        store, encoded = super().store(table, labelled, part)
+        assert isinstance(store, PointStore)  # a ranking has no such encoder
+        return TextStore(store.x, store.y, store.weight, store.index), encoded
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        roles: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in state["roles"].items()
+        }
+        features = TextFeatures.from_dict(state["features"])
+        return cls(Roles(**roles), features, Target.from_dict(state["target"]))

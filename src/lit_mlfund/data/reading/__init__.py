@@ -1,0 +1,1 @@
+"""Read files of every kind into frames, and split their rows."""

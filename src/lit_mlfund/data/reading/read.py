@@ -1,0 +1,172 @@
+"""A user's table from disk: Parquet, CSV or Arrow, with the reader's failures told in one line."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from lit_mlfund.data.reading.csv_pieces import csv_batches, csv_schema
+from lit_mlfund.data.reading.errors import DataError, did_you_mean
+
+# What stands for a missing cell in text files.
+MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"]
+
+CHUNK = 2**23  # bytes of a file: the most that is taken of it at a time, be its cells never so large
+
+# How many row groups or record batches polars reads ahead: dozens, if it is not told. It looks at each reading.
+_AHEAD = ("POLARS_ROW_GROUP_PREFETCH_SIZE", "POLARS_RECORD_BATCH_PREFETCH_SIZE")
+
+# From names of columns and a number of rows to frames of as many rows of them, or fewer.
+Batches = Callable[[list[str], int], Iterator[pl.DataFrame]]
+
+
+def read_table(path: str) -> pl.DataFrame:
+    """Read a table; the ending of its name says how: .parquet, .csv, .tsv (also .gz), .arrow, .feather, .ipc.
+
+    In text files a cell of `MISSING` is null and ISO dates are parsed; a semicolon may separate the columns.
+
+    Raises:
+        DataError: no such file, an unknown ending, a damaged file, or no rows.
+    """
+    file = find_file(path)
+    reader = _READERS[_ending(path, file)]
+    try:
+        frame = reader(file)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if frame.height == 0 or frame.width == 0:
+        raise DataError(f"{path}: the table has no rows")
+    return frame
+
+
+def scan_table(path: str) -> tuple[pl.Schema, Batches]:
+    """The columns of a table as `read_table` reads it, and how to get its rows in pieces.
+
+    Raises:
+        DataError: as `read_table` does, or an Arrow stream, which has no places to begin at.
+    """
+    file = find_file(path)
+    ending = _ending(path, file)
+    try:
+        if ending in ("csv", "tsv"):
+            separator = _separator(file)
+            schema = csv_schema(file, separator, MISSING)
+            return pl.Schema(schema), lambda names, rows: (
+                piece
+                for frame in csv_batches(file, separator, MISSING, schema, names)
+                for piece in frame.iter_slices(rows)
+            )
+        for ahead in _AHEAD:
+            os.environ.setdefault(ahead, "1")
+        frame = _lazy(file)
+        most = max(1, CHUNK * _height(frame) // file.stat().st_size)
+        return frame.collect_schema(), lambda names, rows: frame.select(names).collect_batches(
+            chunk_size=min(rows, most), maintain_order=True, engine="streaming"
+        )
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def memory_size(path: str, row: int = 0) -> int:
+    """Bytes of a table in memory, at a guess; of `row` bytes a row, if that is more. Raises as `scan_table` does."""
+    file = find_file(path)
+    if _ending(path, file) in ("csv", "tsv") or is_stream(path):
+        return text_size(path)
+    try:
+        frame = _lazy(file)
+        return max(file.stat().st_size, _height(frame) * max(row, 8 * len(frame.collect_schema())))
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def text_size(path: str) -> int:
+    """Bytes of a text file, at a guess where it is compressed."""
+    file = find_file(path)
+    return file.stat().st_size * (8 if file.suffix.lower() == ".gz" else 1)
+
+
+def is_stream(path: str) -> bool:
+    """Whether a file in Arrow's format is a stream, which can only be read as a whole."""
+    with open(find_file(path), "rb") as file:
+        return file.read(4) == b"\xff\xff\xff\xff"
+
+
+def find_file(path: str) -> Path:
+    """The file at `path`, or a DataError: there is none, it is a folder, or it is empty."""
+    file = Path(path).expanduser()
+    if not file.exists():
+        near = sorted(other.name for other in file.parent.iterdir()) if file.parent.is_dir() else []
+        hint = did_you_mean(file.name, near) if near else f"; there is no folder {file.parent} either"
+        raise DataError(f"{path}: no such file{hint}")
+    if file.is_dir():
+        raise DataError(f"{path}: this is a folder, not a file")
+    if file.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty")
+    return file
+
+
+def require_columns(frame: pl.DataFrame, names: Iterable[str | None], source: str) -> None:
+    """Raise a DataError that names every one of `names` that `frame` lacks; None asks for nothing."""
+    missing = [name for name in names if name is not None and name not in frame.columns]
+    if missing:
+        told = "; ".join(f"no column {name!r}{did_you_mean(name, frame.columns)}" for name in missing)
+        raise DataError(f"{source}: {told}")
+
+
+def _ending(path: str, file: Path) -> str:
+    """What the name says of the format; a DataError for an unknown one."""
+    ending = file.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if ending not in _READERS:
+        raise DataError(f"{path}: unknown ending; tables are read from .{', .'.join(_READERS)}")
+    return ending
+
+
+def _lazy(file: Path) -> pl.LazyFrame:
+    return pl.scan_parquet(file) if file.suffix.lower() == ".parquet" else pl.scan_ipc(file)
+
+
+def _height(frame: pl.LazyFrame) -> int:
+    """Rows, out of the table of contents of the file."""
+    return int(frame.select(pl.len()).collect().item())
+
+
+def _damaged(path: str, error: Exception) -> DataError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return DataError(f"{path}: cannot be read, it is damaged or of another format ({reason})")
+
+
+def _separator(file: Path) -> str:
+    opener = gzip.open if file.suffix.lower() == ".gz" else open
+    with opener(file, "rt", encoding="utf-8", errors="replace") as lines:
+        return max(",;\t", key=lines.readline().count)
+
+
+def _read_text(file: Path) -> pl.DataFrame:
+    return pl.read_csv(
+        file,
+        separator=_separator(file),
+        null_values=MISSING,
+        infer_schema_length=None,  # the whole file: a column is numeric only if all of it is
+        try_parse_dates=True,
+    )
+
+
+def _read_arrow(file: Path) -> pl.DataFrame:
+    try:
+        return pl.read_ipc(file)
+    except pl.exceptions.ComputeError:
+        return pl.read_ipc_stream(file)
+
+
+_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    "parquet": pl.read_parquet,
+    "csv": _read_text,
+    "tsv": _read_text,
+    "arrow": _read_arrow,
+    "feather": _read_arrow,
+    "ipc": _read_arrow,
+}

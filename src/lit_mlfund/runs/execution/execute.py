@@ -1,0 +1,184 @@
+"""Execute a frozen run: fit, measure the best checkpoint beside its references, write what came out.
+
+Everything is read from `<run>/run.yaml` and written to the run folder, so that one process or many, now or after a
+crash, do the same.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from omegaconf import DictConfig, OmegaConf
+
+from lit_mlfund.atomic import write_json
+from lit_mlfund.callbacks import Preempted, PreemptionFlag, TrainingDiverged
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.diagnostics import verdict
+from lit_mlfund.modules import TaskModule
+from lit_mlfund.reports import run_text, start_text, write_card
+from lit_mlfund.runs.assembly.objects import (
+    Training,
+    build_module,
+    build_trainer,
+    quiet_lightning,
+    seed_everything,
+)
+from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
+from lit_mlfund.runs.execution.launch import outer_world
+from lit_mlfund.runs.assembly.data_reuse import load_data
+from lit_mlfund.runs.execution.lr_range_test import replace_auto
+from lit_mlfund.runs.evaluation.measure import measure_references, measure_splits, write_predictions
+from lit_mlfund.runs.execution.provenance import earlier_sources, provenance
+from lit_mlfund.runs.evaluation.publish import publish, publish_items
+
+Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
+
+
+def execute(
+    run_dir: Path, *, resume: bool = False, data: DataModule | None = None, fit: Fit | None = None
+) -> dict[str, Any]:
+    """Run what `run.yaml` says and return the contents of `result.json`.
+
+    Args:
+        run_dir: a folder with a checked, resolved `run.yaml`.
+        resume: go on from `checkpoints/last.ckpt` where there is one.
+        data: set up already, as the configuration wants them.
+        fit: hands over a training that took place elsewhere, instead of training.
+
+    Raises:
+        DataError, ValueError: the data do not fit the configuration; a folder that holds nothing yet is removed.
+    """
+    flag = PreemptionFlag().install()
+    quiet_lightning()
+    started = time.perf_counter()
+    config = OmegaConf.load(run_dir / "run.yaml")
+    assert isinstance(config, DictConfig)
+    result: dict[str, Any] = {
+        "run": str(run_dir),
+        "status": "done",
+        "objective": {"name": config.monitor, "value": None},
+        "test": {},
+        "references": {},
+        "findings": [],
+    }
+    try:
+        _run(config, run_dir, resume, flag, result, data, fit or _fit)
+    except (Preempted, SIGTERMException) as stop:
+        result |= {"status": "preempted", "reason": str(stop) or "stopped by a signal; resumable"}
+    except TrainingDiverged as failure:
+        finding = verdict.diverged(str(failure))
+        result |= {"status": "failed", "reason": str(failure), "findings": [finding.name]}
+        write_json(run_dir / "findings.json", [finding.to_dict()])
+    except (DataError, ValueError):
+        if not resume and not (run_dir / "checkpoints" / "last.ckpt").exists():
+            shutil.rmtree(run_dir, ignore_errors=True)
+        raise
+    result["seconds"] = round(time.perf_counter() - started, 3)
+    if _is_first_process():
+        write_json(run_dir / "result.json", result)
+        if result["status"] == "done":
+            if config.logger.get("card", True):
+                write_card(run_dir)
+            publish(run_dir, config, result)
+        print(run_text(run_dir), flush=True)
+    return result
+
+
+def _run(
+    config: DictConfig,
+    run_dir: Path,
+    resume: bool,
+    flag: PreemptionFlag,
+    result: dict[str, Any],
+    data: DataModule | None,
+    fit: Fit,
+) -> None:
+    seed_everything(config.seed)
+    data = data or load_data(config)
+    if resume:
+        data.watch.compare(earlier_sources(run_dir))
+    rate = replace_auto(config, data, run_dir) if config.train else None
+    module = build_module(config, data.spec)
+    if config.train and module.make_optimizer is not None:
+        module.make_optimizer(module)  # what is wrong with it is told before anything starts
+    training = build_trainer(config, run_dir, flag)
+    first = _is_first_process()
+    if first:
+        made_on = provenance(config, data, module) | ({"lr_find": rate} if rate else {})
+        write_json(run_dir / "provenance.json", made_on)
+        print(start_text(run_dir), flush=True)
+    flag.check()
+    try:
+        fit(config, training, module, data, resume)
+    except TrainingDiverged:
+        if first:
+            write_json(run_dir / "metrics.json", _course(training))
+        raise
+    checkpoints = training.checkpoints
+    result["objective"]["value"] = checkpoints.best_value
+    # taken now: loading a checkpoint puts the callbacks back to its epoch
+    course = _course(training)
+    numbers = training_numbers(training.trainer, training.progress) if config.train else {}
+    flag.check()
+    if not config.test:
+        return
+    tested = checkpoints.last_path if config.get("checkpoint") == "last" else checkpoints.best_path
+    splits = measure_splits(
+        training.trainer, module, data, checkpoint=str(tested) if tested.exists() else None
+    )
+    numbers |= training_split(module, data) | weight_numbers(module.model)
+    if not first:
+        return
+    references = measure_references(module, data, config.seed) if config.references else {}
+    result["test"] = splits["test"]
+    result["references"] = {name: measured["test"] for name, measured in references.items()}
+    write_predictions(run_dir / "predictions", module)
+    publish_items(run_dir, config, module, data)
+    write_json(
+        run_dir / "metrics.json",
+        {
+            "objective": {**result["objective"], "mode": module.mode, "step": checkpoints.best_step},
+            "splits": splits,
+            "references": references,
+            "numbers": numbers,
+            **course,
+        },
+    )
+    findings = verdict.findings(
+        config.monitor.removeprefix("val/"),
+        module.mode,
+        splits,
+        references,
+        course["history"],
+        config.trainer.max_epochs,
+    )
+    findings += [chosen.finding(module, data) for chosen in training.chosen if hasattr(chosen, "finding")]
+    data.watch()
+    if data.watch.changes:
+        findings.append(verdict.changed_data(data.watch.changes))
+    write_json(run_dir / "findings.json", [finding.to_dict() for finding in findings])
+    result["findings"] = [finding.name for finding in findings]
+
+
+def _course(training: Training) -> dict[str, Any]:
+    """What was seen by epoch and by step."""
+    return {"history": training.progress.history, "steps": training.progress.steps}
+
+
+def _fit(config: DictConfig, training: Training, module: TaskModule, data: DataModule, resume: bool) -> None:
+    if not config.train:
+        return
+    module.use_lean_steps(training.trainer)
+    last = training.checkpoints.last_path
+    checkpoint = str(last) if resume and last.exists() else None
+    training.trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+
+
+def _is_first_process() -> bool:
+    return (outer_world() or (0, 1))[0] == 0

@@ -1,0 +1,211 @@
+"""The learning-rate range test: a throwaway model trained for a few steps at growing rates."""
+
+from __future__ import annotations
+
+import copy
+import math
+import secrets
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from lit_mlfund.atomic import WriteError, whole_file, write_json, write_text
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.diagnostics.learning_rate import Recommendation, recommend
+from lit_mlfund.modules import TaskModule
+from lit_mlfund.runs.assembly.objects import build_data, build_module, instantiate, quiet_lightning, seed_everything
+from lit_mlfund.config.errors import ConfigError, problems_of
+from lit_mlfund.runs.evaluation.publish import add_picture
+
+LOWEST, HIGHEST, NUM_STEPS = 1e-7, 10.0, 240  # 30 steps for each factor of ten
+AUTO = "auto"
+
+
+class _Diverged(Exception):
+    """Nothing is to be seen at higher rates."""
+
+
+class _RisingRate(Callback):
+    """Sets the rate of every optimizer step and keeps its loss; stops far above the lowest loss.
+
+    A batch can be harder than another by more than a step changes. So the loss of the untrained model on the same batch
+    is taken off, and its mean put back: what remains is what training did.
+    """
+
+    def __init__(self, untrained: TaskModule) -> None:
+        self.untrained = untrained
+        self.baselines: list[float] = []
+        self._baseline: list[Tensor] = []
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+        self._recent = self._lowest = math.inf
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        groups = trainer.optimizers[0].param_groups
+        self._groups = [group for group in groups if group.get("name") != "tables"]  # have embedding.lr
+        self._factors = [float(group["lr"]) / LOWEST for group in self._groups]  # of rates by name
+        self._first = float("nan")
+        self.untrained.to(pl_module.device)
+        self._set_rate()
+
+    @torch.no_grad()
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        for transform in pl_module.transforms:
+            batch = transform(batch)
+        self._baseline.append(self.untrained.batch_loss(batch))
+
+    def _set_rate(self) -> None:
+        self._rate = LOWEST * (HIGHEST / LOWEST) ** (len(self.rates) / (NUM_STEPS - 1))
+        for group, factor in zip(self._groups, self._factors):
+            group["lr"] = self._rate * factor
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        if trainer.global_step == len(self.rates):
+            return  # gradients are still accumulated
+        self.baselines.append(float(torch.stack(self._baseline).mean()))
+        self._baseline = []
+        loss = pl_module.running.read()["train/loss"] - self.baselines[-1] + self.baselines[0]
+        self.rates.append(self._rate)
+        self.losses.append(loss)
+        self._set_rate()
+        if len(self.losses) == 1:
+            self._first = self._recent = loss
+        self._recent = 0.8 * self._recent + 0.2 * loss
+        self._lowest = min(self._lowest, self._recent)
+        span = max(self._first - self._lowest, 0.5 * abs(self._first))
+        if not math.isfinite(loss) or self._recent > self._first + 2 * span:
+            raise _Diverged
+
+    def comparable(self) -> list[float]:
+        """The losses, at the level of the mean untrained one."""
+        level = sum(self.baselines) / len(self.baselines) - self.baselines[0]
+        return [loss + level for loss in self.losses]
+
+
+def range_test(config: DictConfig, data: DataModule) -> tuple[list[float], list[float]]:
+    """Learning rates and training losses of up to `NUM_STEPS` optimizer steps, rate by rate.
+
+    The model is built for it from the configuration, with its loss, optimizer, clipping, precision and
+    regularization, in one process and without the schedule. The state of torch's random numbers is put back.
+
+    Args:
+        config: of a run; `optim.lr` is not looked at.
+        data: set up.
+    """
+    if "lr" not in config.optim:
+        raise ConfigError(f"optim.lr: {config.optim._target_} has no learning rate to look for")
+    trial = OmegaConf.merge(config, {"optim": {"lr": LOWEST}})
+    assert isinstance(trial, DictConfig)
+    trial.schedule = None
+    state = torch.get_rng_state()
+    with tempfile.TemporaryDirectory() as folder:
+        module = build_module(trial, data.spec)
+        rising = _RisingRate(copy.deepcopy(module))
+        node = dict(OmegaConf.to_container(config.trainer, resolve=True))  # type: ignore[arg-type]
+        node |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "max_time": None, "max_epochs": -1}
+        node |= {"max_steps": NUM_STEPS, "limit_val_batches": 0, "val_check_interval": None}
+        chosen = [instantiate(part) for part in config.regularization.values() if part is not None]
+        trainer = instantiate(node, callbacks=[*chosen, rising], logger=None, default_root_dir=folder)
+        try:
+            trainer.fit(module, datamodule=data)
+        except _Diverged:
+            pass
+        finally:
+            data.trainer = None
+            torch.set_rng_state(state)
+    return rising.rates, rising.comparable()
+
+
+def find_lr(config: DictConfig, data: DataModule, picture: Path) -> dict[str, Any]:
+    """Run the test, draw it, and recommend a rate; plain Python for JSON.
+
+    Raises:
+        ValueError: nothing can be recommended.
+    """
+    started = time.perf_counter()
+    rates, losses = range_test(config, data)
+    try:
+        found: Recommendation = recommend(rates, losses)
+    except ValueError as error:
+        raise ConfigError(f"optim.lr: {error}") from error
+    try:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"cannot make {picture.parent}: {error.strerror}") from error
+    from lit_mlfund.reports.learning_rate import range_test_figure  # matplotlib: not before it is drawn
+
+    with whole_file(picture) as path:
+        range_test_figure(rates, losses, found).savefig(path, format="png")
+    return {
+        "lr": found.lr,
+        "override": f"optim.lr={found.lr:g}",
+        "reason": found.reason,
+        "lowest_at": found.lowest_at,
+        "steepest_at": found.steepest_at,
+        "steps": len(rates),
+        "seconds": round(time.perf_counter() - started, 3),
+        "picture": str(picture),
+        "rates": rates,
+        "losses": [loss if math.isfinite(loss) else None for loss in losses],
+    }
+
+
+def replace_auto(config: DictConfig, data: DataModule, run_dir: Path) -> dict[str, Any] | None:
+    """Put a number in the place of `optim.lr=auto`, in `config` and in `run.yaml`; what was found, else None."""
+    if config.optim.get("lr") != AUTO:
+        return None
+    if torch.distributed.is_torchelastic_launched():
+        raise ValueError(
+            "optim.lr: auto looks for the rate in one process; run mlfund lr-find and give its value"
+        )
+    found = find_lr(config, data, run_dir / "pictures" / "lr_find.png")
+    write_json(run_dir / "lr_find.json", found)
+    config.optim.lr = found["lr"]
+    file = run_dir / "run.yaml"
+    head = [line for line in file.read_text().splitlines() if line.startswith("#")]
+    head.append(f"# optim.lr was auto: {found['reason']}")
+    write_text(file, "\n".join([*head, OmegaConf.to_yaml(config)]))
+    return {key: found[key] for key in ("lr", "reason", "lowest_at", "steepest_at", "steps", "seconds")}
+
+
+def run_lr_find(config: dict[str, Any]) -> dict[str, Any]:
+    """Look for the learning rate of a checked configuration; picture, figures and TensorBoard in a folder of its own.
+
+    Raises:
+        ConfigError, DataError, WriteError: the user's input or disk is wrong.
+    """
+    quiet_lightning()
+    node = OmegaConf.create(config)
+    seed_everything(node.seed)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    root = Path(node.runs_dir).expanduser().absolute() / "lr_find"
+    folder = root / f"{stamp}-{node.name}-{secrets.token_hex(3)}"
+    try:
+        data = build_data(node)
+        data.setup("fit")
+        found = find_lr(node, data, folder / "lr_find.png")
+    except ValueError as error:
+        raise ConfigError(problems_of(error) or str(error)) from error
+    write_json(folder / "lr_find.json", found)
+    if node.logger.get("tensorboard"):
+        _publish(folder, found)
+    return {key: value for key, value in found.items() if key not in ("rates", "losses")}
+
+
+def _publish(folder: Path, found: dict[str, Any]) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder / "tensorboard")) as writer:
+        add_picture(writer, "lr_find", folder / "lr_find.png")
+        writer.add_text("lr_find", f"`{found['override']}`: {found['reason']}")
+        for step, (rate, loss) in enumerate(zip(found["rates"], found["losses"])):
+            writer.add_scalar("lr_find/lr", rate, step)
+            if loss is not None:
+                writer.add_scalar("lr_find/loss", loss, step)

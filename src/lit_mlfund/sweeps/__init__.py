@@ -1,0 +1,1 @@
+"""Run many configurations: sweeps, searches of learning rates, claims."""

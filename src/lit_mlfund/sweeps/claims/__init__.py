@@ -1,0 +1,1 @@
+"""Turn a sweep into a page that holds a claim of the field against its results."""

@@ -1,0 +1,101 @@
+"""One job of a sweep: executed, recorded, and never the end of the others."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from lit_mlfund.atomic import to_json, write_json
+from lit_mlfund.config.check import check
+from lit_mlfund.config.compose import delete, plain
+from lit_mlfund.config.errors import ConfigError, problems_of
+from lit_mlfund.config.overrides import read_overrides, searchpath
+from lit_mlfund.config.catalog import catalog
+from lit_mlfund.sweeps.optuna import no_value
+from lit_mlfund.runs.execution.lifecycle import run_config
+
+
+@dataclass(frozen=True)
+class Job:
+    """Runs one combination and records its result; what Hydra's launchers call, here or in another process.
+
+    A failure is recorded, and what is returned is no number (`sweepers.no_value`): one bad combination must not
+    lose the others.
+
+    parent      id of the process that prints results as they come
+    config_dir  as on the command line
+    command     what was typed
+    deletions   values to delete after composing (`~data.time`)
+    printed     numbers of the jobs whose result was printed in this process
+    """
+
+    parent: int
+    config_dir: str | None
+    command: tuple[str, ...]
+    deletions: tuple[str, ...]
+    printed: set[int] = field(default_factory=set)
+
+    def __call__(self, composed: DictConfig) -> float | None:
+        """Check, freeze and execute one combination of Hydra's; the best value of what it monitors."""
+        hydra = HydraConfig.get()
+        overrides = [str(line) for line in hydra.overrides.task]
+
+        def checked() -> dict[str, Any]:
+            known = catalog(self.config_dir, searchpath(list(hydra.overrides.hydra) + overrides))
+            deleted = read_overrides(self.deletions, known, sweep=False).deleted
+            problems = [problem for override in deleted for problem in delete(composed, override)]
+            config, unresolved = plain(composed)
+            problems += [*unresolved, *check(config, known)]
+            if problems:
+                raise ConfigError(problems)
+            return run_config(config, self.command)
+
+        result = self.run(int(hydra.job.num), overrides, Path(str(hydra.sweep.dir)), checked)
+        value = (result.get("objective") or {}).get("value")
+        return no_value(hydra) if value is None or math.isnan(value) else float(value)
+
+    def run(
+        self, number: int, overrides: list[str], folder: Path, execute: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Call `execute`, write its result or its failure to the folder of the sweep, and print it.
+
+        Raises SystemExit when the run was stopped by a signal, or had come too far to be: so is the sweep.
+        """
+        before = _signalled()
+        try:
+            result = execute()
+        except Exception as error:
+            problems = problems_of(error) or []
+            if not problems:
+                traceback.print_exc()
+            reason = "; ".join(problems) or f"{type(error).__name__}: {error}"
+            result = {"run": None, "status": "failed", "reason": reason}
+        result |= {"job": number, "overrides": overrides}
+        write_json(job_folder(folder) / f"{number}.json", result)
+        if os.getpid() == self.parent:
+            print(to_json(result), flush=True)
+            self.printed.add(number)
+        if result["status"] == "preempted" or (_signalled() and not before):
+            raise SystemExit(143)
+        return result
+
+
+def _signalled() -> bool:
+    """Whether the flag that a run left in the place of a signal's handler was raised."""
+    return bool(getattr(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), "raised", False))
+
+
+def job_folder(sweep_dir: Path) -> Path:
+    """Where the results of the jobs go, `N.json` each."""
+    folder = sweep_dir / "jobs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,153 @@
+"""`sweep=lr`: a budget of minutes spent on the learning rate alone."""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lit_mlfund.atomic import to_json, write_bytes, write_json
+from lit_mlfund.config.compatibility import direction
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.sweeps.lr_search import best_place, next_place, rate_at
+from lit_mlfund.sweeps.plan import Plan
+from lit_mlfund.sweeps.job import Job
+from lit_mlfund.runs.execution.lifecycle import run_config
+
+
+class LearningRateSweep:
+    """Trains a configuration with its whole schedule at one learning rate after another.
+
+    It begins at the configured rate, goes on by factors of √10 until the best rate lies between two worse ones,
+    and then looks closer around it (`lr_search.next_place`). What is compared is the best monitored value on the
+    validation split; the test split is not looked at.
+
+    Args:
+        plan: of a single combination.
+        minutes: no training is begun that would likely end later than this; the first one always is.
+    """
+
+    def __init__(self, plan: Plan, *, minutes: float = 10.0) -> None:
+        self.plan = plan
+        self.minutes = minutes
+        self.config = plan.combinations[0].config
+
+    def problems(self) -> list[str]:
+        """What of the configuration stands in the way, a line each."""
+        optim, found = self.config["optim"], []
+        if len(self.plan.combinations) > 1:
+            found.append(f"sweep=lr looks at one configuration, not at {len(self.plan.combinations)}")
+        if not self.minutes > 0:
+            found.append(f"sweep.minutes: expected more than 0, got {self.minutes:g}")
+        if not isinstance(optim.get("lr"), (int, float)):
+            told = "" if optim.get("lr") is None else "; give the rate to begin with, such as lr-find's"
+            found.append(f"optim.lr: expected a number to begin with, got {optim.get('lr')}{told}")
+        elif not optim["lr"] > 0:
+            found.append(f"optim.lr: expected a rate above 0 to begin with, got {optim['lr']:g}")
+        if not self.config["train"]:
+            found.append("train: sweep=lr trains; leave out train=false")
+        return found
+
+    def __call__(self, job: Job) -> list[dict[str, Any]]:
+        """Spend the budget; each training is printed as it ends, then the summary, which alone is returned."""
+        if problems := self.problems():
+            raise ConfigError(problems)
+        started = time.perf_counter()
+        center, sign = float(self.config["optim"]["lr"]), 1.0 if direction(self.config) == "max" else -1.0
+        tried: dict[int, float] = {}
+        results: list[dict[str, Any]] = []
+        longest, converged = 0.0, False
+        while not tried or time.perf_counter() - started + longest <= 60 * self.minutes:
+            place = next_place(tried, center)
+            if place is None:
+                converged = True
+                break
+            began = time.perf_counter()
+            result = self._train(rate_at(center, place), len(results), job)
+            longest = max(longest, time.perf_counter() - began)
+            value = (result.get("objective") or {}).get("value")
+            tried[place] = math.nan if value is None or result["status"] != "done" else sign * value
+            results.append({**result, "lr": rate_at(center, place)})
+        return [self._summary(results, best_place(tried), center, converged, time.perf_counter() - started)]
+
+    def _train(self, rate: float, number: int, job: Job) -> dict[str, Any]:
+        config = copy.deepcopy(self.config)
+        config["optim"]["lr"] = rate
+        config |= {"test": False, "references": False}
+        del config["sweep"]
+        overrides = [*self.plan.combinations[0].overrides, f"optim.lr={rate:g}"]
+        return job.run(number, overrides, self.plan.folder, lambda: run_config(config, self.plan.command))
+
+    def _summary(
+        self, results: list[dict[str, Any]], best: int, center: float, converged: bool, seconds: float
+    ) -> dict[str, Any]:
+        trials = [
+            {
+                "lr": result["lr"],
+                "value": (result.get("objective") or {}).get("value") if result["status"] == "done" else None,
+                "status": result["status"],
+                "run": result["run"],
+            }
+            for result in results
+        ]
+        rate, picture = rate_at(center, best), self.plan.folder / "lr.png"
+        winner = next(result for result in results if result["lr"] == rate)
+        summary = {
+            "sweep": str(self.plan.folder),
+            "status": "done" if any(trial["value"] is not None for trial in trials) else "failed",
+            "lr": rate,
+            "override": f"optim.lr={rate:g}",
+            "objective": winner.get("objective"),
+            "run": winner["run"],
+            "trials": trials,
+            "converged": converged,
+            "seconds": round(seconds, 3),
+            "picture": str(picture),
+        }
+        if summary["status"] == "done":
+            self._draw(summary, picture)
+            self._publish(summary, picture)
+        else:
+            summary |= {
+                "reason": "no training came to its end",
+                "lr": None,
+                "override": None,
+                "picture": None,
+            }
+        write_json(self.plan.folder / "lr.json", summary)
+        self._tell(summary, results)
+        return summary
+
+    def _draw(self, summary: dict[str, Any], picture: Path) -> None:
+        from lit_mlfund.reports.card import png
+        from lit_mlfund.reports.lr_sweep import lr_sweep_figure
+
+        points = [(trial["lr"], trial["value"]) for trial in summary["trials"]]
+        write_bytes(picture, png(lr_sweep_figure(points, summary["lr"], summary["objective"]["name"])))
+
+    def _publish(self, summary: dict[str, Any], picture: Path) -> None:
+        if not self.config["logger"].get("tensorboard"):
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        from lit_mlfund.runs.evaluation.publish import add_picture
+
+        with SummaryWriter(str(self.plan.folder / "tensorboard")) as writer:
+            add_picture(writer, "sweep/lr", picture)
+            writer.add_text("sweep/lr", f"`{summary['override']}`")
+
+    def _tell(self, summary: dict[str, Any], results: list[dict[str, Any]]) -> None:
+        from lit_mlfund.reports.sweep import sweep_text
+
+        print(sweep_text(results, direction(self.config)), file=sys.stderr)
+        if summary["status"] == "done":
+            why = (
+                "its neighbours within a factor of 1.4 are no better"
+                if summary["converged"]
+                else "the time is up"
+            )
+            print(f"{summary['override']}  ({why})\n{summary['picture']}", file=sys.stderr)
+        print(to_json(summary), flush=True)

@@ -1,0 +1,136 @@
+"""One run of a stacked sweep: what it begins with, and what it hands to its run folder in the end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from lit_mlfund.atomic import whole_file
+from lit_mlfund.callbacks import BestAndLast, EarlyStopping, TrainingDiverged
+from lit_mlfund.callbacks.trace import Trace
+from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.modules import TaskModule
+from lit_mlfund.runs.assembly.objects import Training, build_data, build_module, instantiate
+
+Weights = dict[str, Tensor]
+
+
+@dataclass
+class Member:
+    """A configuration, the module that it begins with, and the course of its training.
+
+    module      its parameters are made rows of the stacked ones
+    generator   draws its dropout as torch's own generator would in a run of its own
+    loader      tells the order of its batches
+    entries     what was logged: values and step
+    failure     why its training came to no good end
+    """
+
+    config: DictConfig
+    module: TaskModule
+    generator: torch.Generator
+    loader: BatchLoader[Any]
+    stopper: EarlyStopping | None
+    best: BestAndLast
+    history: list[dict[str, float]] = field(default_factory=list)
+    trace: Trace = field(default_factory=Trace)
+    entries: list[tuple[dict[str, float], int]] = field(default_factory=list)
+    best_weights: Weights = field(default_factory=dict)
+    last_weights: Weights = field(default_factory=dict)
+    optimizer_state: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    step: int = 0
+    failure: str = ""
+    epoch_loss: list[tuple[float, int]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, config: DictConfig, data: DataModule) -> Member:
+        """As a run of its own would begin: the model from its seed, the generator as that leaves it."""
+        module = build_module(config, data.spec)
+        generator = torch.Generator()
+        generator.set_state(torch.get_rng_state())
+        loader = BatchLoader(
+            data.stores["train"], data.batch_size, shuffle=True, seed=build_data(config).seed
+        )
+        callbacks = [instantiate(node) for node in config.callbacks.values() if node is not None]
+        stopper = next((one for one in callbacks if isinstance(one, EarlyStopping)), None)
+        if stopper is not None:
+            stopper.follow(module)
+        return cls(config, module, generator, loader, stopper, BestAndLast("."))
+
+    def weights(self) -> Weights:
+        """A copy of the weights as they are."""
+        return {name: value.detach().clone() for name, value in self.module.state_dict().items()}
+
+    def read(self, values: dict[str, float], num_steps: int, rates: dict[str, float]) -> None:
+        """Take note of the losses and gradient norms of the last `num_steps` steps."""
+        self.trace.add({"step": self.step, "num_steps": num_steps, **values})
+        if not math.isfinite(values["train/loss"]):
+            self.failure = str(TrainingDiverged.at(values["train/loss"], self.step))
+        self.epoch_loss.append((values["train/loss"], num_steps))
+        self.entries.append((values | rates, self.step))
+
+    def validated(self, epoch: int, values: dict[str, float]) -> bool:
+        """Take note of the results of an epoch; whether to go on."""
+        name = self.module.monitor.removeprefix("val/")
+        stops = self.stopper is not None and self.stopper.stops(values[name])
+        if self.best.improved(values[name], self.module.mode):
+            self.best.best_value, self.best.best_step = values[name], self.step
+            self.best_weights = self.weights()
+        entry: dict[str, float] = {"epoch": epoch, "step": self.step}
+        total = sum(steps for _, steps in self.epoch_loss)
+        if total:
+            entry["train/loss"] = sum(loss * steps for loss, steps in self.epoch_loss) / total
+        named = {f"val/{name}": value for name, value in values.items()}
+        self.history.append(entry | named)
+        self.entries.append((named, self.step))
+        self.epoch_loss = []
+        return not stops
+
+    def hand_over(
+        self, config: DictConfig, training: Training, module: TaskModule, data: DataModule, resume: bool
+    ) -> None:
+        """In the place of a run's fit: its course, its checkpoints, its weights; TrainingDiverged if it did."""
+        training.progress.load_state_dict({"history": self.history, "steps": self.trace.entries})
+        training.checkpoints.best_value = self.best.best_value
+        training.checkpoints.best_step = self.best.best_step
+        logger = training.trainer.logger
+        if logger is not None:
+            for values, step in self.entries:
+                logger.log_metrics(values, step=step)
+        if self.failure:
+            raise TrainingDiverged(self.failure)
+        for weights, step, path in (
+            (self.best_weights, self.best.best_step, training.checkpoints.best_path),
+            (self.last_weights, self.step, training.checkpoints.last_path),
+        ):
+            module.load_state_dict(weights)
+            _save(module, data, len(self.history), step, path)
+        optimizer = module.make_optimizer(module)  # type: ignore[misc]
+        for name, parameter in module.named_parameters():
+            optimizer.state[parameter] = self.optimizer_state[name]
+        training.trainer.strategy.optimizers = [optimizer]
+        loop = training.trainer.fit_loop.epoch_loop
+        loop.automatic_optimization.optim_progress.optimizer.step.total.completed = self.step
+
+
+def _save(module: TaskModule, data: DataModule, epoch: int, step: int, path: Path) -> None:
+    """A checkpoint to measure and to serve from; to go on training, it lacks the state of the optimizer."""
+    checkpoint: dict[str, Any] = {
+        "epoch": epoch,
+        "global_step": step,
+        "pytorch-lightning_version": lightning.pytorch.__version__,
+        "state_dict": module.state_dict(),
+        type(data).__qualname__: data.state_dict(),
+    }
+    module.on_save_checkpoint(checkpoint)
+    path.parent.mkdir(exist_ok=True)
+    with whole_file(path) as beside:
+        torch.save(checkpoint, beside)

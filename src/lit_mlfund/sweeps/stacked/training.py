@@ -1,0 +1,266 @@
+"""The training of several runs as one stacked model, each with the numbers that it would have had alone."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from lit_mlfund.callbacks import PreemptionFlag
+from lit_mlfund.data.serving.batch import PointBatch
+from lit_mlfund.data.serving.store import PointStore
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.losses.arguments import means_of_groups
+from lit_mlfund.models.stacked import StackedDropout, stack
+from lit_mlfund.modules.step_statistics import RunningStatistics
+from lit_mlfund.sweeps.stacked.member import Member
+
+# Kernels take this many elements at once and the rest one by one, by other instructions: what is no multiple of it
+# would not have the bits that it has alone.
+VECTOR = 32
+
+
+@dataclass
+class Cohort:
+    """Neighbouring members with one optimizer: they differ in their seeds alone.
+
+    start, size  their rows of the stacked parameters
+    parts        by name of a parameter the tensors that the optimizer has of it: all rows in one, or each
+    """
+
+    start: int
+    size: int
+    optimizer: torch.optim.Optimizer
+    schedule: LRScheduler | None
+    parts: dict[str, list[Tensor]]
+
+
+class StackedTraining:
+    """Trains `members` from their first step to their last.
+
+    Args:
+        members: those of one optimizer and schedule next to each other.
+        cohorts: the number of members of each optimizer, in order.
+        data: what all of them train on.
+    """
+
+    def __init__(self, members: Sequence[Member], cohorts: Sequence[int], data: DataModule) -> None:
+        store = data.stores["train"]
+        assert isinstance(store, PointStore)
+        self.store, self.data = store, data
+        self.config = members[0].config
+        self.members = list(members)
+        self.limit = float(self.config.trainer.gradient_clip_val or "inf")
+        self.running = RunningStatistics()
+        self.val = list(data.val_dataloader())
+        self.model = stack([member.module.model for member in members], [])
+        self.parameters = dict(self.model.named_parameters())
+        self.cohorts: list[Cohort] = []
+        num_steps = len(members[0].loader) * self.config.trainer.max_epochs
+        start = 0
+        for size in cohorts:
+            module = members[start].module
+            assert module.make_optimizer is not None
+            optimizer = module.make_optimizer(module)
+            schedule = module.make_schedule(optimizer, num_steps) if module.make_schedule else None
+            assert schedule is None or isinstance(schedule, LRScheduler)
+            self.cohorts.append(Cohort(start, size, optimizer, schedule, {}))
+            start += size
+        self._bind([group["param_names"] for group in self.cohorts[0].optimizer.param_groups])
+
+    def fit(self, flag: PreemptionFlag) -> None:
+        """All epochs, until every member has stopped; `Preempted` between two steps after a signal."""
+        epochs = self.config.trainer.max_epochs
+        for epoch in range(epochs):
+            began, number = time.perf_counter(), len(self.members)
+            self._epoch(epoch, flag)
+            going = [self._validate(member, epoch + 1) for member in self.members]
+            told = f"epoch {epoch + 1}/{epochs}  {number} in training  {time.perf_counter() - began:.1f} s\n"
+            sys.stderr.write(told)
+            self._retire([going_on and epoch + 1 < epochs for going_on in going])
+            if not self.members:
+                return
+
+    # --- steps ----------------------------------------------------------------------------------------
+
+    def _epoch(self, epoch: int, flag: PreemptionFlag) -> None:
+        order = torch.stack([torch.cat(member.loader.order(epoch)) for member in self.members])  # [M, N]
+        every = self.config.trainer.log_every_n_steps
+        self.model.train()
+        for number, index in enumerate(order.split(self.data.batch_size, dim=1), 1):
+            flag.check()
+            aligned = index.shape[1] % VECTOR == 0
+            losses = self._gradients(index) if aligned else self._gradients_one_by_one(index)
+            self.running.add_loss(losses)
+            self._clip()
+            for cohort in self.cohorts:
+                self._update(cohort)
+            for member in self.members:
+                member.step += 1
+            if number % every == 0:
+                self._read()
+        self._read()
+
+    def _gradients(self, index: Tensor) -> Tensor:
+        """Losses `[M]` of the batches at `index [M, B]`; the gradients are those of their sum, so each its own."""
+        members, rows = index.shape
+        flat = self.store.batch(index.reshape(-1))
+        x = {name: value.unflatten(0, (members, rows)) for name, value in flat.x.items()}
+        module = self.members[0].module
+        with means_of_groups(members):
+            output = self.model(x).flatten(0, 1)
+            losses: Tensor = module.loss(output, module.loss_target(flat.y), weight=flat.weight)  # type: ignore[operator]
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        losses.sum().backward()
+        return losses.detach()
+
+    def _gradients_one_by_one(self, index: Tensor) -> Tensor:
+        """The same, each from the member's own module."""
+        state, losses = torch.get_rng_state(), []
+        for member, rows in zip(self.members, index):
+            torch.set_rng_state(member.generator.get_state())
+            member.module.train()
+            member.module.zero_grad()
+            loss = member.module.batch_loss(self.store.batch(rows))
+            loss.backward()
+            losses.append(loss.detach())
+            member.generator.set_state(torch.get_rng_state())
+        torch.set_rng_state(state)
+        own = [dict(member.module.model.named_parameters()) for member in self.members]
+        for name, parameter in self.parameters.items():
+            gradients = [_gradient(parameters[name]) for parameters in own]
+            parameter.grad = torch.stack(gradients).view_as(parameter)
+        return torch.stack(losses)
+
+    def _clip(self) -> None:
+        """Each member by the norm of its own gradients."""
+        gradients = [_gradient(parameter) for parameter in self.parameters.values()]
+        norms = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
+        norm = torch.linalg.vector_norm(torch.stack(norms, dim=1), dim=1)
+        if not bool((norm + 1e-6 <= self.limit).all()):
+            factor = (self.limit / (norm + 1e-6)).clamp(max=1.0)
+            for gradient in gradients:
+                gradient.mul_(factor.view(-1, *(1,) * (gradient.ndim - 1)))
+        self.running.add_norm(norm, self.limit)
+
+    def _update(self, cohort: Cohort) -> None:
+        for name, parameter in self.parameters.items():
+            rows = _gradient(parameter)[cohort.start : cohort.start + cohort.size]
+            parts = cohort.parts[f"model.{name}"]
+            for part, gradient in zip(parts, [rows] if len(parts) == 1 else rows.split(1)):
+                part.grad = gradient
+        if cohort.size:
+            cohort.optimizer.step()
+        if cohort.schedule is not None:
+            cohort.schedule.step()
+
+    def _read(self) -> None:
+        if not self.running.num_steps:
+            return
+        num_steps = self.running.num_steps
+        statistics = self.running.split(len(self.members))
+        for cohort in self.cohorts:
+            rates = {f"lr/{group['name']}": float(group["lr"]) for group in cohort.optimizer.param_groups}
+            for row in range(cohort.start, cohort.start + cohort.size):
+                if not self.members[row].failure:
+                    self.members[row].read(statistics[row].read(), num_steps, rates)
+
+    # --- between epochs -------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _validate(self, member: Member, epoch: int) -> bool:
+        """Measure a member's own module; whether it goes on."""
+        if member.failure:
+            return False
+        module = member.module.eval()
+        for batch in self.val:
+            assert isinstance(batch, PointBatch)
+            module.collect(batch)
+        evidence, loss = module.drain()
+        return member.validated(epoch, {"loss": loss, **module.evaluate(evidence, "val").values()})
+
+    def _retire(self, going: list[bool]) -> None:
+        """Take what the members that have ended leave, and make the stack smaller."""
+        if all(going):
+            return
+        names = [group["param_names"] for group in self.cohorts[0].optimizer.param_groups]
+        states = []
+        for cohort in self.cohorts:
+            for row in range(cohort.size):
+                states.append({name: _state(cohort, name, row) for name in cohort.parts})
+        for member, state, goes_on in zip(self.members, states, going):
+            if not goes_on:
+                member.last_weights, member.optimizer_state = member.weights(), state
+        keep = [row for row, goes_on in enumerate(going) if goes_on]
+        for parameter in self.parameters.values():
+            parameter.data, parameter.grad = parameter.data[keep], None
+        left: list[list[Any]] = []
+        for cohort in self.cohorts:
+            rows = [row for row in keep if cohort.start <= row < cohort.start + cohort.size]
+            cohort.start, cohort.size = sum(len(own) for own in left), len(rows)
+            left.append([states[row] for row in rows])
+        self.members = [self.members[row] for row in keep]
+        self._bind(names)
+        for cohort, own in zip(self.cohorts, left):
+            _restore(cohort, own)
+
+    def _bind(self, names: list[list[str]]) -> None:
+        """Make rows of the stacked parameters those of the members' modules and of the optimizers."""
+        for module in self.model.modules():
+            if isinstance(module, StackedDropout):
+                module.generators = [member.generator for member in self.members]
+        for name, parameter in self.parameters.items():
+            for member, row in zip(self.members, parameter.detach()):
+                own = member.module.model.get_parameter(name)
+                own.data = row.view_as(own)
+        for cohort in self.cohorts:
+            cohort.parts = {}
+            for group, group_names in zip(cohort.optimizer.param_groups, names):
+                group["params"] = []
+                for name in group_names:
+                    stacked = self.parameters[name.removeprefix("model.")].detach()
+                    rows = stacked[cohort.start : cohort.start + cohort.size]
+                    whole = rows.numel() % (VECTOR * max(cohort.size, 1)) == 0
+                    cohort.parts[name] = [rows] if whole else list(rows.split(1))
+                    group["params"] += cohort.parts[name]
+            cohort.optimizer.state.clear()
+
+
+def _gradient(parameter: nn.Parameter | Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
+
+
+def _state(cohort: Cohort, name: str, row: int) -> dict[str, Any]:
+    """The optimizer's state of one member's parameter."""
+    parts = cohort.parts[name]
+    whole = len(parts) == 1
+    state = cohort.optimizer.state[parts[0 if whole else row]]
+    rows = slice(row, row + 1) if whole else slice(None)
+    return {
+        key: value[rows].clone() if isinstance(value, Tensor) and value.ndim else value
+        for key, value in state.items()
+    }
+
+
+def _restore(cohort: Cohort, states: list[dict[str, dict[str, Any]]]) -> None:
+    """Give the optimizer the states of the members that go on."""
+    for name, parts in cohort.parts.items() if states else ():
+        own = [state[name] for state in states]
+        for number, part in enumerate(parts):
+            chosen = own if len(parts) == 1 else [own[number]]
+            cohort.optimizer.state[part] = {
+                key: torch.cat([state[key] for state in chosen])
+                if isinstance(value, Tensor) and value.ndim
+                else value.clone()
+                if isinstance(value, Tensor)
+                else value
+                for key, value in chosen[0].items()
+            }

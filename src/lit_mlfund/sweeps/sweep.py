@@ -1,0 +1,149 @@
+"""Many runs from one command, in this process or by Hydra's sweepers and launchers."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lit_mlfund.atomic import to_json
+from lit_mlfund.sweeps import optuna as sweepers
+from lit_mlfund.config.compatibility import direction
+from lit_mlfund.config.compose import Composed, one_line
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.runs.assembly.data_reuse import loading_once
+from lit_mlfund.startup.environment import outer_world
+from lit_mlfund.sweeps.plan import Plan, plan_sweep, typed
+from lit_mlfund.config.catalog import PRIMARY
+from lit_mlfund.sweeps.job import Job, job_folder
+from lit_mlfund.runs.execution.lifecycle import run_config
+
+# A way to run a plan other than one combination after the other, given the printer of results.
+SweepRunner = Callable[..., list[dict[str, Any]]]
+
+
+def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Run every combination and return the result of each job, in order; each is printed as a line of JSON.
+
+    Raises:
+        ConfigError: with the problems of all combinations, before any of them has started.
+    """
+    if outer_world():
+        raise ConfigError("a sweep starts the processes of its jobs itself; leave out torchrun or srun")
+    plan = plan_sweep(lines, config_dir, command)
+    report = _claim_report(plan.first)
+    job = Job(os.getpid(), config_dir, plan.command, plan.deletions)
+    with loading_once():
+        if plan.first.config.get("sweep"):
+            results = _runner(plan)(job=job)
+        elif plan.is_here:
+            results = _one_by_one(plan, job)
+        else:
+            _multirun(plan, job)
+            results = _results(plan, job)
+    if len(results) > 1:
+        from lit_mlfund.reports.sweep import sweep_text  # polars: nothing for the check of a sweep
+
+        print(sweep_text(results, direction(plan.first.config)), file=sys.stderr)
+    if report is not None and (page := report(plan.folder, command)) is not None:
+        print(f"claim: {page}", file=sys.stderr)
+    return results
+
+
+def _runner(plan: Plan) -> SweepRunner:
+    """What `sweep=…` names; ConfigError where it cannot run this plan."""
+    if not plan.is_here:
+        raise ConfigError("sweep: runs in this process, without a sweeper or launcher of Hydra's")
+    from lit_mlfund.runs.assembly.objects import instantiate  # torch: nothing for the check of a sweep
+
+    runner: SweepRunner = instantiate(plan.first.config["sweep"], plan=plan)
+    return runner
+
+
+def _claim_report(composed: Composed) -> Callable[..., Path | None] | None:
+    """What reports on the claim of a sweep that has one; ConfigError where the claim cannot be read."""
+    if not composed.config.get("claim"):
+        return None
+    from lit_mlfund.sweeps.claims.verdict import claim_of, report_claim  # torch: nothing for the check of a sweep
+
+    claim_of(composed.config)
+    return report_claim
+
+
+def _one_by_one(plan: Plan, job: Job) -> list[dict[str, Any]]:
+    """The jobs in this process, from the configurations that were checked."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(plan.first.config), plan.folder / "multirun.yaml")
+    GlobalHydra.instance().clear()
+    results = []
+    for number, combination in enumerate(plan.combinations):
+        config = combination.config
+
+        def execute(config: dict[str, Any] = config) -> dict[str, Any]:
+            return run_config(config, plan.command)
+
+        results.append(job.run(number, combination.overrides, plan.folder, execute))
+        if number == 0:  # what the first job has imported stays: no need to look through it for garbage again
+            gc.collect()
+            gc.freeze()
+    return results
+
+
+def _settings(plan: Plan) -> Iterator[str]:
+    """Hydra's files go into one folder below `runs_dir`, its logging out of the way, unless asked for."""
+    settings = {
+        "hydra.sweep.dir": f"'{plan.folder}'",
+        "hydra.sweep.subdir": ".",
+        "hydra.output_subdir": "null",
+        "hydra/job_logging": "none",
+        "hydra/hydra_logging": "none",
+        "hydra.mode": "MULTIRUN",
+    }
+    asked = typed(plan.asked)
+    yield from (f"{key}={value}" for key, value in settings.items() if key not in asked)
+    yield from sweepers.settings(plan.first, asked)
+
+
+def _multirun(plan: Plan, job: Job) -> None:
+    try:
+        plan.composer.hydra.multirun(
+            config_name=PRIMARY,
+            task_function=job,
+            overrides=[*plan.asked.lines, *_settings(plan)],
+            with_log_configuration=False,
+        )
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(one_line(error)) from error
+    except ValueError as error:
+        if not (files := list(job_folder(plan.folder).glob("*.json"))):
+            raise ConfigError(f"hydra.sweeper: {one_line(error)}") from error
+        if any(json.loads(file.read_text())["status"] == "done" for file in files):
+            raise
+        print(f"the sweeper ended: {one_line(error)}", file=sys.stderr)  # nothing to choose from
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _results(plan: Plan, job: Job) -> list[dict[str, Any]]:
+    """What the jobs wrote, in order; those of other processes are printed now, those that vanished failed."""
+    files = {int(file.stem): file for file in job_folder(plan.folder).glob("*.json")}
+    expected = len(plan.combinations) if plan.is_known else 0
+    results = []
+    for number in range(max(expected, *(n + 1 for n in files), 0)):
+        if number in files:
+            result = json.loads(files[number].read_text())
+        else:
+            result = {"job": number, "run": None, "status": "failed", "reason": "the job left no result"}
+        if number not in job.printed:
+            print(to_json(result), flush=True)
+        results.append(result)
+    return results
