@@ -10,9 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lit_mlfund.sweeps.claims.index import write_index
-from lit_mlfund.sweeps.claims.verdict import claim_of, report_claim
 from lit_mlfund.config.compose import Composer
+from lit_mlfund.sweeps.claims.index import write_index
+from lit_mlfund.sweeps.claims.report import claim_of, report_claim
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "claims"

@@ -29,7 +29,12 @@ CASES: dict[str, list[str]] = {
     "retrieval": ["task=retrieval", "trainer.max_epochs=1", "trainer.limit_train_batches=10"],
     "text": ["task=binary", "data=text", "data.path=texts.csv", "data.text=text", "data.target=long"],
     "text_lm": ["task=multiclass", "data=text_lm", "data.path=book.txt", "trainer.max_epochs=1"],
-    "plain_loop": ["task=binary", "data=breast_cancer", "trainer.accumulate_grad_batches=2", "trainer.max_epochs=2"],
+    "plain_loop": [
+        "task=binary",
+        "data=breast_cancer",
+        "trainer.accumulate_grad_batches=2",
+        "trainer.max_epochs=2",
+    ],
     "plateau": ["task=regression", "data=diabetes", "schedule=reduce_on_plateau", "trainer.max_epochs=4"],
 }
 LEFT_OUT = {"run", "seconds", "checkpoint", "output", "path"}

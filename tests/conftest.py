@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from lit_mlfund.config import signatures
-from lit_mlfund.config import catalog as sources
-from lit_mlfund.config import source_signatures as static
+from lit_mlfund.config import catalog, signatures, source_signatures
 
 SOURCES = {
     "losses/__init__.py": """
@@ -233,15 +231,15 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The small house in place of ours; the current directory is empty and its own."""
     root = _write_tree(tmp_path / "house" / "lit_mlfund", SOURCES, "")
     conf = _write_tree(tmp_path / "house" / "conf", CONF)
-    monkeypatch.setattr(static, "_ROOT", root)
-    monkeypatch.setattr(sources, "own_folder", lambda: conf)
-    static._module.cache_clear()
+    monkeypatch.setattr(source_signatures, "_ROOT", root)
+    monkeypatch.setattr(catalog, "own_folder", lambda: conf)
+    source_signatures._module.cache_clear()
     signatures.describe.cache_clear()
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
     yield conf
-    static._module.cache_clear()
+    source_signatures._module.cache_clear()
     signatures.describe.cache_clear()
 
 

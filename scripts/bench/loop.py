@@ -32,10 +32,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from lit_mlfund.config.compose import Composer
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.optim import adamw, cosine, parameter_groups
 from lit_mlfund.runs.assembly.objects import build_module, quiet_lightning
-from lit_mlfund.config.compose import Composer
 
 CONTESTANTS: dict[str, Callable[..., float]] = {
     "hand": hand,

@@ -31,10 +31,10 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from lit_mlfund.callbacks import PreemptionFlag
+from lit_mlfund.config.compose import Composer
 from lit_mlfund.data.serving.store import Store
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.runs.assembly.objects import build_data, build_module, build_trainer, quiet_lightning
-from lit_mlfund.config.compose import Composer
 
 VALIDATION = 4096
 VARIANTS = {

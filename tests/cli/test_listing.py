@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lit_mlfund.cli import main
-from lit_mlfund.cli.options_table import KINDS
+from lit_mlfund.cli.listing import KINDS
 from lit_mlfund.config.catalog import catalog
 
 

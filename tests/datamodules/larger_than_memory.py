@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from lit_mlfund.data.disk import streaming_fit as fit_scan
+from lit_mlfund.data.disk import streaming_fit
 from lit_mlfund.data.reading import scan
 from lit_mlfund.data.reading.read import scan_table
 from lit_mlfund.datamodules import TableDataModule
@@ -36,7 +36,7 @@ class Watch(threading.Thread):
 
 
 def main(path: str, root: str) -> None:
-    scan.MAX_ROWS, fit_scan.SAMPLE_ROWS = 2**11, (2**11, 2**11)  # in proportion to the small limit
+    scan.MAX_ROWS, streaming_fit.SAMPLE_ROWS = 2**11, (2**11, 2**11)  # in proportion to the small limit
     ending = path.rpartition(".")[2]
     warm = os.path.join(root, f"warm.{ending}")
     schema, batches = scan_table(path)

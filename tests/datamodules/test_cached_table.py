@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 import torch
 
-from lit_mlfund.data.disk import streaming_fit as fit_scan
-from lit_mlfund.data.serving import loader
+from lit_mlfund.data.disk import streaming_fit
 from lit_mlfund.data.reading import scan
 from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.serving import loader
 from lit_mlfund.data.serving.mapped import MappedListStore, MappedStore
 from lit_mlfund.datamodules import TableDataModule
 from tests.datamodules.test_table import BAD, SIZE, frame, module
@@ -208,7 +208,7 @@ def test_a_column_and_own_files(path, root, tmp_path):
 
 
 def test_fitted_on_a_sample(path, root, monkeypatch):
-    monkeypatch.setattr(fit_scan, "SAMPLE_ROWS", (40, 40))
+    monkeypatch.setattr(streaming_fit, "SAMPLE_ROWS", (40, 40))
     cached = module(path, "regression", "minutes", time="day", cache=root, min_count=14)
     memory = module(path, "regression", "minutes", time="day", min_count=14)
     assert (
@@ -280,7 +280,7 @@ def test_a_source_that_changes_while_it_is_read(path, root, monkeypatch):
 
     def meddle(*args, **kwargs):
         os.utime(path, ns=(1, 1))
-        return fit_scan.fit_scan(*args, **kwargs)
+        return streaming_fit.fit_scan(*args, **kwargs)
 
     monkeypatch.setattr(cached_table, "fit_scan", meddle)
     with pytest.raises(DataError, match=r"x.parquet: the file changed while it was read: it was written to"):

@@ -5,12 +5,12 @@ import polars as pl
 import pytest
 import torch
 
-from lit_mlfund.data.sources.docstrings import standard_library
-from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.preprocessing.tokenize import Tokenizer
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.sources.docstrings import standard_library
 from lit_mlfund.datamodules.docstrings import DocstringsDataModule
-from lit_mlfund.references.bm25 import BM25
 from lit_mlfund.metrics import evaluate_retrieval, positive_ranks
+from lit_mlfund.references.bm25 import BM25
 
 OPTIONS = {"vocab_size": 4096, "query_length": 64, "item_length": 128}
 

@@ -11,12 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_mlfund.data.reading import letor
-from lit_mlfund.data.reading import read
-from lit_mlfund.data.reading import scan
-from lit_mlfund.data.reading import write
-from lit_mlfund.data.serving.batch import ListBatch
+from lit_mlfund.data.reading import letor, read, scan, write
 from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.serving.batch import ListBatch
 from lit_mlfund.datamodules import ImagesDataModule, LetorDataModule, TableDataModule, TextDataModule
 from tests.datamodules.test_table import OTHERS, frame
 

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 import torch
 
-from lit_mlfund.data.serving.batch import ListBatch, PointBatch
 from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.serving.batch import ListBatch, PointBatch
 from lit_mlfund.datamodules import TableDataModule
 
 SIZE = 200

@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 import torch
 
-from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.preprocessing.text import trim
 from lit_mlfund.data.preprocessing.tokenize import Tokenizer
+from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules.text import TextDataModule
 
 WORDS = np.array(["red", "green", "blue", "one", "two", "three", "four"])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lit_mlfund.modules.sharding import spread_tables
 from lit_mlfund.optim import Combined, ShardedTables, SparseTables, adamw, parameter_groups
-from lit_mlfund.optim.fused import tensors
+from lit_mlfund.optim.native import tensors
 from tests.modules.test_tables import SPEC, TABLE, joint_batches, make_store
 
 pytestmark = pytest.mark.skipif(

@@ -118,7 +118,9 @@ def test_two_processes_hold_half_each_and_reach_the_weights_of_one(tmp_path: Pat
     alone = train(tmp_path / "alone", 1, **options)
     running = alone.running.read()
     assert running["gradient/clipped_share"] == 1
-    multiprocessing.set_forkserver_preload(["lightning.pytorch", "lit_mlfund.runs.assembly.trainer", "pytest"])
+    multiprocessing.set_forkserver_preload(
+        ["lightning.pytorch", "lit_mlfund.runs.assembly.trainer", "pytest"]
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -31,7 +31,7 @@ from lit_mlfund.models import DLRM
 from lit_mlfund.modules import BinaryModule
 from lit_mlfund.modules.clipping import clip_norm
 from lit_mlfund.optim import Combined, RowwiseAdagrad, SparseTables, adamw, parameter_groups
-from lit_mlfund.optim.fused import tensors
+from lit_mlfund.optim.native import tensors
 from lit_mlfund.runs.assembly.trainer import build_trainer
 from tests.callbacks.test_resume import SignalAtStep, keep_handlers  # noqa: F401
 from tests.callbacks.test_weights import Kept

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lit_mlfund.modules.clipping import clip_norm
 from lit_mlfund.optim import RowwiseAdagrad
-from lit_mlfund.optim.tables import SparseTables
+from lit_mlfund.optim.embedding_tables import SparseTables
 
 ROWS, DIM = 30, 4
 

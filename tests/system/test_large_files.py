@@ -11,11 +11,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from lit_mlfund.data.reading import letor
-from lit_mlfund.data.reading import scan
+from lit_mlfund.data.reading import letor, scan
 from lit_mlfund.datamodules import text_lm
-from lit_mlfund.runs.execution import execute
 from lit_mlfund.runs.evaluation import measure
+from lit_mlfund.runs.execution import execute
 from tests.system.conftest import Command
 
 QUICK = ("references=false", "logger=none", "trainer.max_epochs=2", "data.exclude=[kind,value,day]")

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 import torch
 
-from lit_mlfund.config.options import options
 from lit_mlfund.config.catalog import catalog
+from lit_mlfund.config.options import options
 from tests.system.conftest import Command
 
 SHORT = ("trainer.max_epochs=1", "trainer.limit_train_batches=20", "references=false", "logger=none")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lit_mlfund.callbacks.table_average import TableAverage
 from lit_mlfund.optim import RowwiseAdagrad
-from lit_mlfund.optim.fused import tensors
+from lit_mlfund.optim.native import tensors
 
 
 class WeightAverage(Callback):

@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         if problems_of(error) is None:
             return FAILED
-        from lit_mlfund.startup.environment import is_first
+        from lit_mlfund.startup.environment import is_first_process
 
-        if is_first():
+        if is_first_process():
             print(f"mlfund: {error}", file=sys.stderr)
         return WRONG_INPUT
 

@@ -79,9 +79,9 @@ def run(arguments: list[str]) -> int:
 
 def report(result: dict[str, Any]) -> int:
     """Print a result as the last line of stdout, from the first process only; the exit code it stands for."""
-    from lit_mlfund.startup.environment import is_first
+    from lit_mlfund.startup.environment import is_first_process
 
-    if is_first():
+    if is_first_process():
         print(to_json(result), flush=True)
         if result["status"] != "done":
             print(f"mlfund: {result['status']}: {result.get('reason', '')}", file=sys.stderr)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lit_mlfund.config.type_hints import MISSING, Hint, Misfit, fit, members
+from lit_mlfund.config.catalog import Catalog
 from lit_mlfund.config.compatibility import incompatibilities
 from lit_mlfund.config.errors import suggestion
 from lit_mlfund.config.schema import DEFAULTS, SECTIONS, VALUES, Section
 from lit_mlfund.config.signatures import describe
-from lit_mlfund.config.catalog import Catalog
-from lit_mlfund.config.target import Target, TargetError
+from lit_mlfund.config.source_signatures import Target, TargetError
+from lit_mlfund.config.type_hints import MISSING, Hint, Misfit, fit, members
 
 _HYDRA_KEYS = {"_target_", "_args_", "_convert_", "_partial_", "_recursive_"}
 _PLAIN = Section()

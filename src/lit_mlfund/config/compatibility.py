@@ -10,11 +10,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lit_mlfund.config.catalog import Catalog
 from lit_mlfund.config.errors import suggestion
 from lit_mlfund.config.options import Option, nodes, options
 from lit_mlfund.config.signatures import describe
-from lit_mlfund.config.catalog import Catalog
-from lit_mlfund.config.target import TargetError
+from lit_mlfund.config.source_signatures import TargetError
 
 MAX_SEED = 2**32 - 1  # what numpy takes
 

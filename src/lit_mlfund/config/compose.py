@@ -21,11 +21,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from lit_mlfund.config.type_hints import MISSING, UNRESOLVED
+from lit_mlfund.config.catalog import PRIMARY, Catalog, catalog
 from lit_mlfund.config.check import check
 from lit_mlfund.config.errors import ConfigError, suggestion
 from lit_mlfund.config.overrides import parse, read_overrides, searchpath
-from lit_mlfund.config.catalog import PRIMARY, Catalog, catalog
+from lit_mlfund.config.type_hints import MISSING, UNRESOLVED
 
 VERSION_BASE = "1.3"  # Hydra's defaults as of this version: no change of directory, among others
 _REWIRING = {"task", "experiment", "debug"}  # groups whose options choose those of other groups

@@ -9,11 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lit_mlfund.config.type_hints import MISSING
-from lit_mlfund.config.signatures import describe
 from lit_mlfund.config.catalog import Catalog
-from lit_mlfund.config.source_signatures import PACKAGE
-from lit_mlfund.config.target import TargetError
+from lit_mlfund.config.signatures import describe
+from lit_mlfund.config.source_signatures import PACKAGE, TargetError
+from lit_mlfund.config.type_hints import MISSING
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.errors import OverrideParseException
 
-from lit_mlfund.config.errors import ConfigError, closest, suggestion
 from lit_mlfund.config.catalog import Catalog
+from lit_mlfund.config.errors import ConfigError, closest, suggestion
 
 _PLAIN_KEY = re.compile(r"\+{0,2}[A-Za-z_][\w.]*")
 _PLAIN_TEXT = re.compile(

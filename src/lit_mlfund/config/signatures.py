@@ -10,10 +10,10 @@ import inspect
 from functools import cache
 from typing import Any
 
-from lit_mlfund.config.type_hints import ANY, Hint, optional, parse
 from lit_mlfund.config.errors import suggestion
-from lit_mlfund.config.source_signatures import PACKAGE, Unreadable, read
-from lit_mlfund.config.target import Target, TargetError
+from lit_mlfund.config.moved import current_path
+from lit_mlfund.config.source_signatures import PACKAGE, Target, TargetError, Unreadable, read
+from lit_mlfund.config.type_hints import ANY, Hint, optional, parse
 
 _DECLARED = ("tasks", "inputs", "metrics", "task")
 
@@ -21,6 +21,7 @@ _DECLARED = ("tasks", "inputs", "metrics", "task")
 @cache
 def describe(path: str) -> Target:
     """The target that a `_target_` names; raises TargetError when there is no such thing."""
+    path = current_path(path)
     parts = path.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         raise TargetError(f"{path!r} is not the dotted path of a class or function")

@@ -6,14 +6,13 @@ Re-exports are followed, constructors are looked up in our own bases, and litera
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lit_mlfund.config.type_hints import ANY, Hint, optional, parse
 from lit_mlfund.config.errors import suggestion
-from lit_mlfund.config.target import Target, TargetError
+from lit_mlfund.config.type_hints import ANY, Hint, optional, parse
 
 PACKAGE = "lit_mlfund"
 _ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +20,27 @@ _ROOT = Path(__file__).resolve().parents[1]
 _BARE_BASES = {"object", "Module", "LightningModule", "LightningDataModule", "Callback", "Checkpoint", "ABC"}
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Arguments = tuple[dict[str, Hint], frozenset[str], bool]  # hints, required, open
+
+
+class TargetError(LookupError):
+    """A `_target_` that leads nowhere; the message reads after the path of the node."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A class or function that a node can build.
+
+    parameters  name -> type hint, of all that can be given by keyword
+    required    the parameters without a default
+    open        it takes any keyword (`**kwargs`)
+    attributes  literal class attributes: `tasks`, `inputs`, `metrics`, …
+    """
+
+    path: str
+    parameters: dict[str, Hint]
+    required: frozenset[str] = frozenset()
+    open: bool = False
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 class Unreadable(Exception):

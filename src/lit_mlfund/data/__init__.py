@@ -1,7 +1,7 @@
 """Reading, schema, preprocessing fitted on the training split, and whole batches by index (no Lightning)."""
 
-from lit_mlfund.data.serving.batch import Batch, ListBatch, PairBatch, PointBatch
 from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.serving.batch import Batch, ListBatch, PairBatch, PointBatch
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.data.serving.store import ListStore, PairStore, PointStore, Store

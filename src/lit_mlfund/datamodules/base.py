@@ -9,10 +9,10 @@ import polars as pl
 import torch
 from lightning.pytorch import LightningDataModule
 
+from lit_mlfund.data.reading.file_watch import Watch
 from lit_mlfund.data.serving.batch import Batch
 from lit_mlfund.data.serving.chunks import Chunks
 from lit_mlfund.data.serving.loader import BatchLoader
-from lit_mlfund.data.reading.file_watch import Watch
 from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.data.serving.store import PointStore, Store
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from lit_mlfund.data.sources.small_tables import breast_cancer, diabetes, diamonds
 from lit_mlfund.data.preprocessing.table_encoder import Roles
 from lit_mlfund.data.reading.split import split_table
 from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.sources.small_tables import breast_cancer, diabetes, diamonds
 from lit_mlfund.datamodules.frame import FrameDataModule
 
 FRACTIONS = {"val": 0.15, "test": 0.15}

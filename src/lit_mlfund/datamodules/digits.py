@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 import torch
 
-from lit_mlfund.data.sources.small_tables import digits, mnist5k
 from lit_mlfund.data.preprocessing.images import ImageStore, as_tensor, channel_statistics
-from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.data.preprocessing.target import Target
 from lit_mlfund.data.reading.read import require_columns
-from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.data.reading.split import split_at_random
 from lit_mlfund.data.reading.table import Table
-from lit_mlfund.data.preprocessing.target import Target
+from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.data.serving.spec import DataSpec, Field
+from lit_mlfund.data.sources.small_tables import digits, mnist5k
 from lit_mlfund.datamodules.base import DataModule
 
 FRACTIONS = {"val": 0.15, "test": 0.15}

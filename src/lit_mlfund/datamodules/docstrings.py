@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 import torch
 
-from lit_mlfund.data.serving.batch import Inputs
-from lit_mlfund.data.sources.docstrings import Function, standard_library
-from lit_mlfund.data.serving.loader import BatchLoader
-from lit_mlfund.data.reading.read import require_columns
-from lit_mlfund.data.serving.spec import DataSpec
-from lit_mlfund.data.reading.split import split_by_group
-from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.preprocessing.text import TextPairStore
 from lit_mlfund.data.preprocessing.tokenize import Tokenizer
+from lit_mlfund.data.reading.read import require_columns
+from lit_mlfund.data.reading.split import split_by_group
+from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.serving.batch import Inputs
+from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.data.serving.spec import DataSpec
+from lit_mlfund.data.sources.docstrings import Function, standard_library
 from lit_mlfund.datamodules.retrieval import NEW, RetrievalDataModule, no_items
 
 

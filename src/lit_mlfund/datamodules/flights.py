@@ -8,7 +8,10 @@ from typing import Literal, cast
 
 import polars as pl
 
+from lit_mlfund.data.disk.split_cache import Splits, kept_splits
 from lit_mlfund.data.preprocessing.table_encoder import Roles
+from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.serving.store import ListStore, PointStore
 from lit_mlfund.data.sources.flights import (
     CATEGORIES,
     LATE_MINUTES,
@@ -18,9 +21,6 @@ from lit_mlfund.data.sources.flights import (
     read_flights,
     relevance,
 )
-from lit_mlfund.data.disk.split_cache import Splits, kept_splits
-from lit_mlfund.data.serving.store import ListStore, PointStore
-from lit_mlfund.data.reading.table import Table
 from lit_mlfund.datamodules.frame import FrameDataModule
 
 # Models learn flight numbers and planes by heart, so they are left out unless asked for: on late flights they

@@ -8,12 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles, all_weightless
-from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.preprocessing.features import Encoded
+from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles, all_weightless
 from lit_mlfund.data.reading.scan import Scan, lists_lie_together, whole_lists
-from lit_mlfund.data.serving.store import ListStore, PointStore, Store
 from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.data.serving.store import ListStore, PointStore, Store
 from lit_mlfund.datamodules.base import DataModule
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.preprocessing.features import Encoded
 from lit_mlfund.data.preprocessing.image_features import ImageEncoder
 from lit_mlfund.data.preprocessing.images import read_folder, split_folders
-from lit_mlfund.data.preprocessing.features import Encoded
+from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.read import require_columns
 from lit_mlfund.data.reading.scan import Scan
 from lit_mlfund.data.reading.table import Table

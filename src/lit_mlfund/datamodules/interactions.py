@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lit_mlfund.data.preprocessing.interactions import Entities, History, InteractionStore, moments_of
 from lit_mlfund.data.reading import scan
 from lit_mlfund.data.reading.errors import DataError
-from lit_mlfund.data.preprocessing.interactions import Entities, History, InteractionStore, moments_of
-from lit_mlfund.data.serving.loader import BatchLoader
-from lit_mlfund.data.reading.read import require_columns
 from lit_mlfund.data.reading.file_watch import Signature
-from lit_mlfund.data.serving.spec import DataSpec, Field
+from lit_mlfund.data.reading.read import require_columns
 from lit_mlfund.data.reading.split import Splits, split_by_time
 from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.datamodules.retrieval import NEW, RetrievalDataModule, no_items
 
 Taken = Callable[[slice], list[Tensor]]  # of some pairs: the items that their users took before

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lit_mlfund.data.sources.languages import translated_messages
 from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.sources.languages import translated_messages
 from lit_mlfund.datamodules.text import TextDataModule
 
 EMBEDDED = "Django's message catalogues"

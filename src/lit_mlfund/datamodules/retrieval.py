@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lit_mlfund.data.preprocessing.text import trim
 from lit_mlfund.data.serving.batch import Inputs
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.store import PairStore
-from lit_mlfund.data.preprocessing.text import trim
 from lit_mlfund.datamodules.base import DataModule
 
 NEW = "new"  # the split of the file that `new_loader` read last

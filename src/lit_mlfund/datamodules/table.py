@@ -8,13 +8,13 @@ from typing import Any, Literal, cast
 
 from lit_mlfund.data.disk.cached_table import CachedTable, TableRequest, cache_root, cached_table
 from lit_mlfund.data.preprocessing.table_encoder import Roles, check_queries
+from lit_mlfund.data.preprocessing.target import Target
+from lit_mlfund.data.reading.file_watch import Signature
 from lit_mlfund.data.reading.read import require_columns
 from lit_mlfund.data.reading.scan import Scan, scan_large
-from lit_mlfund.data.reading.file_watch import Signature
-from lit_mlfund.data.serving.spec import Task
 from lit_mlfund.data.reading.split import split_by_column, split_table
 from lit_mlfund.data.reading.table import Table
-from lit_mlfund.data.preprocessing.target import Target
+from lit_mlfund.data.serving.spec import Task
 from lit_mlfund.datamodules.frame import FrameDataModule
 
 

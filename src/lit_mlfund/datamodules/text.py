@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from lit_mlfund.data.preprocessing.features import Encoded
-from lit_mlfund.data.reading.read import require_columns
-from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.preprocessing.text import TextEncoder, TextFeatures, TextStore
 from lit_mlfund.data.preprocessing.tokenize import Tokenizer
+from lit_mlfund.data.reading.read import require_columns
+from lit_mlfund.data.reading.table import Table
 from lit_mlfund.datamodules.table import TableDataModule
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from lit_mlfund.data.preprocessing.characters import UNKNOWN, Characters
 from lit_mlfund.data.reading.documents import documentation, read_text, repeated_share, split_text
 from lit_mlfund.data.reading.errors import DataError
-from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.reading.file_watch import Signature
+from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.data.serving.token_windows import WindowStore
 from lit_mlfund.datamodules.base import DataModule

@@ -21,11 +21,11 @@ from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.metrics import Evaluation
 from lit_mlfund.modules.clipping import clip_norm, clip_value
 from lit_mlfund.modules.curvature import Curvature
-from lit_mlfund.modules.outputs import Evidence, join, over_processes
 from lit_mlfund.modules.lean import steps_per_call
-from lit_mlfund.modules.step_statistics import RunningStatistics
-from lit_mlfund.modules.sharding import shard, spread_tables
 from lit_mlfund.modules.num_steps import num_optimizer_steps
+from lit_mlfund.modules.outputs import Evidence, join, over_processes
+from lit_mlfund.modules.sharding import shard, spread_tables
+from lit_mlfund.modules.step_statistics import RunningStatistics
 
 OptimizerFactory = Callable[[nn.Module], torch.optim.Optimizer]
 ScheduleFactory = Callable[[torch.optim.Optimizer, int], LRScheduler | ReduceLROnPlateau]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_mlfund.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
-
-if TYPE_CHECKING:
-    from lit_mlfund.modules.base import TaskModule
 
 
 def losses_of_draws(loss: nn.Module, output: Tensor, generator: np.random.Generator) -> Tensor | None:
@@ -63,15 +60,19 @@ class Curvature:
     The draws follow from the seed, the step and the process, so that a resumed run repeats them. Under accumulation
     the first batch of the step is used. Where the loss allows no draws it says so, once, and the optimizer is left
     to estimate curvature from training gradients.
+
+    Args:
+        module: a `TaskModule`, asked for its `losses_of_draws`.
+        optimizer: has `record_curvature` and `wants_curvature`.
     """
 
-    def __init__(self, module: TaskModule, optimizer: Any):
+    def __init__(self, module: Any, optimizer: Any):
         self.module, self.optimizer = module, optimizer
         self.parameters: list[nn.Parameter] = [p for g in optimizer.param_groups for p in g["params"]]
         self.usable = True
 
     @classmethod
-    def of(cls, module: TaskModule, optimizer: Any) -> Curvature | None:
+    def of(cls, module: Any, optimizer: Any) -> Curvature | None:
         """The estimate for `optimizer`; None where it wants none."""
         return cls(module, optimizer) if hasattr(optimizer, "record_curvature") else None
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lit_mlfund.data.serving.batch import PointBatch
 from lit_mlfund.data.preprocessing.characters import UNKNOWN_NAME
+from lit_mlfund.data.serving.batch import PointBatch
 from lit_mlfund.metrics import Evaluation, evaluate_tokens
 from lit_mlfund.modules.outputs import Evidence
 from lit_mlfund.modules.pointwise import PointModule

@@ -3,6 +3,7 @@
 from lit_mlfund.optim.adaptive import adam, adamw
 from lit_mlfund.optim.classic import sgd
 from lit_mlfund.optim.combined import Combined
+from lit_mlfund.optim.embedding_tables import ShardedTables, SparseTables
 from lit_mlfund.optim.groups import parameter_groups
 from lit_mlfund.optim.low_memory import adafactor, adamw8bit
 from lit_mlfund.optim.memory import state_bytes
@@ -24,7 +25,6 @@ from lit_mlfund.optim.schedules import (
     reduce_on_plateau,
 )
 from lit_mlfund.optim.second_order import sophia
-from lit_mlfund.optim.tables import ShardedTables, SparseTables
 
 __all__ = [
     "Combined",

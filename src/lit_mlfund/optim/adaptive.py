@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from lit_mlfund.optim.eager import Adam, AdamW
-from lit_mlfund.optim.fused import can_fuse, clippable
+from lit_mlfund.optim.native import Adam, AdamW, can_fuse, clippable
 
 
 def adam(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from lit_mlfund.optim.extras import needs, not_with
-from lit_mlfund.optim.fused import tensors
+from lit_mlfund.optim.native import tensors
 
 
 @not_with("fsdp")  # its means of rows and columns are not made for shards, in torch 2.13

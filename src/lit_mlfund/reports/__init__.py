@@ -1,6 +1,6 @@
 """Read a run folder, write what people look at."""
 
 from lit_mlfund.reports.card import write_card
-from lit_mlfund.reports.tables import run_text, start_text
+from lit_mlfund.reports.terminal import run_text, start_text
 
 __all__ = ["run_text", "start_text", "write_card"]

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from lit_mlfund.atomic import write_bytes, write_text
-from lit_mlfund.reports.tables import number, result_table
+from lit_mlfund.reports.terminal import number, result_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

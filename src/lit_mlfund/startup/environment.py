@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 
-def outer_world() -> tuple[int, int] | None:
+def launcher_world() -> tuple[int, int] | None:
     """(rank, number of processes) when torchrun or srun started several of us, else None."""
     for rank, world in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
         values = os.environ.get(rank, ""), os.environ.get(world, "")
@@ -14,6 +14,6 @@ def outer_world() -> tuple[int, int] | None:
     return None
 
 
-def is_first() -> bool:
+def is_first_process() -> bool:
     """Whether this process is the one that speaks."""
-    return (outer_world() or (0, 1))[0] == 0
+    return (launcher_world() or (0, 1))[0] == 0

@@ -15,20 +15,20 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from lit_mlfund.atomic import to_json, write_json
+from lit_mlfund.config.catalog import catalog
 from lit_mlfund.config.check import check
 from lit_mlfund.config.compose import delete, plain
 from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.config.overrides import read_overrides, searchpath
-from lit_mlfund.config.catalog import catalog
-from lit_mlfund.sweeps.optuna import no_value
 from lit_mlfund.runs.execution.lifecycle import run_config
+from lit_mlfund.sweeps.optuna_sweeper import no_value
 
 
 @dataclass(frozen=True)
 class Job:
     """Runs one combination and records its result; what Hydra's launchers call, here or in another process.
 
-    A failure is recorded, and what is returned is no number (`sweepers.no_value`): one bad combination must not
+    A failure is recorded, and what is returned is no number (`optuna_sweeper.no_value`): one bad combination must not
     lose the others.
 
     parent      id of the process that prints results as they come

@@ -12,10 +12,10 @@ from typing import Any
 from lit_mlfund.atomic import to_json, write_bytes, write_json
 from lit_mlfund.config.compatibility import direction
 from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.runs.execution.lifecycle import run_config
+from lit_mlfund.sweeps.job import Job
 from lit_mlfund.sweeps.lr_search import best_place, next_place, rate_at
 from lit_mlfund.sweeps.plan import Plan
-from lit_mlfund.sweeps.job import Job
-from lit_mlfund.runs.execution.lifecycle import run_config
 
 
 class LearningRateSweep:
@@ -123,7 +123,7 @@ class LearningRateSweep:
 
     def _draw(self, summary: dict[str, Any], picture: Path) -> None:
         from lit_mlfund.reports.card import png
-        from lit_mlfund.reports.lr_sweep import lr_sweep_figure
+        from lit_mlfund.reports.lr_sweep_figure import lr_sweep_figure
 
         points = [(trial["lr"], trial["value"]) for trial in summary["trials"]]
         write_bytes(picture, png(lr_sweep_figure(points, summary["lr"], summary["objective"]["name"])))
@@ -140,7 +140,7 @@ class LearningRateSweep:
             writer.add_text("sweep/lr", f"`{summary['override']}`")
 
     def _tell(self, summary: dict[str, Any], results: list[dict[str, Any]]) -> None:
-        from lit_mlfund.reports.sweep import sweep_text
+        from lit_mlfund.reports.sweep_table import sweep_text
 
         print(sweep_text(results, direction(self.config)), file=sys.stderr)
         if summary["status"] == "done":

@@ -13,10 +13,10 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import IntervalSweep, Override
 
-from lit_mlfund.sweeps import optuna as sweepers
 from lit_mlfund.config.compose import Composed, Composer
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.config.overrides import Overrides, parse, read_overrides
+from lit_mlfund.sweeps import optuna_sweeper
 
 _MAX_LISTED = 3  # jobs named beside a problem that not all of them have
 
@@ -82,7 +82,7 @@ def plan_sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[s
     problems = [*asked.problems, *found]
     if not _is_basic(first):
         monitored = [combination.config["monitor"] for combination in combinations]
-        problems += sweepers.problems(first, typed(asked), monitored)
+        problems += optuna_sweeper.problems(first, typed(asked), monitored)
         combinations = combinations[:1]
     if problems:
         raise ConfigError(problems)

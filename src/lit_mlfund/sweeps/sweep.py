@@ -16,16 +16,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lit_mlfund.atomic import to_json
-from lit_mlfund.sweeps import optuna as sweepers
+from lit_mlfund.config.catalog import PRIMARY
 from lit_mlfund.config.compatibility import direction
 from lit_mlfund.config.compose import Composed, one_line
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.assembly.data_reuse import loading_once
-from lit_mlfund.startup.environment import outer_world
-from lit_mlfund.sweeps.plan import Plan, plan_sweep, typed
-from lit_mlfund.config.catalog import PRIMARY
-from lit_mlfund.sweeps.job import Job, job_folder
 from lit_mlfund.runs.execution.lifecycle import run_config
+from lit_mlfund.startup.environment import launcher_world
+from lit_mlfund.sweeps import optuna_sweeper
+from lit_mlfund.sweeps.job import Job, job_folder
+from lit_mlfund.sweeps.plan import Plan, plan_sweep, typed
 
 # A way to run a plan other than one combination after the other, given the printer of results.
 SweepRunner = Callable[..., list[dict[str, Any]]]
@@ -37,7 +37,7 @@ def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] =
     Raises:
         ConfigError: with the problems of all combinations, before any of them has started.
     """
-    if outer_world():
+    if launcher_world():
         raise ConfigError("a sweep starts the processes of its jobs itself; leave out torchrun or srun")
     plan = plan_sweep(lines, config_dir, command)
     report = _claim_report(plan.first)
@@ -51,7 +51,7 @@ def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] =
             _multirun(plan, job)
             results = _results(plan, job)
     if len(results) > 1:
-        from lit_mlfund.reports.sweep import sweep_text  # polars: nothing for the check of a sweep
+        from lit_mlfund.reports.sweep_table import sweep_text  # polars: nothing for the check of a sweep
 
         print(sweep_text(results, direction(plan.first.config)), file=sys.stderr)
     if report is not None and (page := report(plan.folder, command)) is not None:
@@ -73,7 +73,10 @@ def _claim_report(composed: Composed) -> Callable[..., Path | None] | None:
     """What reports on the claim of a sweep that has one; ConfigError where the claim cannot be read."""
     if not composed.config.get("claim"):
         return None
-    from lit_mlfund.sweeps.claims.verdict import claim_of, report_claim  # torch: nothing for the check of a sweep
+    from lit_mlfund.sweeps.claims.report import (  # torch: nothing for the check of a sweep
+        claim_of,
+        report_claim,
+    )
 
     claim_of(composed.config)
     return report_claim
@@ -110,7 +113,7 @@ def _settings(plan: Plan) -> Iterator[str]:
     }
     asked = typed(plan.asked)
     yield from (f"{key}={value}" for key, value in settings.items() if key not in asked)
-    yield from sweepers.settings(plan.first, asked)
+    yield from optuna_sweeper.settings(plan.first, asked)
 
 
 def _multirun(plan: Plan, job: Job) -> None:

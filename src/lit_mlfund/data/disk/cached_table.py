@@ -14,13 +14,13 @@ from lit_mlfund.atomic import to_json
 from lit_mlfund.data.disk.assign_splits import all_to, allot
 from lit_mlfund.data.disk.cache import Cache, find, open_or_make, own_folder, remove_others
 from lit_mlfund.data.disk.encode_to_disk import convert
+from lit_mlfund.data.disk.streaming_fit import fit_scan
 from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
 from lit_mlfund.data.reading.errors import DataError
-from lit_mlfund.data.disk.streaming_fit import fit_scan
-from lit_mlfund.data.serving.mapped import SAMPLE_ROWS, MappedListStore, MappedStore, open_mapped
+from lit_mlfund.data.reading.file_watch import Signature, Watch
 from lit_mlfund.data.reading.read import find_file, require_columns
 from lit_mlfund.data.reading.scan import Scan
-from lit_mlfund.data.reading.file_watch import Signature, Watch
+from lit_mlfund.data.serving.mapped import SAMPLE_ROWS, MappedListStore, MappedStore, open_mapped
 
 # Of the files: from here on a cache is worth it. The same on every machine, as splits depend on it.
 AUTO_BYTES = 2**29

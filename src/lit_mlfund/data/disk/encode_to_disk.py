@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from lit_mlfund.data.disk.assign_splits import Allot
+from lit_mlfund.data.preprocessing.features import Encoded
 from lit_mlfund.data.preprocessing.table_encoder import Encoder, all_weightless
 from lit_mlfund.data.reading.errors import DataError
-from lit_mlfund.data.serving.mapped import RowWriter
-from lit_mlfund.data.preprocessing.features import Encoded
 from lit_mlfund.data.reading.scan import Scan, lists_lie_together, whole_lists
 from lit_mlfund.data.reading.split import SPLITS
-from lit_mlfund.data.serving.store import ListStore, PointStore
 from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.serving.mapped import RowWriter
+from lit_mlfund.data.serving.store import ListStore, PointStore
 
 
 @dataclass

@@ -77,7 +77,7 @@ def _code() -> str:
     package = Path(lit_mlfund.__file__).parent
     digest = hashlib.blake2b(digest_size=16)
     for folder in CODE:
-        for file in sorted((package / folder).glob("*.py")):
+        for file in sorted((package / folder).rglob("*.py")):
             digest.update(file.read_bytes())
     return digest.hexdigest()
 

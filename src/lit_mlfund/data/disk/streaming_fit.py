@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 
 from lit_mlfund.data.disk.assign_splits import Allot, uniform
-from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
-from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.preprocessing.features import CategoricalColumn
+from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
+from lit_mlfund.data.preprocessing.target import Target, refuse_missing
+from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.scan import Scan
 from lit_mlfund.data.reading.split import SPLITS
 from lit_mlfund.data.reading.table import Table, join
-from lit_mlfund.data.preprocessing.target import Target, refuse_missing
 
 SAMPLE = 2**22  # cells that numeric columns are fitted on
 SAMPLE_ROWS = (2**13, 2**17)  # at least and at most, whatever the width

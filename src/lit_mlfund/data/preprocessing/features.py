@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 import torch
 
-from lit_mlfund.data.serving.batch import Inputs
+from lit_mlfund.data.preprocessing.column_types import Schema
 from lit_mlfund.data.preprocessing.dates import DateColumn
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.read import require_columns
-from lit_mlfund.data.preprocessing.column_types import Schema
-from lit_mlfund.data.serving.spec import Field
 from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.serving.batch import Inputs
+from lit_mlfund.data.serving.spec import Field
 
 HEAVY_TAIL = 8.0  # standard deviations: a column that reaches beyond is compressed
 IDENTIFIER = "every value is different: an identifier or free text"

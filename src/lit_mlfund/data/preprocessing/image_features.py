@@ -11,15 +11,21 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
-from lit_mlfund.data.reading.errors import DataError
-from lit_mlfund.data.preprocessing.images import ImageStore, as_tensor, channel_statistics, read_images, resize_pixels
 from lit_mlfund.data.preprocessing.features import Encoded
+from lit_mlfund.data.preprocessing.images import (
+    ImageStore,
+    as_tensor,
+    channel_statistics,
+    read_images,
+    resize_pixels,
+)
+from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
+from lit_mlfund.data.preprocessing.target import Target
+from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.read import require_columns
+from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.spec import Field
 from lit_mlfund.data.serving.store import PointStore
-from lit_mlfund.data.reading.table import Table
-from lit_mlfund.data.preprocessing.target import Target
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lit_mlfund.data.serving.batch import PointBatch
 from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.serving.batch import PointBatch
 from lit_mlfund.data.serving.store import PointStore
 
 if TYPE_CHECKING:

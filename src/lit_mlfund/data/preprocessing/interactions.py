@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lit_mlfund.data.serving.batch import Inputs, PairBatch
+from lit_mlfund.data.preprocessing.column_types import infer_schema
 from lit_mlfund.data.preprocessing.features import Preprocessor
 from lit_mlfund.data.reading.read import require_columns
-from lit_mlfund.data.preprocessing.column_types import infer_schema
+from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.serving.batch import Inputs, PairBatch
 from lit_mlfund.data.serving.spec import Field
 from lit_mlfund.data.serving.store import PairStore
-from lit_mlfund.data.reading.table import Table
 
 
 @dataclass(frozen=True)

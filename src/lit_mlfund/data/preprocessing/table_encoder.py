@@ -11,15 +11,15 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from lit_mlfund.data.preprocessing.column_types import infer_schema
+from lit_mlfund.data.preprocessing.features import Encoded, Preprocessor
+from lit_mlfund.data.preprocessing.target import Target
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.group_rows import group_rows, standardize_within
-from lit_mlfund.data.preprocessing.features import Encoded, Preprocessor
 from lit_mlfund.data.reading.read import require_columns
-from lit_mlfund.data.preprocessing.column_types import infer_schema
+from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.spec import DataSpec, Field, Task
 from lit_mlfund.data.serving.store import ListStore, PointStore
-from lit_mlfund.data.reading.table import Table
-from lit_mlfund.data.preprocessing.target import Target
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from lit_mlfund.data.reading.errors import DataError
-from lit_mlfund.data.serving.spec import Task
 from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.serving.spec import Task
 
 MAX_GRADE = 30  # 2^relevance must stay a number that float32 sums over a list
 

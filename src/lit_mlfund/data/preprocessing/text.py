@@ -9,15 +9,15 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from lit_mlfund.data.serving.batch import Inputs, PairBatch, PointBatch
-from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
-from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.preprocessing.features import Encoded
-from lit_mlfund.data.serving.spec import Field
-from lit_mlfund.data.serving.store import PairStore, PointStore
-from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
 from lit_mlfund.data.preprocessing.target import Target
 from lit_mlfund.data.preprocessing.tokenize import Tokenizer
+from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.serving.batch import Inputs, PairBatch, PointBatch
+from lit_mlfund.data.serving.spec import Field
+from lit_mlfund.data.serving.store import PairStore, PointStore
 
 
 def trim(inputs: Inputs) -> Inputs:

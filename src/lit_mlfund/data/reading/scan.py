@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from lit_mlfund.data.reading.errors import DataError
-from lit_mlfund.data.reading.read import Batches, is_stream, memory_size, scan_table
 from lit_mlfund.data.reading.file_watch import Signature
+from lit_mlfund.data.reading.read import Batches, is_stream, memory_size, scan_table
 from lit_mlfund.data.reading.table import Table, join
 
 Reader = Callable[[str], tuple[pl.Schema, Batches]]  # of the file at a path

@@ -11,8 +11,8 @@ import sysconfig
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.preprocessing.tokenize import split_words
+from lit_mlfund.data.reading.errors import DataError
 
 # Tests and demonstrations repeat one another; data tables have no functions.
 _SKIPPED = {

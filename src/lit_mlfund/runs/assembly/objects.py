@@ -17,15 +17,15 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lit_mlfund.callbacks import BestAndLast, PreemptionFlag, Progress, StopOnPreemption
-from lit_mlfund.data.serving.spec import DataSpec
-from lit_mlfund.datamodules import DataModule
-from lit_mlfund.modules import TaskModule
-from lit_mlfund.optim import Combined, parameter_groups
-from lit_mlfund.optim.fused import tensors
 from lit_mlfund.config.compatibility import direction
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.config.schema import SECTIONS
 from lit_mlfund.config.signatures import describe
+from lit_mlfund.data.serving.spec import DataSpec
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.modules import TaskModule
+from lit_mlfund.optim import Combined, parameter_groups
+from lit_mlfund.optim.native import tensors
 
 
 def instantiate(node: Mapping[str, Any], **supplied: Any) -> Any:

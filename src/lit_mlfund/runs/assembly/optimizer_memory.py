@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from lit_mlfund.config.catalog import Catalog
+from lit_mlfund.config.options import node_of, options
 from lit_mlfund.optim import parameter_groups, state_bytes
 from lit_mlfund.optim.extras import MissingExtraError
 from lit_mlfund.runs.assembly.objects import instantiate, own_left_out
-from lit_mlfund.config.options import node_of, options
-from lit_mlfund.config.catalog import Catalog
 
 SIZE = 1024  # rows and columns of what is measured
 KINDS = {"matrix": lambda: nn.Linear(SIZE, SIZE, bias=False), "embedding": lambda: nn.Embedding(SIZE, SIZE)}

@@ -22,6 +22,7 @@ from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics import verdict
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.reports import run_text, start_text, write_card
+from lit_mlfund.runs.assembly.data_reuse import load_data
 from lit_mlfund.runs.assembly.objects import (
     Training,
     build_module,
@@ -29,13 +30,13 @@ from lit_mlfund.runs.assembly.objects import (
     quiet_lightning,
     seed_everything,
 )
-from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
-from lit_mlfund.runs.execution.launch import outer_world
-from lit_mlfund.runs.assembly.data_reuse import load_data
-from lit_mlfund.runs.execution.lr_range_test import replace_auto
 from lit_mlfund.runs.evaluation.measure import measure_references, measure_splits, write_predictions
-from lit_mlfund.runs.execution.provenance import earlier_sources, provenance
 from lit_mlfund.runs.evaluation.publish import publish, publish_items
+from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
+from lit_mlfund.runs.execution.lr_range_test import replace_auto
+from lit_mlfund.runs.execution.provenance import earlier_sources, provenance
+from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.startup.environment import is_first_process
 
 Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
 
@@ -57,8 +58,7 @@ def execute(
     flag = PreemptionFlag().install()
     quiet_lightning()
     started = time.perf_counter()
-    config = OmegaConf.load(run_dir / "run.yaml")
-    assert isinstance(config, DictConfig)
+    config = OmegaConf.create(load_frozen(run_dir))
     result: dict[str, Any] = {
         "run": str(run_dir),
         "status": "done",
@@ -80,7 +80,7 @@ def execute(
             shutil.rmtree(run_dir, ignore_errors=True)
         raise
     result["seconds"] = round(time.perf_counter() - started, 3)
-    if _is_first_process():
+    if is_first_process():
         write_json(run_dir / "result.json", result)
         if result["status"] == "done":
             if config.logger.get("card", True):
@@ -108,7 +108,7 @@ def _run(
     if config.train and module.make_optimizer is not None:
         module.make_optimizer(module)  # what is wrong with it is told before anything starts
     training = build_trainer(config, run_dir, flag)
-    first = _is_first_process()
+    first = is_first_process()
     if first:
         made_on = provenance(config, data, module) | ({"lr_find": rate} if rate else {})
         write_json(run_dir / "provenance.json", made_on)
@@ -178,7 +178,3 @@ def _fit(config: DictConfig, training: Training, module: TaskModule, data: DataM
     last = training.checkpoints.last_path
     checkpoint = str(last) if resume and last.exists() else None
     training.trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-
-
-def _is_first_process() -> bool:
-    return (outer_world() or (0, 1))[0] == 0

@@ -12,17 +12,17 @@ import polars as pl
 import torch
 from omegaconf import OmegaConf
 
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.data.reading.write import table_writer
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec
-from lit_mlfund.data.reading.write import table_writer
 from lit_mlfund.datamodules import DataModule, RetrievalDataModule
 from lit_mlfund.modules import NextTokenModule, RetrievalModule, TaskModule
 from lit_mlfund.modules.outputs import Evidence
 from lit_mlfund.runs.assembly.objects import build_data, build_module
-from lit_mlfund.config.errors import ConfigError
-from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.runs.evaluation.accumulate import Gathered
 from lit_mlfund.runs.evaluation.measure import intervals
+from lit_mlfund.runs.execution.run_folder import load_frozen
 
 NEW = "new"
 

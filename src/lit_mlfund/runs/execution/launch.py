@@ -16,9 +16,9 @@ from types import FrameType
 from typing import Any
 
 from lit_mlfund.config.errors import ConfigError, problems_of
-from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.runs.execution.lock import alone_in
-from lit_mlfund.startup.environment import outer_world
+from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.startup.environment import launcher_world
 from lit_mlfund.startup.fast_imports import importing
 
 # Left behind by an earlier job in this process or by the shell; workers must not believe them.
@@ -36,7 +36,7 @@ def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
 
     Raises ConfigError when the user's input is wrong, or when another process is at work in the folder.
     """
-    if outer_world():
+    if launcher_world():
         return execute_here(run_dir, resume)
     with alone_in(run_dir):
         workers = num_workers(load_frozen(run_dir)["trainer"])

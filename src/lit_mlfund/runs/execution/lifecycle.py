@@ -9,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lit_mlfund.config.catalog import catalog
 from lit_mlfund.config.check import check
 from lit_mlfund.config.errors import ConfigError, problems_of
-from lit_mlfund.runs.execution.run_folder import freeze, load_frozen
+from lit_mlfund.config.schema import SECTIONS, VALUES
 from lit_mlfund.runs.execution.launch import launch
 from lit_mlfund.runs.execution.rendezvous import agree
-from lit_mlfund.config.schema import SECTIONS, VALUES
-from lit_mlfund.config.catalog import catalog
+from lit_mlfund.runs.execution.run_folder import freeze, load_frozen
 
 BESIDE_RUN = ("name", "runs_dir")  # what may be given beside run=: where a repetition goes, not what it does
 

@@ -17,11 +17,17 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from lit_mlfund.atomic import WriteError, whole_file, write_json, write_text
+from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics.learning_rate import Recommendation, recommend
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.runs.assembly.objects import build_data, build_module, instantiate, quiet_lightning, seed_everything
-from lit_mlfund.config.errors import ConfigError, problems_of
+from lit_mlfund.runs.assembly.objects import (
+    build_data,
+    build_module,
+    instantiate,
+    quiet_lightning,
+    seed_everything,
+)
 from lit_mlfund.runs.evaluation.publish import add_picture
 
 LOWEST, HIGHEST, NUM_STEPS = 1e-7, 10.0, 240  # 30 steps for each factor of ten
@@ -139,7 +145,7 @@ def find_lr(config: DictConfig, data: DataModule, picture: Path) -> dict[str, An
         picture.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(f"cannot make {picture.parent}: {error.strerror}") from error
-    from lit_mlfund.reports.learning_rate import range_test_figure  # matplotlib: not before it is drawn
+    from lit_mlfund.reports.lr_range_figure import range_test_figure  # matplotlib: not before it is drawn
 
     with whole_file(picture) as path:
         range_test_figure(rates, losses, found).savefig(path, format="png")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lit_mlfund.atomic import write_text
 from lit_mlfund.config.errors import ConfigError
-from lit_mlfund.startup.environment import outer_world
+from lit_mlfund.startup.environment import launcher_world
 
 TIMEOUT = 600.0  # seconds to wait for the first process
 _FAILED = "-"
@@ -24,7 +24,7 @@ def agree(make: Callable[[], Path], runs_dir: Path) -> Path:
     Raises:
         ConfigError: on the others, when the first process could not make it.
     """
-    world = outer_world()
+    world = launcher_world()
     if world is None:
         return make()
     announce, ask = _by_store() if "RANK" in os.environ else _by_file(runs_dir)

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lit_mlfund.atomic import WriteError, write_text
 from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.config.moved import current_targets
 
 RUN_FILE = "run.yaml"
 
@@ -54,7 +55,7 @@ def load_frozen(run_dir: Path) -> dict[str, Any]:
         raise ConfigError(f"run: {file} is damaged: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
         raise ConfigError(f"run: {file} is damaged: expected a mapping")
-    return {str(key): value for key, value in config.items()}
+    return current_targets({str(key): value for key, value in config.items()})
 
 
 def _absolute(data: dict[str, Any]) -> dict[str, Any]:

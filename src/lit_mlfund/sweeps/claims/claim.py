@@ -10,9 +10,9 @@ from typing import Any
 
 from lit_mlfund.atomic import write_bytes, write_text
 from lit_mlfund.references.comparison import mean_interval
-from lit_mlfund.sweeps.claims.records import Evidence, Record, Setting, read_records
+from lit_mlfund.reports.terminal import number
 from lit_mlfund.sweeps.claims.expectations import Expectation, Judged
-from lit_mlfund.reports.tables import number
+from lit_mlfund.sweeps.claims.records import Evidence, Record, Setting, read_records
 
 PANEL_SIZE = 5.2, 3.9  # inches
 MOST_ROWS = 48  # of the table with a row for each setting

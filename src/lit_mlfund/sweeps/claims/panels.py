@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from lit_mlfund.references.comparison import bootstrap_mean, mean_interval
-from lit_mlfund.sweeps.claims.records import Evidence, Setting
 from lit_mlfund.sweeps.claims.expectations import spread_of
+from lit_mlfund.sweeps.claims.records import Evidence, Setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

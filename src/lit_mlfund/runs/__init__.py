@@ -1,0 +1,1 @@
+"""Execute one run: assemble its objects, train, measure, write the run folder."""

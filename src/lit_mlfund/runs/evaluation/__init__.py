@@ -1,0 +1,1 @@
+"""Measure a trained module beside its references, and publish the results."""
