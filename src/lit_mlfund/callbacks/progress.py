@@ -87,7 +87,7 @@ class Progress(Callback):
 
     def _log(self, trainer: Trainer, pl_module: Any) -> None:
         num_steps = pl_module.running.num_steps
-        values = pl_module.running.read()
+        values = pl_module.report_training()
         if not values:
             return
         loss = values.get("train/loss", 0.0)
@@ -96,12 +96,6 @@ class Progress(Callback):
             raise TrainingDiverged.at(loss, trainer.global_step)
         self.latest = values
         self._epoch_loss.append((loss, num_steps))
-        parts = getattr(pl_module.loss, "parts", {})
-        values |= {f"train/loss/{name}": float(value) for name, value in parts.items()}
-        for number, group in enumerate(trainer.optimizers[0].param_groups):
-            values[f"lr/{group.get('name', f'group{number}')}"] = float(group["lr"])
-        if trainer.logger is not None:
-            trainer.logger.log_metrics(values, step=trainer.global_step)
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
         # the steps since the last multiple of log_every_n_steps; now, as no metric takes what a diverged model says

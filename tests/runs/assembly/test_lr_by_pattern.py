@@ -33,7 +33,7 @@ def optimizer_of(*lines: str) -> Any:
     problems = Composer(None, lines).compose(lines)
     assert [told for told in problems.problems if "bitsandbytes" not in told] == []
     module = build_module(OmegaConf.create(problems.config), SPEC)
-    return module, module.make_optimizer(module)
+    return module, module.make_optimizer()
 
 
 @pytest.mark.parametrize("name", [installed(name) for name in sorted(catalog().groups["optim"])])
