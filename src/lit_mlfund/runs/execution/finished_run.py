@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.write import table_writer
 from lit_mlfund.data.serving.loader import BatchLoader
@@ -89,10 +90,9 @@ def load_run(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, DataM
     path = named if checkpoint in ("best", "last") else Path(checkpoint)
     state = read_checkpoint(path)
     own = state["lit_mlfund"]
-    if own["task"] != config.task.name:
-        raise ConfigError(
-            f"checkpoint: {path} is of task {own['task']}, the run is of task {config.task.name}"
-        )
+    task = task_name(config)
+    if own["task"] != task:
+        raise ConfigError(f"checkpoint: {path} is of task {own['task']}, the run is of task {task}")
     data = build_data(config)
     try:
         data.load_state_dict(state[type(data).__qualname__])
