@@ -31,7 +31,7 @@ class PointModule(TaskModule):
             batch, MixedBatch
         ):  # share · loss against y + (1 - share) · loss against the other target
             output = self.model(batch.x)
-            target, weight = batch.parts()
+            target, weight = batch.targets_and_weights()
             return self.loss(torch.cat([output, output]), self.loss_target(target), weight=weight)
         return self.loss(self.model(batch.x), self.loss_target(batch.y), weight=batch.weight)
 
