@@ -144,7 +144,7 @@ def test_by_the_labels_of_a_column(dtype):
         ),
         ([1, 1, 2, 3], "column 'c': .* not '1': rows 1, 2, 3, 4"),
         (["train", "train", "val", "val"], "column 'c': no row has the value 'test'"),
-        (["train", "val", "test", "test"], "column 'c': q 'a' is in more than one split: rows 2, 3"),
+        (["train", "val", "test", "test"], "column 'c': q 'a' lies in more than one split: rows 2, 3"),
     ],
 )
 def test_columns_without_valid_split_labels(words, message):

@@ -27,9 +27,9 @@ class DateColumn:
     cycles: tuple[str, ...]
 
     @classmethod
-    def fit(cls, name: str, moments: pl.Series, trend: bool) -> Self | str:
+    def fit(cls, name: str, timestamps: pl.Series, trend: bool) -> Self | str:
         """Fit on a column of `Datetime("us")`; return a reason instead if it carries no information."""
-        ticks = moments.drop_nulls().to_physical().to_numpy()
+        ticks = timestamps.drop_nulls().to_physical().to_numpy()
         if len(ticks) == 0:
             return "empty"
         span = (ticks.max() - ticks.min()) / DAY
@@ -40,9 +40,9 @@ class DateColumn:
             return "one moment only" if span == 0 else "too short a time for a cycle"
         return cls(name, trend and bool(span > 0), tuple(cycles))
 
-    def expand(self, moments: pl.Series) -> Iterator[tuple[str, np.ndarray]]:
+    def expand(self, timestamps: pl.Series) -> Iterator[tuple[str, np.ndarray]]:
         """Yield names and float64 columns `[N]`, NaN where the date is missing."""
-        days = moments.to_physical().cast(pl.Float64).to_numpy() / DAY
+        days = timestamps.to_physical().cast(pl.Float64).to_numpy() / DAY
         if self.trend:
             yield f"{self.name} (days)", days
         for cycle in self.cycles:

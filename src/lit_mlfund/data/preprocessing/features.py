@@ -152,12 +152,12 @@ class Preprocessor:
             else:
                 dropped[name] = "one value only"
         for name in schema.date:
-            date = DateColumn.fit(name, moments := table.timestamps(name), trend=name != time)
+            date = DateColumn.fit(name, timestamps := table.timestamps(name), trend=name != time)
             if isinstance(date, str):
                 dropped[name] = date
             else:
                 dates.append(date)
-                for part, values in date.expand(moments):
+                for part, values in date.expand(timestamps):
                     add(part, values)
         for name in schema.categorical:
             coded = CategoricalColumn.fit(table, name, min_count)

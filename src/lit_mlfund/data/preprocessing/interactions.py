@@ -129,7 +129,7 @@ class Entities:
 class History:
     """Holds all interactions, sorted by user and then by time.
 
-    user, item `[N]` are rows of `Entities`, moment `[N]` is the time.
+    user, item `[N]` are rows of `Entities`; moment `[N]` is the time.
     """
 
     user: NDArray[np.int64]

@@ -185,10 +185,10 @@ def check_queries(table: Table, query: str) -> None:
     if missing.any():
         raise table.error(query, "the query is missing", missing)
     others = [name for name in table.frame.columns if name != query]
-    bare = table.frame.select(pl.all_horizontal(pl.col(others).is_null())).to_series()
-    if bare.any():
-        label = table.frame[query].filter(bare)[0]
-        raise table.error(query, f"query {label!r} has no documents: nothing else stands in the row", bare)
+    empty = table.frame.select(pl.all_horizontal(pl.col(others).is_null())).to_series()
+    if empty.any():
+        label = table.frame[query].filter(empty)[0]
+        raise table.error(query, f"query {label!r} has no documents: nothing else stands in the row", empty)
 
 
 def zero_weights_error(source: str, name: str | None) -> DataError:

@@ -161,10 +161,10 @@ def _read_lines(path: str, size: int | None) -> Iterator[bytes]:
 def _require_features(path: str, documents: _Documents, start: int) -> None:
     """Raise a DataError for a query whose documents list no feature; the first document is row `start`."""
     listed = np.diff(documents.features.indptr) > 0
-    bare = np.setdiff1d(documents.query, documents.query[listed])
-    if len(bare):
-        rows = name_rows(start + np.flatnonzero(documents.query == bare[0]))
-        raise DataError(f"{path}: query {bare[0]} has no documents: its lines list no feature: {rows}")
+    empty = np.setdiff1d(documents.query, documents.query[listed])
+    if len(empty):
+        rows = name_rows(start + np.flatnonzero(documents.query == empty[0]))
+        raise DataError(f"{path}: query {empty[0]} has no documents: its lines list no feature: {rows}")
 
 
 def _describe_malformed_line(path: str) -> str | None:

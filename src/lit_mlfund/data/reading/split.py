@@ -69,7 +69,7 @@ def split_by_column(table: Table, name: str, group: str | None = None) -> dict[s
         differs = split_of != first[codes]
         if differs.any():
             value = table.frame[group].filter(differs)[0]
-            raise table.error(name, f"{group} {value!r} is in more than one split", differs)
+            raise table.error(name, f"{group} {value!r} lies in more than one split", differs)
     return {split: table.take((labels == split).arg_true().to_numpy(), split) for split in SPLITS}
 
 

@@ -22,11 +22,7 @@ SAMPLE_ROWS = 200_000  # for consumers that need rows in memory, such as the ref
 # Bytes: enough for fast disk reads, few enough that the rows being mixed stay in the processor's caches.
 BLOCK = 2**18
 INPUTS = ("numeric", "categorical")
-DTYPES = {
-    "float32": torch.float32,
-    "int32": torch.int32,
-    "int64": torch.int64,
-}  # by their names in a manifest
+DTYPES = {"float32": torch.float32, "int32": torch.int32, "int64": torch.int64}  # by name in a manifest
 FileLayout = tuple[str, list[int]]  # dtype of a file and the shape of one entry
 
 
@@ -56,7 +52,7 @@ class Mapped:
 
 @dataclass(frozen=True)
 class MappedStore(Mapped, PointStore):
-    """Implements `PointStore` on files: rows are copied out of them batch by batch, never as a whole."""
+    """Implements `PointStore` on files, out of which each batch copies its rows."""
 
     on_pass: Callable[[], None] | None = None
 

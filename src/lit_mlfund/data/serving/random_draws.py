@@ -1,6 +1,6 @@
 """Derives random numbers from what they are for, not from what was drawn before.
 
-An augmentation that takes its numbers from here treats a row in an epoch alike whatever its batch, however many
+An augmentation that takes its numbers from here treats a row in an epoch the same whatever its batch, however many
 processes train and wherever a run was resumed.
 """
 
