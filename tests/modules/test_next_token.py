@@ -40,7 +40,7 @@ def tokens() -> Tensor:
 @pytest.mark.parametrize("loss", [CrossEntropyLoss(label_smoothing=0.1), FocalLoss()])
 def test_the_training_loss_is_that_of_the_flat_rows(tokens: Tensor, loss: nn.Module) -> None:
     module = NextTokenModule(Bigrams(), loss, SPEC, monitor="val/log_loss")
-    store = WindowStore.every(tokens, LENGTH, LENGTH)
+    store = WindowStore.strided(tokens, LENGTH, LENGTH)
     batch = store.batch(torch.tensor([3, 1]))
     rows = torch.cat([torch.arange(start, start + LENGTH) for start in (3 * LENGTH, LENGTH)])
     logits = module.model({"tokens": tokens[rows].long()})
@@ -50,7 +50,7 @@ def test_the_training_loss_is_that_of_the_flat_rows(tokens: Tensor, loss: nn.Mod
 def test_every_token_is_measured_once(tokens: Tensor) -> None:
     module = NextTokenModule(Bigrams(), CrossEntropyLoss(), SPEC, monitor="val/bits_per_character")
     assert module.mode == "min"
-    store = WindowStore.once(tokens, LENGTH)
+    store = WindowStore.scored_once(tokens, LENGTH)
     with torch.no_grad():
         for index in torch.arange(len(store)).split(4):
             module.collect(store.batch(index))
@@ -71,7 +71,7 @@ def test_every_token_is_measured_once(tokens: Tensor) -> None:
 
 def test_two_processes_keep_the_order_of_the_text(tokens: Tensor) -> None:
     module = NextTokenModule(Bigrams(), CrossEntropyLoss(), SPEC)
-    store = WindowStore.once(tokens, LENGTH)
+    store = WindowStore.scored_once(tokens, LENGTH)
     with torch.no_grad():
         parts = [
             join(

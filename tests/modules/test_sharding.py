@@ -40,7 +40,9 @@ class Data(DataModule):
         for noise in torch.rand(8 * 4 * LENGTH - 1, generator=generator).tolist():
             text.append((text[-1] + text[-2] + (noise < 0.1)) % K)
         tokens = torch.tensor(text, dtype=torch.uint8)
-        self.stores = {split: WindowStore.every(tokens, LENGTH, LENGTH) for split in ("train", "val", "test")}
+        self.stores = {
+            split: WindowStore.strided(tokens, LENGTH, LENGTH) for split in ("train", "val", "test")
+        }
         self.spec = SPEC
 
     def preprocessing(self) -> dict[str, Any]:

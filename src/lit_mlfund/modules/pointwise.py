@@ -33,7 +33,7 @@ class PointModule(TaskModule):
         if isinstance(batch, MixedBatch):
             # share · loss against y + (1 - share) · loss against the other target
             output = self.model(batch.x)
-            target, weight = batch.parts()
+            target, weight = batch.targets_and_weights()
             return self.loss(torch.cat([output, output]), self.loss_target(target), weight=weight)
         return self._loss(self.model(batch.x), batch)
 
