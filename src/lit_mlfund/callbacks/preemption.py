@@ -58,17 +58,17 @@ class StopOnPreemption(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # The last batch is followed by validation, which saves a checkpoint itself and would be skipped on resume.
-        if not trainer.is_last_batch and self._anyone_signalled(trainer, pl_module):
+        if not trainer.is_last_batch and self._any_process_signalled(trainer, pl_module):
             self.checkpoints.save_last(trainer)
             raise Preempted(f"stopped by a signal after {trainer.global_step} optimizer steps")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._anyone_signalled(trainer, pl_module):
+        if self._any_process_signalled(trainer, pl_module):
             raise Preempted(f"stopped by a signal after epoch {trainer.current_epoch + 1}")
 
-    def _anyone_signalled(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+    def _any_process_signalled(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         if trainer.world_size == 1:
             return self.flag.raised
-        anyone = torch.tensor(float(self.flag.raised), device=pl_module.device)
-        torch.distributed.all_reduce(anyone, op=torch.distributed.ReduceOp.MAX)
-        return bool(anyone)
+        signalled = torch.tensor(float(self.flag.raised), device=pl_module.device)
+        torch.distributed.all_reduce(signalled, op=torch.distributed.ReduceOp.MAX)
+        return bool(signalled)

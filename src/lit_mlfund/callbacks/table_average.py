@@ -14,8 +14,8 @@ class TableAverage:
 
     While a row does not change, each update shrinks the distance of its average to the same weights by a factor;
     many such updates equal one with the product of the factors. So pending updates are applied to a row just before
-    a step changes it, and to all rows when the average is needed. Uses as much memory as the table, and 8 bytes per
-    row.
+    a step changes it, and to all rows when the average is needed. Table and average take twice the table's memory and
+    8 bytes per row.
 
     Args:
         table: `[rows, d]`, with sparse gradients.

@@ -16,8 +16,6 @@ from lit_mlfund.models.sharded_table import ShardedTable
 if TYPE_CHECKING:
     from lit_mlfund.data.serving.spec import DataSpec, Field
 
-VALUE_DIMS = {"numeric": 1, "categorical": 1, "tokens": 1, "image": 3}  # trailing dimensions of one value
-
 
 def table_width(cardinalities: Sequence[int], max_width: int = 16) -> int:
     """Return an embedding width, `min(max_width, ceil(1.6 n^0.56))` for the largest cardinality n.
