@@ -97,7 +97,7 @@ def test_automatic_rate_tensorboard_and_resume(mlfund: Command) -> None:  # noqa
     [
         (
             ['optim.lr_by_pattern={"*bdy*": 0.1}'],
-            "optim.lr_by_pattern: no trainable parameter is named like *bdy* (there are model.body.0.weight, ",
+            "optim.lr_by_pattern: no trainable parameter matches *bdy* (there are model.body.0.weight, ",
         ),
         (
             ["optim.lr_by_pattern={*head*: -1}"],
