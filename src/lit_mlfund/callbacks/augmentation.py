@@ -103,9 +103,10 @@ class AugmentImages(BatchTransform):
         return replace(batch, x={**batch.x, **changed})
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        add_image = getattr(getattr(trainer.logger, "experiment", None), "add_image", None)
+        writers: list[Any] = [getattr(logger, "experiment", None) for logger in trainer.loggers]
+        writers = [writer for writer in writers if hasattr(writer, "add_image")]
         store = getattr(trainer.datamodule, "stores", {}).get("train")  # type: ignore[attr-defined]
-        if add_image is None or store is None or not trainer.is_global_zero:
+        if not writers or store is None or not trainer.is_global_zero:
             return
         batch = store.batch(torch.linspace(0, len(store) - 1, min(8, len(store))).long())
         for name in self.names:
@@ -113,7 +114,10 @@ class AugmentImages(BatchTransform):
             rows = [row[:, : 3 if row.shape[1] >= 3 else 1] for row in rows]
             low, high = rows[0].min(), rows[0].max()
             grid = torch.cat([torch.cat(list(row), -1) for row in rows], -2)
-            add_image(f"augmentation/{name}", ((grid - low) / (high - low).clamp(min=1e-9)).clamp(0, 1), 0)
+            for writer in writers:
+                writer.add_image(
+                    f"augmentation/{name}", ((grid - low) / (high - low).clamp(min=1e-9)).clamp(0, 1), 0
+                )
 
 
 class MaskTokens(BatchTransform):
@@ -174,6 +178,7 @@ class Mixup(BatchTransform):
     """
 
     inputs = ("numeric", "image")
+    weighs_rows = True
 
     def __init__(self, *, seed: int = 0, alpha: float = 0.2):
         super().__init__(seed)

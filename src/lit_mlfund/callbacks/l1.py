@@ -82,10 +82,11 @@ class L1(Callback):
             self._hook = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.state.fn == "fit" and trainer.logger is not None:
-            trainer.logger.log_metrics(
-                {"l1/zero_share": self.zero_share(pl_module.model)}, step=trainer.global_step
-            )
+        if trainer.state.fn != "fit" or not trainer.loggers:
+            return
+        values = {"l1/zero_share": self.zero_share(pl_module.model)}
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
 
     def zero_share(self, model: nn.Module) -> float:
         """Return the share of the selected weights that are exactly zero."""

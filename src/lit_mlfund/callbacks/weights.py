@@ -56,11 +56,12 @@ class WeightStatistics(Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._sharded = any(hasattr(parameter, "to_local") for parameter in pl_module.model.parameters())
-        self._groups = layer_groups(pl_module.model) if trainer.logger is not None else {}
+        self._groups = layer_groups(pl_module.model) if trainer.loggers else {}
         size = getattr(trainer.datamodule, "batch_size", None)  # type: ignore[attr-defined]
-        if size and trainer.logger is not None:
+        if size:
             effective = size * trainer.accumulate_grad_batches * trainer.world_size
-            trainer.logger.log_metrics({"batch/effective_size": effective}, step=trainer.global_step)
+            for logger in trainer.loggers:
+                logger.log_metrics({"batch/effective_size": effective}, step=trainer.global_step)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         self._measure_next_step(trainer)
@@ -123,7 +124,7 @@ class WeightStatistics(Callback):
         self._norms, self._before = group_norms, None
 
     def _log(self, trainer: Any) -> None:
-        assert self._norms is not None and trainer.logger is not None
+        assert self._norms is not None
         norms, updates = self._norms.tolist()
         values: dict[str, float] = {}
         for name, norm, update in zip(self._groups, norms, updates):
@@ -134,7 +135,8 @@ class WeightStatistics(Callback):
             momentum = group.get("momentum", group.get("betas", (None,))[0])
             if momentum is not None:
                 values[f"momentum/{group.get('name', f'group{number}')}"] = float(momentum)
-        trainer.logger.log_metrics(values, step=trainer.global_step)
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
         self._remove_hooks()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from lit_mlfund.config.catalog import Catalog
 from lit_mlfund.config.errors import suggestion
 from lit_mlfund.config.options import Option, nodes, options
+from lit_mlfund.config.outside import outside_problems
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.config.source_signatures import TargetError
 
@@ -26,6 +27,7 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
         *_inputs_fit(config, catalog),
         *_regularization_fits(config),
         *_exclusions(config),
+        *outside_problems(config),
         *_tables_fit(config),
         *_libraries(config),
         *_plateau(config),

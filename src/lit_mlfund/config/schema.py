@@ -64,7 +64,7 @@ SECTIONS: dict[str, Section] = {
     ),
     "schedule": Section(optional=True, supplied=("optimizer",), offered=("num_steps", "mode")),
     "regularization": Section(several=True),
-    "model": Section(supplied=("spec",)),
+    "model": Section(offered=("spec",)),
     "embedding": Section(optional=True),
     "data": Section(),
     # what a data set asks for, unless something else is chosen
@@ -73,7 +73,9 @@ SECTIONS: dict[str, Section] = {
     ),
     "trainer": Section(supplied=("callbacks", "logger", "default_root_dir")),
     "callbacks": Section(several=True),
-    "logger": Section(several=True, own={"tensorboard": Hint("bool"), "card": Hint("bool")}),
+    "logger": Section(
+        several=True, offered=("save_dir",), own={"tensorboard": Hint("bool"), "card": Hint("bool")}
+    ),
     "sweep": Section(optional=True, supplied=("plan",)),
     "claim": Section(optional=True),
 }

@@ -65,11 +65,9 @@ class TrainedModule(LightningModule):
         """Build the optimizer for the parameters of this module: those of the model and of the loss."""
         if "module" in inspect.signature(self.optimizer).parameters:
             return self.optimizer(self)
-        groups = parameter_groups(self, weight_decay=1.0)
-        for group in groups:  # the optimizer's own decay, where there is any
-            if group["weight_decay"]:
-                del group["weight_decay"]
-            group["params"] = [parameter for _, parameter in group["params"]]  # some know no names
+        groups = parameter_groups(self, weight_decay=None)
+        for group in groups:  # not every optimizer takes names
+            group["params"] = [parameter for _, parameter in group["params"]]
         return self.optimizer(groups)
 
     def make_schedule(self, optimizer: torch.optim.Optimizer, num_steps: int) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
+from lit_mlfund.optim.groups import scale_rates
 from lit_mlfund.optim.native import Adam, AdamW, can_fuse, clippable
 
 
@@ -18,6 +19,7 @@ def adam(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
     fused: bool | None = None,
+    lr_by_pattern: Mapping[str, float] | None = None,
 ) -> torch.optim.Adam:
     """Create Adam (Kingma & Ba 2015, arXiv 1412.6980), with weight decay as an L2 penalty in the gradient.
 
@@ -32,8 +34,9 @@ def adam(
         weight_decay: default for groups without their own; divided by the root of the variance like the rest of the
             gradient, so that weights with large gradients shrink less.
         fused: use one kernel for all parameters; None: where supported.
+        lr_by_pattern: factors of `lr` by shell pattern of a parameter's name, `{"*table*": 0.1}`; needs named ones.
     """
-    params = list(params)
+    params = scale_rates(params, lr, lr_by_pattern)
     return clippable(
         Adam(
             params,
@@ -54,6 +57,7 @@ def adamw(
     eps: float = 1e-8,
     weight_decay: float = 1e-2,
     fused: bool | None = None,
+    lr_by_pattern: Mapping[str, float] | None = None,
 ) -> torch.optim.AdamW:
     """Create AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101): Adam with decoupled weight decay.
 
@@ -68,8 +72,9 @@ def adamw(
         eps: added to the root of the variance.
         weight_decay: default for groups without their own.
         fused: use one kernel for all parameters; None: where supported.
+        lr_by_pattern: factors of `lr` by shell pattern of a parameter's name, `{"*table*": 0.1}`; needs named ones.
     """
-    params = list(params)
+    params = scale_rates(params, lr, lr_by_pattern)
     return clippable(
         AdamW(
             params,

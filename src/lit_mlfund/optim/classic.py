@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
+from lit_mlfund.optim.groups import scale_rates
 from lit_mlfund.optim.native import SGD, can_fuse, clippable
 
 
@@ -18,6 +19,7 @@ def sgd(
     nesterov: bool = False,
     weight_decay: float = 5e-4,
     fused: bool | None = None,
+    lr_by_pattern: Mapping[str, float] | None = None,
 ) -> torch.optim.SGD:
     """Create SGD with momentum, the default for convolutional networks, at half of Adam's memory.
 
@@ -30,8 +32,9 @@ def sgd(
         nesterov: use Nesterov momentum (Sutskever et al. 2013).
         weight_decay: default for groups without their own.
         fused: use one kernel for all parameters; None: where supported.
+        lr_by_pattern: factors of `lr` by shell pattern of a parameter's name, `{"*table*": 0.1}`; needs named ones.
     """
-    params = list(params)
+    params = scale_rates(params, lr, lr_by_pattern)
     return clippable(
         SGD(
             params,

@@ -21,7 +21,7 @@ NO_DECAY = (
 
 def parameter_groups(
     model: nn.Module,
-    weight_decay: float = 0.0,
+    weight_decay: float | None = 0.0,
     *,
     lr: float | None = None,
     lr_by_pattern: Mapping[str, float] | None = None,
@@ -46,14 +46,9 @@ def parameter_groups(
         differs), `params` (pairs of name and parameter, from which torch sets `param_names`), `weight_decay` and,
         with `lr_by_pattern`, `lr`. Empty groups are omitted.
     """
-    if weight_decay < 0:
+    if weight_decay is not None and weight_decay < 0:
         raise ValueError(f"weight_decay must not be negative, got {weight_decay}")
-    multipliers = dict(lr_by_pattern or {})
-    if multipliers and lr is None:
-        raise ValueError("lr_by_pattern multiplies lr, which is missing")
-    for pattern, multiplier in multipliers.items():
-        if not 0 <= multiplier < float("inf"):
-            raise ValueError(f"lr_by_pattern: the factor of {pattern} must not be negative, got {multiplier}")
+    multipliers = _Multipliers(lr_by_pattern, lr)
     exempt = {
         id(parameter)
         for module in model.modules()
@@ -62,29 +57,86 @@ def parameter_groups(
     }
     skipped = {id(parameter) for parameter in skip}
     groups: dict[str, dict[str, Any]] = {}
-    unused = set(multipliers)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad or id(parameter) in skipped:
             continue
-        matching = [pattern for pattern in multipliers if fnmatchcase(name, pattern)]
-        unused.difference_update(matching)
-        multiplier = multipliers[matching[0]] if matching else 1.0
+        multiplier = multipliers.of(name)
         decays = parameter.ndim >= 2 and id(parameter) not in exempt
         key = ("decay" if decays else "no_decay") + ("" if multiplier == 1 else f" x{multiplier:g}")
         if key not in groups:
-            groups[key] = {"name": key, "params": [], "weight_decay": weight_decay if decays else 0.0}
-            if multipliers and lr is not None:
+            groups[key] = {"name": key, "params": []}
+            if weight_decay is not None or not decays:
+                groups[key]["weight_decay"] = weight_decay if decays else 0.0
+            if multipliers.by_pattern and lr is not None:
                 groups[key]["lr"] = lr * multiplier
         groups[key]["params"].append((name, parameter))
-    if unused:
-        names = [name for group in groups.values() for name, _ in group["params"]]
-        raise ValueError(
-            "lr_by_pattern: no trainable parameter matches "
-            + ", ".join(
-                f"{pattern} (there are {_similar_names(pattern, names)})" for pattern in sorted(unused)
-            )
-        )
+    multipliers.check_used(name for group in groups.values() for name, _ in group["params"])
     return list(groups.values())
+
+
+class _Multipliers:
+    """Looks up the factor of the learning rate by name of the parameter; the first pattern that matches counts."""
+
+    def __init__(self, by_pattern: Mapping[str, float] | None, lr: float | None):
+        self.by_pattern = dict(by_pattern or {})
+        self.unused = set(self.by_pattern)
+        if self.by_pattern and lr is None:
+            raise ValueError("lr_by_pattern multiplies lr, which is missing")
+        for pattern, multiplier in self.by_pattern.items():
+            if not 0 <= multiplier < float("inf"):
+                raise ValueError(
+                    f"lr_by_pattern: the factor of {pattern} must not be negative, got {multiplier}"
+                )
+
+    def of(self, name: str) -> float:
+        """Return the factor for a parameter."""
+        matching = [pattern for pattern in self.by_pattern if fnmatchcase(name, pattern)]
+        self.unused.difference_update(matching)
+        return self.by_pattern[matching[0]] if matching else 1.0
+
+    def check_used(self, names: Iterable[str]) -> None:
+        """Raise ValueError for patterns that matched no parameter, with names that are similar."""
+        if self.unused:
+            known = list(names)
+            raise ValueError(
+                "lr_by_pattern: no trainable parameter matches "
+                + ", ".join(
+                    f"{pattern} (there are {_similar_names(pattern, known)})"
+                    for pattern in sorted(self.unused)
+                )
+            )
+
+
+def scale_rates(params: Iterable[Any], lr: float, lr_by_pattern: Mapping[str, float] | None) -> list[Any]:
+    """Split named parameters into groups by their learning rates, as `parameter_groups` does; else return `params`.
+
+    Args:
+        params: (name, parameter) pairs, or groups of them.
+        lr: learning rate that the factors multiply.
+        lr_by_pattern: factors by shell pattern of the name.
+
+    Raises:
+        ValueError: parameters without names, or a pattern that matches none.
+    """
+    if not lr_by_pattern:
+        return list(params)
+    multipliers = _Multipliers(lr_by_pattern, lr)
+    split: list[dict[str, Any]] = []
+    names: list[str] = []
+    for group in as_groups(params):
+        parts: dict[float, list[Any]] = {}
+        for entry in group["params"]:
+            if not isinstance(entry, tuple):
+                raise ValueError("lr_by_pattern needs names: pass (name, parameter) pairs, or groups of them")
+            names.append(entry[0])
+            parts.setdefault(multipliers.of(entry[0]), []).append(entry)
+        for multiplier, entries in parts.items():
+            scaled = {**group, "params": entries, "lr": group.get("lr", lr) * multiplier}
+            if "name" in group and multiplier != 1:
+                scaled["name"] = f"{group['name']} x{multiplier:g}"
+            split.append(scaled)
+    multipliers.check_used(names)
+    return split
 
 
 def _similar_names(pattern: str, names: list[str], limit: int = 4) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
 from lit_mlfund.optim.extras import needs, not_with
+from lit_mlfund.optim.groups import scale_rates
 from lit_mlfund.optim.native import tensors
 
 
@@ -20,6 +21,7 @@ def adafactor(
     clip: float = 1.0,
     eps: float = 1e-3,
     weight_decay: float = 0.0,
+    lr_by_pattern: Mapping[str, float] | None = None,
 ) -> torch.optim.Adafactor:
     """Create Adafactor (Shazeer & Stern 2018, arXiv 1804.04235), for models whose optimizer state does not fit.
 
@@ -33,7 +35,9 @@ def adafactor(
         clip: upper bound of an update's root mean square, before scaling by the relative step.
         eps: lower bound of `rms(w)` in the step size, so that zero weights can learn.
         weight_decay: default for groups without their own; decoupled.
+        lr_by_pattern: factors of `lr` by shell pattern of a parameter's name, `{"*table*": 0.1}`; needs named ones.
     """
+    params = scale_rates(params, lr, lr_by_pattern)
     return torch.optim.Adafactor(
         params, lr=lr, beta2_decay=beta2_decay, eps=(None, eps), d=clip, weight_decay=weight_decay
     )
@@ -49,6 +53,7 @@ def adamw8bit(
     eps: float = 1e-8,
     weight_decay: float = 1e-2,
     min_8bit_size: int = 4096,
+    lr_by_pattern: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
     """Create AdamW with 8-bit moments (Dettmers et al. 2022, arXiv 2110.02861), at a quarter of AdamW's memory.
 
@@ -56,7 +61,7 @@ def adamw8bit(
     `min_8bit_size` elements; raises ValueError if all tensors are that small. Needs the extra `bitsandbytes`.
     Arguments as for `adamw`.
     """
-    params = list(params)
+    params = scale_rates(params, lr, lr_by_pattern)
     largest = max((parameter.numel() for parameter in tensors(params)), default=0)
     if largest < min_8bit_size:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from lit_mlfund.optim.adaptive import adamw
 from lit_mlfund.optim.combined import Combined
 from lit_mlfund.optim.extras import MissingExtraError
-from lit_mlfund.optim.groups import as_groups
+from lit_mlfund.optim.groups import as_groups, scale_rates
 
 
 def muon(
@@ -25,6 +25,7 @@ def muon(
     betas: tuple[float, float] = (0.9, 0.95),
     eps: float = 1e-8,
     adamw_for: tuple[str, ...] = ("*head*",),
+    lr_by_pattern: Mapping[str, float] | None = None,
 ) -> Optimizer:
     """Create Muon, which orthogonalises the momentum of matrices, with AdamW for all other parameters.
 
@@ -43,11 +44,12 @@ def muon(
         betas: of AdamW.
         eps: of AdamW.
         adamw_for: shell patterns of names of output layers; applies only to named parameters.
+        lr_by_pattern: factors of `lr` by shell pattern of a parameter's name, `{"*table*": 0.1}`; needs named ones.
     """
     if not hasattr(torch.optim, "Muon"):
         raise MissingExtraError(f"muon needs torch >= 2.9, but version {torch.__version__} is installed")
     split: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-    for group in as_groups(params):
+    for group in as_groups(scale_rates(params, lr, lr_by_pattern)):
         options = {key: value for key, value in group.items() if key != "params"}
         parts: dict[bool, list[Any]] = {True: [], False: []}
         for entry in group["params"]:

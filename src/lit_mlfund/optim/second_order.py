@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
 import torch
 
 from lit_mlfund.optim.extras import needs
+from lit_mlfund.optim.groups import scale_rates
 
 
 @needs("pytorch_optimizer", extra="optim")
@@ -21,6 +22,7 @@ def sophia(
     weight_decay: float = 1e-3,
     update_period: int = 10,
     num_examples: int = 512,
+    lr_by_pattern: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
     """Create Sophia-G (Liu et al. 2023, arXiv 2305.14342), a diagonal second-order method for language models.
 
@@ -39,11 +41,13 @@ def sophia(
         weight_decay: default for groups without their own; decoupled: each step shrinks weights by lr·weight_decay.
         update_period: steps between two curvature estimates.
         num_examples: B for estimates from training gradients.
+        lr_by_pattern: factors of `lr` by shell pattern of a parameter's name, `{"*table*": 0.1}`; needs named ones.
     """
     if update_period < 1:
         raise ValueError(f"update_period must be at least 1, got {update_period}")
     if num_examples < 1:
         raise ValueError(f"num_examples must be at least 1, got {num_examples}")
+    params = scale_rates(params, lr, lr_by_pattern)
     optimizer = _sophia_g()(
         params, lr=lr, betas=tuple(betas), p=clip, weight_decay=weight_decay, update_period=2**62
     )

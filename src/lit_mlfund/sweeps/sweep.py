@@ -63,7 +63,7 @@ def _runner(plan: Plan) -> SweepRunner:
     """What `sweep=…` names; ConfigError where it cannot run this plan."""
     if not plan.is_here:
         raise ConfigError("sweep: runs in this process, without a sweeper or launcher of Hydra's")
-    from lit_mlfund.runs.assembly.objects import instantiate  # torch: nothing for the check of a sweep
+    from lit_mlfund.config.instantiate import instantiate  # torch: nothing for the check of a sweep
 
     runner: SweepRunner = instantiate(plan.first.config["sweep"], plan=plan)
     return runner

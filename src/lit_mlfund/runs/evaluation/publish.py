@@ -7,13 +7,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
+from lit_mlfund.runs.assembly.loggers import flat_values
 
-# groups whose values are worth a column in the HParams tab
-GROUPS = ("task", "data", "model", "loss", "optim", "schedule", "regularization", "trainer")
 MOST_VECTORS = 3000  # that a browser turns around smoothly
 
 
@@ -35,7 +34,7 @@ def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
         for picture in sorted((run_dir / "pictures").glob("*.png")):
             add_picture(writer, f"pictures/{picture.stem}", picture)
         writer.add_text("verdict", _verdict(run_dir))
-        for summary in hparams(_flat(config), metrics):
+        for summary in hparams(flat_values(config), metrics):
             writer._get_file_writer().add_summary(summary)
         for name, value in metrics.items():
             writer.add_scalar(name, value)
@@ -74,22 +73,3 @@ def _verdict(run_dir: Path) -> str:
     )
     lines = [f"- **{finding['name']}**: {finding['symptom']}" for finding in findings]
     return "\n".join(lines or ["nothing found that is wrong"])
-
-
-def _flat(config: DictConfig) -> dict[str, Any]:
-    """`optim.lr: 0.001` and the like; nodes appear by the last part of their target."""
-    flat: dict[str, Any] = {"seed": config.seed}
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, part in value.items():
-                walk(f"{prefix}.{key}", part)
-        elif prefix.endswith("._target_"):
-            flat[prefix.removesuffix("._target_")] = str(value).rpartition(".")[2]
-        elif value is not None:
-            flat[prefix] = value if isinstance(value, (bool, int, float, str)) else str(value)
-
-    for group in GROUPS:
-        if config.get(group) is not None:  # schedule=null
-            walk(group, OmegaConf.to_container(config[group], resolve=True))
-    return flat

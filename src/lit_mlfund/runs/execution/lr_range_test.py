@@ -19,13 +19,13 @@ from torch import Tensor
 
 from lit_mlfund.atomic import WriteError, whole_file, write_json, write_text
 from lit_mlfund.config.errors import ConfigError, problems_of
+from lit_mlfund.config.instantiate import instantiate
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics.learning_rate import Recommendation, recommend
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.runs.assembly.objects import (
     build_data,
     build_module,
-    instantiate,
     quiet_lightning,
     seed_everything,
 )
