@@ -1,4 +1,4 @@
-"""What every loss asks of its arguments, and the weighted mean that it returns.
+"""Checks the arguments of the losses.
 
 Shapes, dtypes and options are checked always. Values (a class out of range, a relevance below zero) are
 checked on CPU tensors only: on a GPU the look would cost a synchronisation at every step.
@@ -7,9 +7,6 @@ checked on CPU tensors only: on a GPU the look would cost a synchronisation at e
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
@@ -176,45 +173,3 @@ def check_weight(weight: Tensor, size: int, each: str) -> None:
     if weight.shape != (size,):
         raise ValueError(f"weight: expected shape [{size}], one per {each}, got {list(weight.shape)}")
     check_range("weight", weight, 0.0, math.inf)
-
-
-_groups: ContextVar[int | None] = ContextVar("groups", default=None)
-
-
-@contextmanager
-def means_of_groups(num_groups: int) -> Iterator[None]:
-    """Within, a pointwise loss is `[G]`: the means of G equally many examples each, the groups one behind the other.
-
-    So the losses of several models are taken in one call, each with the bits that it has alone.
-    """
-    token = _groups.set(num_groups)
-    try:
-        yield
-    finally:
-        _groups.reset(token)
-
-
-def weighted_mean(values_B: Tensor, weight_B: Tensor | None) -> Tensor:
-    """Sum of weight times value over the sum of weights; 0, with gradient, where nothing has weight."""
-    groups = _groups.get()
-    if weight_B is None:
-        if groups is not None:
-            return values_B.view(groups, -1).mean(1)
-        return values_B.mean() if values_B.numel() else values_B.sum()
-    check_weight(weight_B, len(values_B), "example")
-    weight_B = weight_B.to(values_B.dtype)
-    if groups is not None:
-        weighted_GB, weight_GB = (part.view(groups, -1) for part in (values_B * weight_B, weight_B))
-        total_G = weight_GB.sum(1)
-        return weighted_GB.sum(1) / torch.where(total_G > 0, total_G, 1)
-    total = weight_B.sum()
-    return (values_B * weight_B).sum() / torch.where(total > 0, total, 1)
-
-
-def query_mean(loss_Q: Tensor, has_pair_Q: Tensor, weight_Q: Tensor | None) -> Tensor:
-    """The weighted mean over the queries that have a pair of documents to order."""
-    counted_Q = has_pair_Q.to(loss_Q.dtype)
-    if weight_Q is not None:
-        check_weight(weight_Q, len(loss_Q), "query")
-        counted_Q = counted_Q * weight_Q
-    return weighted_mean(loss_Q, counted_Q)

@@ -20,13 +20,14 @@ class Part(TypedDict):
 class CompositeLoss(nn.Module):
     """Σ weight · loss over named parts, all called with the same arguments.
 
-    parts           {name: {"loss": a loss module, "weight": a number >= 0}}; a name has no dot
+    parts           {name: {"loss": a loss module, "weight": a number >= 0}}; a name has no dot. Each loss returns
+                    its mean; for losses per example call the parts, built with reduction="none", one by one
     forward         takes what its parts take
 
     `tasks` are those that every part can train. After a call `parts` has each part's own value by name,
     without weight and gradient, for logging. `link` is what its parts say of the model's output ("log": the
-    log of the prediction). Raises ValueError when there are no parts, one lacks its loss or weight, no task
-    is common to all, or their links differ.
+    log of the prediction). Raises ValueError when there are no parts, one lacks its loss or weight or returns
+    no mean, no task is common to all, or their links differ.
 
     >>> from lit_mlfund.losses import HuberLoss, MAELoss
     >>> huber, mae = {"loss": HuberLoss(), "weight": 1.0}, {"loss": MAELoss(), "weight": 0.5}
@@ -72,6 +73,8 @@ def _check_part(name: str, part: Any) -> None:
         raise ValueError(f"parts.{name}: expected the keys loss and weight, got {got}")
     if not isinstance(part["loss"], nn.Module) or not hasattr(part["loss"], "tasks"):
         raise ValueError(f"parts.{name}.loss: expected a loss module with `tasks`, got {part['loss']!r}")
+    if getattr(part["loss"], "reduction", "mean") == "none":
+        raise ValueError(f"parts.{name}.loss: expected reduction='mean', got 'none': the sum is of means")
     weight = part["weight"]
     if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
         raise ValueError(f"parts.{name}.weight: expected a number of at least 0, got {weight!r}")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lit_mlfund.losses.arguments import Lists, check_cutoff, check_lists, check_positive, query_mean
+from lit_mlfund.losses.arguments import Lists, check_cutoff, check_lists, check_positive
 from lit_mlfund.losses.document_pairs import (
     logistic_pair_sums,
     padded,
@@ -16,6 +16,7 @@ from lit_mlfund.losses.document_pairs import (
     soft_ranks,
 )
 from lit_mlfund.losses.grades import by_relevance
+from lit_mlfund.losses.reduction import query_mean
 
 
 class LambdaRankLoss(nn.Module):

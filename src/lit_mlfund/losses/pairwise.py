@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lit_mlfund.losses.arguments import check_lists, check_positive, query_mean
+from lit_mlfund.losses.arguments import check_lists, check_positive
 from lit_mlfund.losses.document_pairs import logistic_pair_sums, padded
 from lit_mlfund.losses.grades import by_relevance, count_pairs, runs
+from lit_mlfund.losses.reduction import query_mean
 
 
 class RankNetLoss(nn.Module):

@@ -6,23 +6,24 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lit_mlfund.losses.arguments import (
     check_between,
     check_output,
     check_positive,
     check_real_target,
-    weighted_mean,
 )
+from lit_mlfund.losses.reduction import PointwiseLoss, Reduction, reduce
 
 
-class MSELoss(nn.Module):
+class MSELoss(PointwiseLoss):
     """Mean squared error (prediction − target)², without a factor ½.
 
     prediction      `[B]` floating
     target          `[B]`, any real dtype
     weight          `[B]` >= 0, one per example: the mean is over the sum of weights; None: all alike
+    reduction       mean; or none: losses `[B]`, each times its weight, for means of your own
 
     For ranking it sees each document's score and grade by itself: the pointwise approach, one to beat.
     Raises ValueError for shapes that differ (`[B, 1]` against `[B]` too). Computed and returned in float32 at
@@ -31,24 +32,26 @@ class MSELoss(nn.Module):
 
     tasks = ("regression", "ranking")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction)
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        return mse_loss(prediction, target, weight)
+        return mse_loss(prediction, target, weight, reduction=self.reduction)
 
 
-def mse_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+def mse_loss(
+    prediction: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: Reduction = "mean"
+) -> Tensor:
     """`MSELoss` as a function.
 
     >>> mse_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.0]))
     tensor(5.)
     """
     prediction, target = _check(prediction, target)
-    return weighted_mean((prediction - target).square(), weight)
+    return reduce((prediction - target).square(), weight, reduction)
 
 
-class MAELoss(nn.Module):
+class MAELoss(PointwiseLoss):
     """Mean absolute error |prediction − target|; gradient zero at equality.
 
     Arguments, errors and precision as for `MSELoss`.
@@ -56,24 +59,26 @@ class MAELoss(nn.Module):
 
     tasks = ("regression", "ranking")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction)
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        return mae_loss(prediction, target, weight)
+        return mae_loss(prediction, target, weight, reduction=self.reduction)
 
 
-def mae_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+def mae_loss(
+    prediction: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: Reduction = "mean"
+) -> Tensor:
     """`MAELoss` as a function.
 
     >>> mae_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.0]))
     tensor(2.)
     """
     prediction, target = _check(prediction, target)
-    return weighted_mean((prediction - target).abs(), weight)
+    return reduce((prediction - target).abs(), weight, reduction)
 
 
-class HuberLoss(nn.Module):
+class HuberLoss(PointwiseLoss):
     """½ e² for errors |e| up to delta, delta (|e| − ½ delta) above.
 
     delta           where the parabola goes over into a line, > 0, in units of the target as the loss sees it
@@ -85,20 +90,25 @@ class HuberLoss(nn.Module):
 
     tasks = ("regression", "ranking")
 
-    def __init__(self, delta: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, delta: float = 1.0, *, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction)
         check_positive("delta", delta)
         self.delta = delta
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        return huber_loss(prediction, target, weight, delta=self.delta)
+        return huber_loss(prediction, target, weight, delta=self.delta, reduction=self.reduction)
 
     def extra_repr(self) -> str:
         return f"delta={self.delta}"
 
 
 def huber_loss(
-    prediction: Tensor, target: Tensor, weight: Tensor | None = None, *, delta: float = 1.0
+    prediction: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    delta: float = 1.0,
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """`HuberLoss` as a function.
 
@@ -107,10 +117,10 @@ def huber_loss(
     """
     check_positive("delta", delta)
     prediction, target = _check(prediction, target)
-    return weighted_mean(F.huber_loss(prediction, target, reduction="none", delta=delta), weight)
+    return reduce(F.huber_loss(prediction, target, reduction="none", delta=delta), weight, reduction)
 
 
-class QuantileLoss(nn.Module):
+class QuantileLoss(PointwiseLoss):
     """Pinball loss, least at the target's quantile: q e for e = target − prediction > 0, (q − 1) e below.
 
     quantile        q, between 0 and 1; 0.5 is half the absolute error
@@ -121,20 +131,25 @@ class QuantileLoss(nn.Module):
 
     tasks = ("regression",)
 
-    def __init__(self, quantile: float = 0.5) -> None:
-        super().__init__()
+    def __init__(self, quantile: float = 0.5, *, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction)
         check_between("quantile", quantile, 0, 1)
         self.quantile = quantile
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        return quantile_loss(prediction, target, weight, quantile=self.quantile)
+        return quantile_loss(prediction, target, weight, quantile=self.quantile, reduction=self.reduction)
 
     def extra_repr(self) -> str:
         return f"quantile={self.quantile}"
 
 
 def quantile_loss(
-    prediction: Tensor, target: Tensor, weight: Tensor | None = None, *, quantile: float = 0.5
+    prediction: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    quantile: float = 0.5,
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """`QuantileLoss` as a function.
 
@@ -144,10 +159,10 @@ def quantile_loss(
     check_between("quantile", quantile, 0, 1)
     prediction, target = _check(prediction, target)
     error = target - prediction
-    return weighted_mean(quantile * error.relu() + (1 - quantile) * (-error).relu(), weight)
+    return reduce(quantile * error.relu() + (1 - quantile) * (-error).relu(), weight, reduction)
 
 
-class PoissonLoss(nn.Module):
+class PoissonLoss(PointwiseLoss):
     """Negative log-likelihood of counts, exp(p) − target · p: the prediction p is the *log* of the rate.
 
     The constant log(target!) is left out. From the largest log-rate that is safe in the prediction's dtype
@@ -164,14 +179,16 @@ class PoissonLoss(nn.Module):
     tasks = ("regression",)
     link = "log"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction)
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        return poisson_loss(prediction, target, weight)
+        return poisson_loss(prediction, target, weight, reduction=self.reduction)
 
 
-def poisson_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+def poisson_loss(
+    prediction: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: Reduction = "mean"
+) -> Tensor:
     """`PoissonLoss` as a function.
 
     >>> poisson_loss(torch.tensor([0.0, 1.0]), torch.tensor([3, 0]))  # 1 and e
@@ -183,7 +200,7 @@ def poisson_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = Non
     largest = min(40.0, math.log(torch.finfo(prediction.dtype).max) - 1)
     bounded = log_rate.clamp(max=largest)
     rate = bounded.exp() * (1 + log_rate - bounded)
-    return weighted_mean(rate - target * log_rate, weight)
+    return reduce(rate - target * log_rate, weight, reduction)
 
 
 def _check(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,14 +7,15 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from lit_mlfund.losses.arguments import check_classes, check_output, computing_dtype, weighted_mean
+from lit_mlfund.losses.arguments import check_classes, check_output, computing_dtype
+from lit_mlfund.losses.reduction import PointwiseLoss, Reduction, reduce
 
 Distribution = Literal["uniform", "log_uniform"]
 
 
-class SampledSoftmaxLoss(nn.Module):
+class SampledSoftmaxLoss(PointwiseLoss):
     """Cross-entropy whose sum over K classes is estimated from classes drawn once for the whole batch.
 
     In training the loss is log(exp s_y + Σ_c exp(s_c − log(n·q_c))) − s_y over n draws c from q, with
@@ -27,6 +28,7 @@ class SampledSoftmaxLoss(nn.Module):
     logits        `[B, K]` floating, K >= 2
     target        `[B]` integer classes 0 … K − 1
     weight        `[B]` >= 0, one per example; the mean is weighted by it
+    reduction     mean; or none: losses `[B]`, each times its weight
 
     Draws come from torch's generator of the logits' device. Logits of all classes are an input here, so what
     is saved is the softmax; to compute the sampled logits only, see `sampled_softmax`. For two towers,
@@ -37,8 +39,10 @@ class SampledSoftmaxLoss(nn.Module):
 
     tasks = ("multiclass",)
 
-    def __init__(self, num_samples: int = 100, distribution: Distribution = "uniform") -> None:
-        super().__init__()
+    def __init__(
+        self, num_samples: int = 100, distribution: Distribution = "uniform", *, reduction: Reduction = "mean"
+    ) -> None:
+        super().__init__(reduction)
         _check_options(num_samples, distribution)
         self.num_samples = num_samples
         self.distribution = distribution
@@ -46,7 +50,12 @@ class SampledSoftmaxLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         num_samples = self.num_samples if self.training else logits.shape[-1]
         return sampled_softmax_loss(
-            logits, target, weight, num_samples=num_samples, distribution=self.distribution
+            logits,
+            target,
+            weight,
+            num_samples=num_samples,
+            distribution=self.distribution,
+            reduction=self.reduction,
         )
 
     def extra_repr(self) -> str:
@@ -60,6 +69,7 @@ def sampled_softmax_loss(
     *,
     num_samples: int = 100,
     distribution: Distribution = "uniform",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """`SampledSoftmaxLoss` in training mode as a function."""
     _check_options(num_samples, distribution)
@@ -67,10 +77,11 @@ def sampled_softmax_loss(
     target = check_classes(logits, target)
     num_classes = logits.shape[1]
     if num_samples >= num_classes:
-        return weighted_mean(F.cross_entropy(logits, target, reduction="none"), weight)
+        return reduce(F.cross_entropy(logits, target, reduction="none"), weight, reduction)
     sample, log_count = sample_classes(num_classes, num_samples, distribution, device=logits.device)
     own = logits.gather(1, target[:, None]).squeeze(1)
-    return sampled_softmax(own, logits.index_select(1, sample), target, sample, log_count, weight)
+    sampled_logits = logits.index_select(1, sample)
+    return sampled_softmax(own, sampled_logits, target, sample, log_count, weight, reduction=reduction)
 
 
 def sample_classes(
@@ -99,6 +110,8 @@ def sampled_softmax(
     sample: Tensor,
     log_count: Tensor,
     weight: Tensor | None = None,
+    *,
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """The loss from the logits that it needs, for a classifier too large to compute all.
 
@@ -106,6 +119,7 @@ def sampled_softmax(
     sampled_logits  `[B, S]` logits of the sampled classes
     target          `[B]` classes
     sample          `[S]` classes and log_count `[S]`, from `sample_classes`
+    reduction       mean: a scalar; none: losses `[B]`, each times its weight
 
     >>> hidden, table, target = torch.randn(8, 16), torch.randn(10**5, 16), torch.randint(10**5, (8,))
     >>> sample, log_count = sample_classes(10**5, 100)
@@ -125,7 +139,7 @@ def sampled_softmax(
     sampled_logits = sampled_logits.to(own_logit.dtype) - log_count.to(own_logit.dtype)
     sampled_logits = sampled_logits.masked_fill(target[:, None] == sample, -math.inf)
     candidates = torch.cat((own_logit[:, None], sampled_logits), 1)
-    return weighted_mean(candidates.logsumexp(1) - own_logit, weight)
+    return reduce(candidates.logsumexp(1) - own_logit, weight, reduction)
 
 
 def _check_options(num_samples: int, distribution: str) -> None:
