@@ -1,4 +1,4 @@
-"""Losses for a label: binary and categorical cross-entropy, hinge and focal."""
+"""Defines classification losses: binary and categorical cross-entropy, hinge and focal."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from lit_mlfund.losses.arguments import (
     check_output,
     check_positive,
     check_real_target,
-    class_weight_tensor,
+    to_class_weight,
 )
 from lit_mlfund.losses.reduction import PointwiseLoss, Reduction, example_weights, reduce
 
 
 class BinaryCrossEntropyLoss(PointwiseLoss):
-    """−y log p − (1 − y) log(1 − p) for p = sigmoid(logit).
+    """Computes −y log p − (1 − y) log(1 − p) for p = sigmoid(logit).
 
-    pos_weight      factor on the loss of positives, > 0; not part of the mean's denominator (as in torch)
+    pos_weight      factor on the loss of positives, > 0; not in the denominator of the mean (as in torch)
     label_smoothing ε in [0, 1): a target y becomes y (1 − ε) + (1 − y) ε
     logits          `[B]` floating
-    target          `[B]`, any dtype, 0 and 1 or a probability between
-    weight          `[B]` >= 0, one per example: the mean is over the sum of weights; None: all alike
-    reduction       mean; or none: losses `[B]`, each times its weight, for means of your own
+    target          `[B]`, any dtype: 0, 1 or a probability in between
+    weight          `[B]` >= 0, one per example: the mean divides by their sum; None: all equal
+    reduction       mean: a scalar; none: losses `[B]`, each times its weight (as in torch)
 
     Raises ValueError for shapes that differ (`[B, 1]` against `[B]` too), a target outside [0, 1] (checked on CPU
     tensors only), options out of range. Computed and returned in float32 at least. An empty batch gives 0.
@@ -69,7 +69,7 @@ def binary_cross_entropy_loss(
     label_smoothing: float = 0.0,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """`BinaryCrossEntropyLoss` as a function.
+    """Compute `BinaryCrossEntropyLoss` as a function.
 
     >>> binary_cross_entropy_loss(torch.tensor([0.0, 9.0]), torch.tensor([0, 1]))  # log 2 and almost 0
     tensor(0.3466)
@@ -87,14 +87,14 @@ def binary_cross_entropy_loss(
 
 
 class CrossEntropyLoss(PointwiseLoss):
-    """−Σ_k y_k log p_k for p = softmax(logits).
+    """Computes −Σ_k y_k log p_k for p = softmax(logits).
 
     label_smoothing ε in [0, 1): the target is 1 − ε on the class, ε/(K − 1) on each other (torch: ε/K on all)
-    class_weight    K factors >= 0, by which examples of each class are weighted, in the mean too
+    class_weight    K factors >= 0 on the weights of the examples of each class, also in the denominator of the mean
     logits          `[B, K]` floating, K >= 2
     target          `[B]` integer classes 0 … K − 1
-    weight          `[B]` >= 0, one per example: the mean is over the sum of weights; None: all alike
-    reduction       mean; or none: losses `[B]`, each times its weight and that of its class (as in torch)
+    weight          `[B]` >= 0, one per example: the mean divides by their sum; None: all equal
+    reduction       mean: a scalar; none: losses `[B]`, each times its weight and class weight (as in torch)
 
     Errors and precision as for `BinaryCrossEntropyLoss`; a target must have an integer dtype and be a class.
     Source of smoothing: Szegedy et al. 2016, "Rethinking the inception architecture", section 7.
@@ -113,7 +113,7 @@ class CrossEntropyLoss(PointwiseLoss):
         super().__init__(reduction)
         check_label_smoothing(label_smoothing)
         self.label_smoothing = label_smoothing
-        self.register_buffer("class_weight", class_weight_tensor(class_weight), persistent=False)
+        self.register_buffer("class_weight", to_class_weight(class_weight), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         return cross_entropy_loss(
@@ -138,7 +138,7 @@ def cross_entropy_loss(
     class_weight: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """`CrossEntropyLoss` as a function; `class_weight` is a tensor `[K]`.
+    """Compute `CrossEntropyLoss` as a function; `class_weight` is a tensor `[K]`.
 
     >>> cross_entropy_loss(torch.zeros(2, 4), torch.tensor([0, 3]))  # log 4
     tensor(1.3863)
@@ -156,7 +156,7 @@ def cross_entropy_loss(
 
 
 class HingeLoss(PointwiseLoss):
-    """max(0, margin − y · logit); for several classes max(0, margin + the best other logit − the own one).
+    """Computes max(0, margin − y · logit), or max(0, margin + best other logit − own logit) for several classes.
 
     margin          > 0
     logits          `[B]` floating for two classes, `[B, K]` for several (Crammer–Singer)
@@ -189,7 +189,7 @@ def hinge_loss(
     margin: float = 1.0,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """`HingeLoss` as a function.
+    """Compute `HingeLoss` as a function.
 
     >>> hinge_loss(torch.tensor([0.5, -2.0]), torch.tensor([1, 0]))  # 0.5 and 0
     tensor(0.2500)
@@ -203,15 +203,15 @@ def hinge_loss(
         gap = (2 * target - 1) * logits
     else:
         target = check_classes(logits, target)
-        gap = logits.gather(1, target[:, None]).squeeze(1) - _others(logits, target).amax(1)
+        gap = logits.gather(1, target[:, None]).squeeze(1) - _mask_own_class(logits, target).amax(1)
     return reduce((margin - gap).relu(), weight, reduction)
 
 
 class FocalLoss(PointwiseLoss):
-    """−(1 − p)^gamma log p for the probability p of the true class: easy examples count little.
+    """Computes −(1 − p)^gamma log p for the probability p of the true class: easy examples count little.
 
     gamma           >= 0; 0 is cross-entropy
-    alpha           in (0, 1): factor of positives, 1 − alpha of negatives (two classes only); None: 1 both
+    alpha           in (0, 1): factor on positives, 1 − alpha on negatives (two classes only); None: 1 on both
     class_weight    K factors >= 0, as for `CrossEntropyLoss` (several classes only)
     logits          `[B]` floating for two classes, `[B, K]` for several
     target          `[B]`: 0 and 1, any dtype; or integer classes 0 … K − 1
@@ -235,7 +235,7 @@ class FocalLoss(PointwiseLoss):
         _check_focal(gamma, alpha)
         self.gamma = gamma
         self.alpha = alpha
-        self.register_buffer("class_weight", class_weight_tensor(class_weight), persistent=False)
+        self.register_buffer("class_weight", to_class_weight(class_weight), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         return focal_loss(
@@ -262,7 +262,7 @@ def focal_loss(
     class_weight: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """`FocalLoss` as a function; `class_weight` is a tensor `[K]`.
+    """Compute `FocalLoss` as a function; `class_weight` is a tensor `[K]`.
 
     >>> focal_loss(torch.tensor([0.0, 0.0]), torch.tensor([0, 1]))  # log(2) / 4
     tensor(0.1733)
@@ -278,8 +278,8 @@ def focal_loss(
         if alpha is not None:
             raise ValueError(f"alpha: needs logits [B], got {list(logits.shape)}; use class_weight")
         target = check_classes(logits, target)
-        # The probability of the class is the sigmoid of its lead over the others taken together.
-        gap = logits.gather(1, target[:, None]).squeeze(1) - _others(logits, target).logsumexp(1)
+        # The probability of a class is the sigmoid of its logit minus the log-sum-exp of the others.
+        gap = logits.gather(1, target[:, None]).squeeze(1) - _mask_own_class(logits, target).logsumexp(1)
         weight = example_weights(check_class_weight(class_weight, logits), target, weight)
     losses = (gamma * F.logsigmoid(-gap)).exp() * F.softplus(-gap)
     if alpha is not None:
@@ -294,6 +294,6 @@ def _check_focal(gamma: float, alpha: float | None) -> None:
         check_between("alpha", alpha, 0, 1)
 
 
-def _others(logits_BK: Tensor, target_B: Tensor) -> Tensor:
-    """The logits with each row's own class at minus infinity."""
+def _mask_own_class(logits_BK: Tensor, target_B: Tensor) -> Tensor:
+    """Return the logits with each row's own class at minus infinity."""
     return logits_BK.scatter(1, target_B[:, None], -math.inf)

@@ -1,4 +1,4 @@
-"""Reduces losses per example or per query to the weighted mean that is trained on."""
+"""Reduces losses per example or per query to their weighted mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Reduction = Literal["mean", "none"]
 
 
 class PointwiseLoss(nn.Module):
-    """Holds the reduction of a loss with one value per example.
+    """Holds the `reduction` of a loss that has one value per example.
 
     reduction       mean: the weighted mean, a scalar; none: `[B]`, each example's loss times its weight. As in
                     torch, the attribute may be changed later
@@ -26,7 +26,7 @@ class PointwiseLoss(nn.Module):
 
 
 def check_reduction(reduction: str) -> None:
-    """Raise unless `reduction` is one that the pointwise losses offer."""
+    """Raise ValueError unless `reduction` is mean or none."""
     if reduction not in ("mean", "none"):
         raise ValueError(f"reduction: expected mean or none, got {reduction!r}")
 
@@ -43,9 +43,9 @@ def example_weights(class_weight: Tensor | None, target_B: Tensor, weight_B: Ten
 
 
 def reduce(losses_B: Tensor, weight_B: Tensor | None, reduction: Reduction = "mean") -> Tensor:
-    """Return the weighted mean of per-example losses, or with `none` each loss times its weight.
+    """Return the weighted mean of per-example losses, or each loss times its weight for `reduction="none"`.
 
-    The mean is Σ weight · loss / Σ weight; 0, with gradient, where nothing has weight.
+    The mean is Σ weight · loss / Σ weight; 0, with gradient, where all weights are 0.
     """
     check_reduction(reduction)
     if weight_B is None:
@@ -62,9 +62,9 @@ def reduce(losses_B: Tensor, weight_B: Tensor | None, reduction: Reduction = "me
 
 
 def query_mean(loss_Q: Tensor, has_pair_Q: Tensor, weight_Q: Tensor | None) -> Tensor:
-    """The weighted mean over the queries that have a pair of documents to order."""
-    counted_Q = has_pair_Q.to(loss_Q.dtype)
+    """Return the weighted mean over the queries that have a pair of documents to order."""
+    query_weight_Q = has_pair_Q.to(loss_Q.dtype)
     if weight_Q is not None:
         check_weight(weight_Q, len(loss_Q), "query")
-        counted_Q = counted_Q * weight_Q
-    return reduce(loss_Q, counted_Q)
+        query_weight_Q = query_weight_Q * weight_Q
+    return reduce(loss_Q, query_weight_Q)

@@ -1,4 +1,4 @@
-"""Losses for a real target: squared, absolute, Huber, quantile and Poisson."""
+"""Defines regression losses: squared, absolute, Huber, quantile and Poisson."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lit_mlfund.losses.reduction import PointwiseLoss, Reduction, reduce
 
 
 class MSELoss(PointwiseLoss):
-    """Mean squared error (prediction − target)², without a factor ½.
+    """Computes the mean squared error (prediction − target)², without a factor ½.
 
     prediction      `[B]` floating
     target          `[B]`, any real dtype
-    weight          `[B]` >= 0, one per example: the mean is over the sum of weights; None: all alike
-    reduction       mean; or none: losses `[B]`, each times its weight, for means of your own
+    weight          `[B]` >= 0, one per example: the mean divides by their sum; None: all equal
+    reduction       mean: a scalar; none: losses `[B]`, each times its weight (as in torch)
 
-    For ranking it sees each document's score and grade by itself: the pointwise approach, one to beat.
+    For ranking, each document's score is held against its grade alone: the pointwise approach, a baseline to beat.
     Raises ValueError for shapes that differ (`[B, 1]` against `[B]` too). Computed and returned in float32 at
     least. An empty batch gives 0.
     """
@@ -42,17 +42,17 @@ class MSELoss(PointwiseLoss):
 def mse_loss(
     prediction: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: Reduction = "mean"
 ) -> Tensor:
-    """`MSELoss` as a function.
+    """Compute `MSELoss` as a function.
 
     >>> mse_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.0]))
     tensor(5.)
     """
-    prediction, target = _check(prediction, target)
+    prediction, target = _check_inputs(prediction, target)
     return reduce((prediction - target).square(), weight, reduction)
 
 
 class MAELoss(PointwiseLoss):
-    """Mean absolute error |prediction − target|; gradient zero at equality.
+    """Computes the mean absolute error |prediction − target|; the gradient is zero at equality.
 
     Arguments, errors and precision as for `MSELoss`.
     """
@@ -69,20 +69,20 @@ class MAELoss(PointwiseLoss):
 def mae_loss(
     prediction: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: Reduction = "mean"
 ) -> Tensor:
-    """`MAELoss` as a function.
+    """Compute `MAELoss` as a function.
 
     >>> mae_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.0]))
     tensor(2.)
     """
-    prediction, target = _check(prediction, target)
+    prediction, target = _check_inputs(prediction, target)
     return reduce((prediction - target).abs(), weight, reduction)
 
 
 class HuberLoss(PointwiseLoss):
-    """½ e² for errors |e| up to delta, delta (|e| − ½ delta) above.
+    """Computes ½ e² for errors |e| up to delta, delta (|e| − ½ delta) above.
 
-    delta           where the parabola goes over into a line, > 0, in units of the target as the loss sees it
-                    (a standardised target: its standard deviations)
+    delta           where the parabola turns into a line, > 0, in units of the target that the loss receives
+                    (standard deviations for a standardised target)
     Other arguments, errors and precision as for `MSELoss`.
 
     Source: Huber 1964, "Robust estimation of a location parameter".
@@ -110,18 +110,18 @@ def huber_loss(
     delta: float = 1.0,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """`HuberLoss` as a function.
+    """Compute `HuberLoss` as a function.
 
     >>> huber_loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.0]))  # 0.5 and 2.5
     tensor(1.5000)
     """
     check_positive("delta", delta)
-    prediction, target = _check(prediction, target)
+    prediction, target = _check_inputs(prediction, target)
     return reduce(F.huber_loss(prediction, target, reduction="none", delta=delta), weight, reduction)
 
 
 class QuantileLoss(PointwiseLoss):
-    """Pinball loss, least at the target's quantile: q e for e = target − prediction > 0, (q − 1) e below.
+    """Computes the pinball loss, least at the target's quantile: q e for e = target − prediction > 0, else (q − 1) e.
 
     quantile        q, between 0 and 1; 0.5 is half the absolute error
     Other arguments, errors and precision as for `MSELoss`.
@@ -151,26 +151,25 @@ def quantile_loss(
     quantile: float = 0.5,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """`QuantileLoss` as a function.
+    """Compute `QuantileLoss` as a function.
 
     >>> quantile_loss(torch.tensor([0.0, 0.0]), torch.tensor([1.0, -1.0]), quantile=0.9)  # 0.9 and 0.1
     tensor(0.5000)
     """
     check_between("quantile", quantile, 0, 1)
-    prediction, target = _check(prediction, target)
+    prediction, target = _check_inputs(prediction, target)
     error = target - prediction
     return reduce(quantile * error.relu() + (1 - quantile) * (-error).relu(), weight, reduction)
 
 
 class PoissonLoss(PointwiseLoss):
-    """Negative log-likelihood of counts, exp(p) − target · p: the prediction p is the *log* of the rate.
+    """Computes the negative log-likelihood of counts, exp(p) − target · p, for a *log* rate p.
 
-    The constant log(target!) is left out. From the largest log-rate that is safe in the prediction's dtype
-    (40; 10 in float16) exp goes on as its tangent, so that any prediction has a finite loss and gradient.
-    `link` tells a task module that the target must reach the loss as it is, not standardised, and that exp(p)
-    is the prediction.
+    The constant log(target!) is left out. Above the largest log-rate that is safe in the prediction's dtype (40; 10
+    in float16) exp continues as its tangent, so that any prediction has a finite loss and gradient. `link` tells a
+    task module that the target must reach the loss as it is, not standardised, and that exp(p) is the prediction.
 
-    target          `[B]`, >= 0 (seen on CPU tensors); need not be whole
+    target          `[B]`, >= 0 (checked on CPU tensors only); need not be an integer
     Other arguments, errors and precision as for `MSELoss`.
 
     Source: McCullagh & Nelder 1989, "Generalized linear models", chapter 6.
@@ -189,20 +188,20 @@ class PoissonLoss(PointwiseLoss):
 def poisson_loss(
     prediction: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: Reduction = "mean"
 ) -> Tensor:
-    """`PoissonLoss` as a function.
+    """Compute `PoissonLoss` as a function.
 
     >>> poisson_loss(torch.tensor([0.0, 1.0]), torch.tensor([3, 0]))  # 1 and e
     tensor(1.8591)
     """
     log_rate = check_output("prediction", prediction, (1,))
     target = check_real_target("prediction", log_rate, target, low=0.0)
-    # Gradients go back to the prediction's own dtype: they must be finite there.
+    # Gradients are cast back to the dtype of the prediction and must be finite there.
     largest = min(40.0, math.log(torch.finfo(prediction.dtype).max) - 1)
     bounded = log_rate.clamp(max=largest)
     rate = bounded.exp() * (1 + log_rate - bounded)
     return reduce(rate - target * log_rate, weight, reduction)
 
 
-def _check(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def _check_inputs(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     prediction = check_output("prediction", prediction, (1,))
     return prediction, check_real_target("prediction", prediction, target)
