@@ -114,7 +114,7 @@ def check_class_weight(class_weight: Tensor | None, logits_BK: Tensor) -> Tensor
     return class_weight.to(logits_BK)
 
 
-def to_class_weight(values: list[float] | None) -> Tensor | None:
+def class_weight_tensor(values: list[float] | None) -> Tensor | None:
     """Return configured class weights as a tensor; none may be below zero."""
     if values is None:
         return None

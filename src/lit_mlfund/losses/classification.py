@@ -15,7 +15,7 @@ from lit_mlfund.losses.arguments import (
     check_output,
     check_positive,
     check_real_target,
-    to_class_weight,
+    class_weight_tensor,
 )
 from lit_mlfund.losses.reduction import PointwiseLoss, Reduction, example_weights, reduce
 
@@ -113,7 +113,7 @@ class CrossEntropyLoss(PointwiseLoss):
         super().__init__(reduction)
         check_label_smoothing(label_smoothing)
         self.label_smoothing = label_smoothing
-        self.register_buffer("class_weight", to_class_weight(class_weight), persistent=False)
+        self.register_buffer("class_weight", class_weight_tensor(class_weight), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         return cross_entropy_loss(
@@ -235,7 +235,7 @@ class FocalLoss(PointwiseLoss):
         _check_focal(gamma, alpha)
         self.gamma = gamma
         self.alpha = alpha
-        self.register_buffer("class_weight", to_class_weight(class_weight), persistent=False)
+        self.register_buffer("class_weight", class_weight_tensor(class_weight), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         return focal_loss(

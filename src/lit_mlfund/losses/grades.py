@@ -12,7 +12,7 @@ from lit_mlfund.losses.arguments import PaddedLists
 
 
 class Runs(NamedTuple):
-    """Holds, for each position of a list, where its run of equal numbers starts and the first position after it."""
+    """Holds the start of the run of equal numbers at each position of a list, and the first position after it."""
 
     start_QL: Tensor
     end_QL: Tensor

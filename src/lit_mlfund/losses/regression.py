@@ -121,7 +121,7 @@ def huber_loss(
 
 
 class QuantileLoss(PointwiseLoss):
-    """Computes the pinball loss, least at the target's quantile: q e for e = target − prediction > 0, else (q − 1) e.
+    """Computes the pinball loss, least at the q-quantile: q e for e = target − prediction > 0, else (q − 1) e.
 
     quantile        q, between 0 and 1; 0.5 is half the absolute error
     Other arguments, errors and precision as for `MSELoss`.

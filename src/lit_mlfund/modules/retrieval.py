@@ -101,7 +101,7 @@ class RetrievalModule(TaskModule):
 
     def evaluate(self, evidence: Evidence, split: str) -> Evaluation:
         ranks = self.ranks(evidence, split)
-        evidence["rank"] = ranks.num_above + 1 + (ranks.num_level - 1) // 2
+        evidence["rank"] = ranks.num_above + 1 + (ranks.num_tied - 1) // 2
         return evaluate_retrieval(ranks)
 
     def predictions(self, evidence: Evidence) -> dict[str, Any]:
