@@ -25,7 +25,7 @@ class MSELoss(PointwiseLoss):
     weight          `[B]` >= 0, one per example: the mean divides by their sum; None: all equal
     reduction       mean: a scalar; none: losses `[B]`, each times its weight (as in torch)
 
-    For ranking, each document's score is held against its grade alone: the pointwise approach, a baseline to beat.
+    For ranking, each document's score is compared with its own grade only: the pointwise approach, a baseline.
     Raises ValueError for shapes that differ (`[B, 1]` against `[B]` too). Computed and returned in float32 at
     least. An empty batch gives 0.
     """

@@ -1,6 +1,6 @@
 """Evaluates every metric of ranking and retrieval with bootstrap intervals over queries, from per-query values.
 
-These values are all that is kept of each query, so that a file larger than memory can be evaluated.
+Only these values are stored per query, so that a file larger than memory can be evaluated.
 """
 
 from __future__ import annotations
