@@ -8,6 +8,7 @@ import pytest
 
 from lit_mlfund.cli.listing import TASKS
 from lit_mlfund.config.catalog import catalog
+from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.compose import Composer
 from lit_mlfund.config.options import options
 
@@ -23,7 +24,7 @@ def composer() -> Composer:
 @pytest.mark.parametrize("task", TASKS)
 def test_a_task_alone_is_complete(composer: Composer, task: str) -> None:
     config = composer.checked([f"task={task}"]).config
-    assert config["task"]["name"] == task
+    assert config["shape"] == task == task_name(config)
 
 
 @pytest.mark.parametrize(

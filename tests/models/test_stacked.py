@@ -1,4 +1,4 @@
-"""A stacked model against its members, each by itself: the same bits, dropout included."""
+"""Tests that a stacked model is bit-identical to its separate members, dropout included."""
 
 from __future__ import annotations
 
@@ -81,36 +81,36 @@ def test_every_member_has_the_bits_that_it_has_alone(case: str) -> None:
     unreduced = copy.deepcopy(loss)
     unreduced.reduction = "none"
     draw = torch.Generator().manual_seed(9)
-    for _ in range(2):  # the second draws other dropout
+    for _ in range(2):  # the second step draws different dropout masks
         x, y = batch(task, draw)
         stacked.zero_grad()
         losses = member_losses(unreduced, MEMBERS, stacked(x).flatten(0, 1), y.flatten())
         losses.sum().backward()
-        found = dict(stacked.named_parameters())
-        for place, model in enumerate(models):
-            torch.set_rng_state(states[place])
+        parameters = dict(stacked.named_parameters())
+        for index, model in enumerate(models):
+            torch.set_rng_state(states[index])
             model.zero_grad()
-            alone = loss(model({name: value[place] for name, value in x.items()}), y[place])
+            alone = loss(model({name: value[index] for name, value in x.items()}), y[index])
             alone.backward()
-            states[place] = torch.get_rng_state()
-            assert torch.equal(losses[place], alone)
-            assert list(found) == [name for name, _ in model.named_parameters()]
+            states[index] = torch.get_rng_state()
+            assert torch.equal(losses[index], alone)
+            assert list(parameters) == [name for name, _ in model.named_parameters()]
             for name, parameter in model.named_parameters():
-                gradient = found[name].grad
+                gradient = parameters[name].grad
                 assert gradient is not None and parameter.grad is not None
-                assert torch.equal(gradient[place].view_as(parameter), parameter.grad), (place, name)
+                assert torch.equal(gradient[index].view_as(parameter), parameter.grad), (index, name)
 
 
 def test_evaluation_drops_nothing() -> None:
     models = [MLP(spec_of("binary"), dropout=0.5).eval() for _ in range(MEMBERS)]
     stacked = stack(models, [torch.Generator() for _ in models]).eval()
     x, _ = batch("binary", torch.Generator().manual_seed(0))
-    for place, model in enumerate(models):
-        assert torch.equal(stacked(x)[place], model({name: value[place] for name, value in x.items()}))
+    for index, model in enumerate(models):
+        assert torch.equal(stacked(x)[index], model({name: value[index] for name, value in x.items()}))
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "message"),
     [
         (lambda spec: MLP(spec, code_dropout=0.1), "code_dropout"),
         (lambda spec: MLP(spec, numeric_embedding="periodic"), "PeriodicEmbedding has no stacked form"),
@@ -118,6 +118,6 @@ def test_evaluation_drops_nothing() -> None:
     ],
     ids=["code_dropout", "periodic", "batch norm"],
 )
-def test_what_cannot_be_stacked_is_named(model: Build, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_what_cannot_be_stacked_is_named(model: Build, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         stack([model(spec_of("binary")) for _ in range(2)], [])

@@ -38,7 +38,7 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
 
 def _declared(node: Any, name: str) -> Any:
     """A class attribute of a node's target; None where the target is unknown or does not say."""
-    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         return None
     try:
         return describe(node["_target_"]).attributes.get(name) or None
@@ -78,8 +78,13 @@ def _loss_is_a_mean(config: dict[str, Any]) -> Iterator[str]:
 
 
 def _task(config: dict[str, Any]) -> str | None:
-    node = config.get("task")
-    return node["name"] if isinstance(node, dict) and isinstance(node.get("name"), str) else None
+    shape = config.get("shape")
+    return shape if isinstance(shape, str) else None
+
+
+def task_name(config: Mapping[str, Any]) -> str:
+    """Return the name of the task, which its module declares; that of its shape where it does not."""
+    return str(_declared(config["task"], "task") or config["shape"])
 
 
 def _inputs_fit(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:

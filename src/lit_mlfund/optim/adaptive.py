@@ -1,4 +1,4 @@
-"""Adam and AdamW: a step size for each parameter from running moments of its gradient."""
+"""Creates Adam and AdamW, which set each parameter's step size from running moments of its gradient."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ def adam(
     weight_decay: float = 0.0,
     fused: bool | None = None,
 ) -> torch.optim.Adam:
-    """Adam (Kingma & Ba 2015, arXiv 1412.6980), with decay, if any, as an L2 penalty in the gradient.
+    """Create Adam (Kingma & Ba 2015, arXiv 1412.6980), with weight decay as an L2 penalty in the gradient.
 
-    For results to compare with older ones; with decay, `adamw` is the better choice. 8 bytes per parameter.
+    Use it to compare with older results; with weight decay, `adamw` is the better choice. 8 bytes of state per
+    parameter.
 
     Args:
         params: parameters, (name, parameter) pairs, or groups of either (`parameter_groups`).
         lr: learning rate.
         betas: decay rates of the running mean and of the running uncentred variance.
         eps: added to the root of the variance.
-        weight_decay: of groups that do not name their own; divided by the root of the variance like the rest
-            of the gradient, so that it shrinks weights with large gradients less.
-        fused: one kernel for all parameters; None: wherever that works.
+        weight_decay: default for groups without their own; divided by the root of the variance like the rest of the
+            gradient, so that weights with large gradients shrink less.
+        fused: use one kernel for all parameters; None: where supported.
     """
     params = list(params)
     return clippable(
@@ -54,10 +55,10 @@ def adamw(
     weight_decay: float = 1e-2,
     fused: bool | None = None,
 ) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101): Adam, with decay outside of the gradient.
+    """Create AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101): Adam with decoupled weight decay.
 
-    Every step first multiplies w by 1 - lr·weight_decay. The default here, and for transformers and sparse
-    features anywhere. 8 bytes of state per parameter.
+    Every step first multiplies w by 1 - lr·weight_decay. The default of this package, and the usual choice for
+    transformers and sparse features. 8 bytes of state per parameter.
 
     Args:
         params: parameters, (name, parameter) pairs, or groups of either (`parameter_groups`).
@@ -65,8 +66,8 @@ def adamw(
         betas: decay rates of the running mean and of the running uncentred variance; (0.9, 0.95) for large
             language models.
         eps: added to the root of the variance.
-        weight_decay: of groups that do not name their own.
-        fused: one kernel for all parameters; None: wherever that works.
+        weight_decay: default for groups without their own.
+        fused: use one kernel for all parameters; None: where supported.
     """
     params = list(params)
     return clippable(

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent."""
+"""Creates stochastic gradient descent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sgd(
     weight_decay: float = 5e-4,
     fused: bool | None = None,
 ) -> torch.optim.SGD:
-    """SGD with momentum: the default for convolutional networks, at half of Adam's memory.
+    """Create SGD with momentum, the default for convolutional networks, at half of Adam's memory.
 
     Weight decay is added to the gradient (L2 penalty ½ weight_decay ‖w‖²). 4 bytes of state per parameter.
 
@@ -27,9 +27,9 @@ def sgd(
         params: parameters, (name, parameter) pairs, or groups of either (`parameter_groups`).
         lr: 0.1 with batch norm; 0.01 without.
         momentum: 0 for none.
-        nesterov: look-ahead form of momentum (Sutskever et al. 2013).
-        weight_decay: of groups that do not name their own.
-        fused: one kernel for all parameters; None: wherever that works.
+        nesterov: use Nesterov momentum (Sutskever et al. 2013).
+        weight_decay: default for groups without their own.
+        fused: use one kernel for all parameters; None: where supported.
     """
     params = list(params)
     return clippable(

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from lit_mlfund.data.reading.scan import Scan
-from lit_mlfund.data.reading.split import SPLITS, remaining, split_labels, split_table
+from lit_mlfund.data.reading.split import SPLITS, split_labels, split_starts, split_table
 from lit_mlfund.data.reading.table import Table
 
 
@@ -49,7 +49,7 @@ def allot(
     Raises:
         DataError: missing cells or other words in the column; when called, as well.
     """
-    begins = np.array(remaining(fractions)[1:])
+    begins = np.array(split_starts(fractions)[1:])
     names = ("train", *fractions)
     numbers = np.array([SPLITS.index(name) for name in names], dtype=np.int8)
 

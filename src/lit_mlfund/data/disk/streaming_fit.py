@@ -147,7 +147,7 @@ def _recount(scan: Scan, split_of: Allot, encoder: Encoder, sample: Table, min_c
                 counts[name] = [_sum(parts)]
     categorical, dropped = [], dict(features.dropped)
     for name in names:
-        column = CategoricalColumn.of(name, _sum(counts[name]), min_count)
+        column = CategoricalColumn.from_counts(name, _sum(counts[name]), min_count)
         if isinstance(column, str):
             dropped[name] = column
         else:

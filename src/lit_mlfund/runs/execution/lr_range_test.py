@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import secrets
+import sys
 import tempfile
 import time
 from datetime import datetime
@@ -117,6 +118,7 @@ def range_test(config: DictConfig, data: DataModule) -> tuple[list[float], list[
         node = dict(OmegaConf.to_container(config.trainer, resolve=True))  # type: ignore[arg-type]
         node |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "max_time": None, "max_epochs": -1}
         node |= {"max_steps": NUM_STEPS, "limit_val_batches": 0, "val_check_interval": None}
+        node["log_every_n_steps"] = sys.maxsize  # the callback reads every loss
         chosen = [instantiate(part) for part in config.regularization.values() if part is not None]
         trainer = instantiate(node, callbacks=[*chosen, rising], logger=None, default_root_dir=folder)
         try:

@@ -113,7 +113,7 @@ class Member:
         ):
             module.load_state_dict(weights)
             _save(module, data, len(self.history), step, path)
-        optimizer = module.make_optimizer(module)  # type: ignore[misc]
+        optimizer = module.make_optimizer()
         for name, parameter in module.named_parameters():
             optimizer.state[parameter] = self.optimizer_state[name]
         training.trainer.strategy.optimizers = [optimizer]

@@ -71,9 +71,8 @@ class StackedTraining:
         start = 0
         for size in cohorts:
             module = members[start].module
-            assert module.make_optimizer is not None
-            optimizer = module.make_optimizer(module)
-            schedule = module.make_schedule(optimizer, num_steps) if module.make_schedule else None
+            optimizer = module.make_optimizer()
+            schedule = module.make_schedule(optimizer, num_steps)
             assert schedule is None or isinstance(schedule, LRScheduler)
             self.cohorts.append(Cohort(start, size, optimizer, schedule, {}))
             start += size
@@ -187,8 +186,8 @@ class StackedTraining:
         for batch in self.val:
             assert isinstance(batch, PointBatch)
             module.collect(batch)
-        evidence, loss = module.drain()
-        return member.validated(epoch, {"loss": loss, **module.evaluate(evidence, "val").values()})
+        outputs, loss = module.drain()
+        return member.validated(epoch, {"loss": loss, **module.evaluate(outputs, "val").values()})
 
     def _retire(self, going: list[bool]) -> None:
         """Take what the members that have ended leave, and make the stack smaller."""
