@@ -59,3 +59,21 @@ def test_a_loss_fits_a_task_or_is_refused(composer: Composer, task: str, loss: s
     else:
         assert problems
         assert all(f"does not fit task={task}; use loss=" in told for told in problems)
+
+
+@pytest.mark.parametrize(
+    ("lines", "path"),
+    [
+        (["loss.reduction=none"], "loss.reduction"),
+        (
+            ["task=regression", "loss=composite", "loss.parts.mae.loss.reduction=none"],
+            "loss.parts.mae.loss.reduction",
+        ),
+    ],
+)
+def test_a_loss_per_example_is_refused(composer: Composer, lines: list[str], path: str) -> None:
+    (problem,) = composer.compose(lines).problems
+    assert problem.startswith(
+        f"{path}: training minimises the mean of a batch, but none keeps a loss per example"
+    )
+    assert composer.compose(["loss.reduction=mean"]).problems == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -20,16 +21,17 @@ from lit_mlfund.losses import (
     PoissonLoss,
     QuantileLoss,
 )
-from lit_mlfund.losses.arguments import means_of_groups
+from lit_mlfund.losses.reduction import PointwiseLoss
 from lit_mlfund.models import MLP, Linear
 from lit_mlfund.models.stacked import stack
+from lit_mlfund.sweeps.stacked.member_losses import member_losses
 
 MEMBERS, ROWS = 5, 32
 CLASSES = tuple("abcdefg")
 Build = Callable[[DataSpec], nn.Module]
 
 SMOOTH = CrossEntropyLoss(label_smoothing=0.1, class_weight=[1, 2, 1, 1, 1, 1, 0.5])
-CASES: dict[str, tuple[str, nn.Module, Build]] = {
+CASES: dict[str, tuple[str, PointwiseLoss, Build]] = {
     "bce mlp": ("binary", BinaryCrossEntropyLoss(), MLP),
     "bce linear": ("binary", BinaryCrossEntropyLoss(pos_weight=2.0), Linear),
     "hinge": ("binary", HingeLoss(), lambda spec: MLP(spec, hidden=(), dropout=0.5)),
@@ -76,12 +78,13 @@ def test_every_member_has_the_bits_that_it_has_alone(case: str) -> None:
         generators.append(torch.Generator())
         generators[-1].set_state(states[-1])
     stacked = stack(models, generators).train()
+    unreduced = copy.deepcopy(loss)
+    unreduced.reduction = "none"
     draw = torch.Generator().manual_seed(9)
     for _ in range(2):  # the second step draws different dropout masks
         x, y = batch(task, draw)
         stacked.zero_grad()
-        with means_of_groups(MEMBERS):
-            losses = loss(stacked(x).flatten(0, 1), y.flatten())
+        losses = member_losses(unreduced, MEMBERS, stacked(x).flatten(0, 1), y.flatten())
         losses.sum().backward()
         parameters = dict(stacked.named_parameters())
         for index, model in enumerate(models):
@@ -118,17 +121,3 @@ def test_evaluation_drops_nothing() -> None:
 def test_what_cannot_be_stacked_is_named(model: Build, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         stack([model(spec_of("binary")) for _ in range(2)], [])
-
-
-def test_the_means_of_groups_are_those_of_each_group() -> None:
-    output, y, weight = torch.randn(3, 24), torch.randn(3, 24), torch.rand(3, 24)
-    weight[1] = 0  # a group without any weight
-    for weights in (None, weight):
-        with means_of_groups(3):
-            losses = MSELoss()(
-                output.flatten(), y.flatten(), weight=None if weights is None else weights.flatten()
-            )
-        for group in range(3):
-            alone = MSELoss()(output[group], y[group], weight=None if weights is None else weights[group])
-            assert torch.equal(losses[group], alone)
-    assert MSELoss()(output.flatten(), y.flatten()).ndim == 0

@@ -25,6 +25,7 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
     return [
         *_task_fits(config, catalog),
         *_inputs_fit(config, catalog),
+        *_loss_is_a_mean(config),
         *_regularization_fits(config),
         *_exclusions(config),
         *outside_problems(config),
@@ -66,6 +67,16 @@ def _task_fits(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
     data = config.get("data")
     if isinstance(data, dict) and isinstance(data.get("task"), str) and data["task"] != task:
         yield f"data.task: {data['task']} is not the task, which is {task}"
+
+
+def _loss_is_a_mean(config: dict[str, Any]) -> Iterator[str]:
+    """Report a loss that would return a value per example, of which training has no gradient."""
+    for path, node in nodes(config.get("loss"), "loss"):
+        if node.get("reduction") == "none":
+            yield (
+                f"{path}.reduction: training minimises the mean of a batch, but none keeps a loss per example; "
+                "leave it out"
+            )
 
 
 def _task(config: dict[str, Any]) -> str | None:

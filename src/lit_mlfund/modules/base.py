@@ -58,6 +58,10 @@ class TaskModule(TrainedModule):
         if not monitor.startswith("val/") or name not in {"loss", *self.metrics}:
             legal = ", ".join(f"val/{known}" for known in ("loss", *self.metrics))
             raise ValueError(f"monitor: {monitor} is not measured for {self.task}; there is {legal}")
+        if getattr(loss, "reduction", "mean") == "none":
+            raise ValueError(
+                "loss: training minimises the mean of a batch, got reduction='none'; use reduction='mean'"
+            )
         self.mode = self.metrics.get(name, "min")
         self.data: Any = None  # the data module, where no trainer has one
         self.evaluations: dict[str, Evaluation] = {}

@@ -113,7 +113,7 @@ class RetrievalModule(TaskModule):
 
     def metric_values(self, outputs: PairOutputs, split: str) -> dict[str, Tensor]:
         ranks = self.ranks(outputs, split)
-        outputs.rank = ranks.num_above + 1 + (ranks.num_level - 1) // 2
+        outputs.rank = ranks.num_above + 1 + (ranks.num_tied - 1) // 2
         return retrieval_values(ranks)
 
     def evaluation(self, values: dict[str, Tensor]) -> Evaluation:
