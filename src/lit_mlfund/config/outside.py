@@ -11,8 +11,6 @@ from lit_mlfund.config.source_signatures import PACKAGE, Target, TargetError
 
 # group -> the class that its nodes have to be, and what that is called in a message
 KINDS = {
-    "loss": ("torch.nn.modules.module.Module", "torch.nn.Module"),
-    "model": ("torch.nn.modules.module.Module", "torch.nn.Module"),
     "data": ("lit_mlfund.datamodules.base.DataModule", "lit_mlfund.datamodules.DataModule"),
     "task": ("lit_mlfund.modules.base.TaskModule", "lit_mlfund.modules.TaskModule"),
     "callbacks": ("lightning.pytorch.callbacks.callback.Callback", "lightning.pytorch.Callback"),

@@ -23,11 +23,11 @@ from lit_mlfund.config.schema import SECTIONS
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.datamodules import DataModule
-from lit_mlfund.models.plain import PlainModel, materialize
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.optim import Combined, parameter_groups
 from lit_mlfund.optim.native import tensors
 from lit_mlfund.runs.assembly.loggers import build_loggers
+from lit_mlfund.runs.assembly.outside_models import PlainModel, materialize
 
 
 def seed_everything(seed: int) -> None:

@@ -1,15 +1,14 @@
-"""Fits a module that knows nothing of this project to its batches."""
+"""Fits models to our batches that know nothing of this project."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-if TYPE_CHECKING:
-    from lit_mlfund.data.serving.spec import DataSpec
+from lit_mlfund.data.serving.spec import DataSpec
 
 DENSE = ("numeric", "image")  # kinds of inputs that are float32; the others are codes
 
