@@ -1,4 +1,4 @@
-"""A cache is made once, found again, and made anew whenever it is not exactly what was written."""
+"""A cache is built once, found again, and rebuilt whenever it is not exactly what was written."""
 
 import json
 import multiprocessing

@@ -1,8 +1,8 @@
-"""Which split a row belongs to, told of a piece of a table without the others.
+"""Assigns the rows of a table to splits, one piece at a time.
 
-As in `split.py`, but where that module permutes all rows or groups, a row or group is drawn here by a hash of its
-place or name: the shares hold on average, and nothing of the size of the table is in memory. Only the split by
-time reads its columns as a whole.
+The rules are those of `split.py`, but where that module permutes all rows or groups, a row or group is drawn here by a
+hash of its position or name: the shares hold on average, and nothing of the size of the table is in memory. Only the
+split by time reads its columns as a whole.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from lit_mlfund.data.reading.table import Table
 
 
 @dataclass(frozen=True)
-class Allot:
-    """From the rows of a piece to the numbers of their splits in `SPLITS`, int8 `[n]`; `columns` are read for it."""
+class SplitAssigner:
+    """Maps the rows of a piece to the indices of their splits in `SPLITS`, int8 `[n]`; it reads `columns`."""
 
-    number: Callable[[Table], np.ndarray]
+    assign: Callable[[Table], np.ndarray]
     columns: tuple[str, ...] = ()
 
     def __call__(self, piece: Table) -> np.ndarray:
-        return self.number(piece)
+        return self.assign(piece)
 
 
-def all_to(split: str) -> Allot:
-    """Every row to one split."""
-    return Allot(lambda piece: np.full(len(piece), SPLITS.index(split), dtype=np.int8))
+def whole_file_assigner(split: str) -> SplitAssigner:
+    """Assign every row to one split."""
+    return SplitAssigner(lambda piece: np.full(len(piece), SPLITS.index(split), dtype=np.int8))
 
 
-def allot(
+def split_assigner(
     scan: Scan,
     fractions: dict[str, float],
     *,
@@ -43,8 +43,8 @@ def allot(
     time: str | None = None,
     group: str | None = None,
     split: str | None = None,
-) -> Allot:
-    """As the column `split` says; else the latest rows by `time`; else by `group`; else each row for itself.
+) -> SplitAssigner:
+    """Assign by the column `split`; else the latest rows by `time`; else by `group`; else each row for itself.
 
     Raises:
         DataError: missing cells or other words in the column; when called, as well.
@@ -53,8 +53,8 @@ def allot(
     names = ("train", *fractions)
     numbers = np.array([SPLITS.index(name) for name in names], dtype=np.int8)
 
-    def drawn(share: np.ndarray) -> np.ndarray:
-        return numbers[np.searchsorted(begins, share, side="right")]
+    def split_at(position: np.ndarray) -> np.ndarray:
+        return numbers[np.searchsorted(begins, position, side="right")]
 
     def by_column(piece: Table) -> np.ndarray:
         labels = split_labels(piece, split or "")
@@ -68,24 +68,24 @@ def allot(
             )
         unique = labels.unique()
         digests = np.array([_digest(label) for label in unique], dtype=np.uint64)
-        by_label = pl.Series(drawn(uniform(digests, seed)))
+        by_label = pl.Series(split_at(uniform(digests, seed)))
         return labels.replace_strict(unique, by_label, return_dtype=pl.Int8).to_numpy()
 
     if split is not None:
-        return Allot(by_column, (split,))
+        return SplitAssigner(by_column, (split,))
     if time is not None and fractions:
         table = scan.column(time, *([group] if group else []))
         whole = np.zeros(len(table), dtype=np.int8)
         for name, part in split_table(table, fractions, seed=seed, time=time, group=group).items():
             whole[part.rows] = SPLITS.index(name)
-        return Allot(lambda piece: whole[piece.rows])
+        return SplitAssigner(lambda piece: whole[piece.rows])
     if group is not None:
-        return Allot(by_group, (group,))
-    return Allot(lambda piece: drawn(uniform(piece.rows, seed)))
+        return SplitAssigner(by_group, (group,))
+    return SplitAssigner(lambda piece: split_at(uniform(piece.rows, seed)))
 
 
 def uniform(numbers: np.ndarray, seed: int) -> np.ndarray:
-    """Float64 `[n]` in 0 … 1, one draw for each number whatever its neighbours (splitmix64; Steele et al. 2014)."""
+    """Draw float64 `[n]` in 0 … 1, one for each number whatever its neighbours (splitmix64; Steele et al. 2014)."""
     with np.errstate(over="ignore"):
         state = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         state += np.uint64((seed * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**64)
