@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
-from lit_mlfund.data.disk.assign_splits import SplitAssigner, uniform
+from lit_mlfund.data.disk.assign_splits import SplitAssigner
+from lit_mlfund.data.disk.label_counts import LabelCounts
 from lit_mlfund.data.preprocessing.features import CategoricalColumn
 from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
 from lit_mlfund.data.preprocessing.target import Target, refuse_missing
@@ -19,6 +18,7 @@ from lit_mlfund.data.reading.split import SPLITS
 from lit_mlfund.data.reading.table import Table, join
 
 SAMPLE = 2**22  # cells that numeric columns are fitted on
+MAX_PARTS = 32  # tables of the sample: many small ones would take more memory than their rows
 SAMPLE_ROWS = (2**13, 2**17)  # least and greatest target size of the sample, whatever the width
 TRAIN = SPLITS.index("train")
 
@@ -69,16 +69,19 @@ class _Sample:
             self.threshold /= 2
             self.parts = [self._draw(table) for table in self.parts]
             self.size = sum(map(len, self.parts))
+        if len(self.parts) > MAX_PARTS:
+            self.parts = [self.table]
 
     def _draw(self, rows: Table) -> Table:
         if self.threshold == 1:
             return rows
-        keep = np.flatnonzero(uniform(rows.rows, seed=0x5A3B1E) < self.threshold)
+        keep = np.flatnonzero(_uniform(rows.rows, seed=0x5A3B1E) < self.threshold)
         return Table(rows.frame[keep], rows.source, rows.rows[keep])
 
     @property
     def table(self) -> Table:
-        return join(*self.parts)
+        rows = join(*self.parts)
+        return Table(rows.frame.rechunk(), rows.source, rows.rows)
 
 
 class _Moments:
@@ -140,16 +143,14 @@ def _recount(scan: Scan, split_of: SplitAssigner, encoder: Encoder, sample: Tabl
     names = [name for name in sample.frame.columns if name in known or name in rare]
     if not names:
         return encoder
-    counts: dict[str, list[pl.DataFrame]] = {name: [] for name in names}
+    counts = {name: LabelCounts() for name in names}
     for piece in scan.pieces([*names, *split_of.columns]):
         train = _train(piece, split_of)
-        for name, parts in counts.items():
-            parts.append(train.labels(name).drop_nulls().alias("label").value_counts())
-            if len(parts) > 1 and sum(part.height for part in parts[1:]) > parts[0].height:
-                counts[name] = [_sum(parts)]
+        for name, labels in counts.items():
+            labels.add(train.labels(name))
     categorical, dropped = [], dict(features.dropped)
     for name in names:
-        column = CategoricalColumn.of(name, _sum(counts[name]), min_count)
+        column = CategoricalColumn.of(name, counts[name].table(), min_count)
         if isinstance(column, str):
             dropped[name] = column
         else:
@@ -159,10 +160,16 @@ def _recount(scan: Scan, split_of: SplitAssigner, encoder: Encoder, sample: Tabl
     return dataclasses.replace(encoder, features=features)
 
 
-def _sum(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(parts).group_by("label").agg(pl.col("count").sum())
-
-
 def _train(piece: Table, split_of: SplitAssigner) -> Table:
     rows = np.flatnonzero(split_of(piece) == TRAIN)
     return piece.take(rows, "train")
+
+
+def _uniform(numbers: np.ndarray, seed: int) -> np.ndarray:
+    """Draw float64 `[n]` in 0 … 1, one for each number whatever its neighbours (splitmix64; Steele et al. 2014)."""
+    with np.errstate(over="ignore"):
+        state = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        state += np.uint64((seed * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            state = (state ^ (state >> np.uint64(shift))) * np.uint64(factor)
+        return ((state ^ (state >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
