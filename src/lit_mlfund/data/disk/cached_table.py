@@ -22,7 +22,8 @@ from lit_mlfund.data.reading.read import find_file, require_columns
 from lit_mlfund.data.reading.scan import Scan
 from lit_mlfund.data.serving.mapped import SAMPLE_ROWS, MappedListStore, MappedStore, open_mapped
 
-# Size of the files from which on a cache is worth it. The same on every machine, as splits depend on it.
+# Size of the files from which on a cache is worth it. The same on every machine, as the sample for the fit and the
+# order of training depend on it.
 AUTO_BYTES = 2**29
 
 
@@ -136,6 +137,8 @@ def _fit_and_convert(
                 scan,
                 request.fractions,
                 seed=request.split_seed,
+                target=roles.target,
+                stratified=roles.task in ("binary", "multiclass"),
                 time=roles.time,
                 group=roles.query or request.group,
                 split=request.split,
