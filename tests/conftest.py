@@ -89,14 +89,17 @@ SOURCES = {
             def __init__(self, model, loss, spec, optimizer=None, schedule=None, monitor: str = ""): ...
 
         class BinaryModule(TaskModule):
+            task = "binary"
             metrics = {"auroc": "max", "accuracy": "max"}
 
         class RegressionModule(TaskModule):
+            task = "regression"
             metrics = {"rmse": "min"}
             def __init__(self, *args, standardize: bool = True, **kwargs):
                 super().__init__(*args, **kwargs)
 
         class RankingModule(TaskModule):
+            task = "ranking"
             metrics = {"ndcg@10": "max"}
     """,
     "optim/__init__.py": """
@@ -134,7 +137,7 @@ CONF = {
           - experiment: null
           - debug: null
           - _self_
-        name: ${task.name}
+        name: ${shape}
         seed: 0
         runs_dir: runs
         run: null
@@ -144,7 +147,8 @@ CONF = {
         # a label in {0, 1}
         defaults:
           - override /loss: bce
-        task: {_target_: lit_mlfund.modules.BinaryModule, name: binary}
+        task: {_target_: lit_mlfund.modules.BinaryModule}
+        shape: binary
         monitor: val/auroc
     """,
     "task/regression": """
@@ -152,7 +156,8 @@ CONF = {
         # a real number
         defaults:
           - override /loss: mse
-        task: {_target_: lit_mlfund.modules.RegressionModule, name: regression}
+        task: {_target_: lit_mlfund.modules.RegressionModule}
+        shape: regression
         monitor: val/rmse
     """,
     "task/ranking": """
@@ -160,7 +165,8 @@ CONF = {
         # an order
         defaults:
           - override /loss: lambdarank
-        task: {_target_: lit_mlfund.modules.RankingModule, name: ranking}
+        task: {_target_: lit_mlfund.modules.RankingModule}
+        shape: ranking
         monitor: val/ndcg@10
     """,
     "loss/bce": "# for labels\n_target_: lit_mlfund.losses.BCE\npos_weight: null\nlabel_smoothing: 0.0",

@@ -34,6 +34,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lit_mlfund.config.compose import Composer
 from lit_mlfund.modules import TaskModule
+from lit_mlfund.modules.outputs import join
 from lit_mlfund.optim import adamw, cosine, parameter_groups
 from lit_mlfund.runs.assembly.objects import build_module, quiet_lightning
 
@@ -136,9 +137,9 @@ def hand_validation(case: Case, module: TaskModule, data: CaseData, device: str,
         batch = [part.to(device) for part in batch]
         output = case.forward(model, *batch)
         losses.append(case.criterion(output, *batch))
-        found.append(case.evidence(output, *batch))
+        found.append(case.outputs(output, *batch))
     float(torch.stack(losses).mean())
-    module.evaluate({key: torch.cat([part[key] for part in found]) for key in found[0]}, "val").values()
+    module.evaluate(join(found), "val").values()
     clock.stop()
     return clock.seconds
 

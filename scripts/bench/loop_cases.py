@@ -14,6 +14,7 @@ from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.data.serving.store import ListStore, PairStore, PointStore, Store
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.losses import infonce_loss, lambdarank_loss
+from lit_mlfund.modules.outputs import ListOutputs, Outputs, PairOutputs, PointOutputs
 
 NUM_DOCUMENTS, NUM_USERS, NUM_ITEMS = 40, 2000, 5000
 LETTERS = tuple("abcdefghij")
@@ -31,7 +32,7 @@ class Case:
     store       the same tensors as a store
     forward     from the model and the tensors of a batch to the model's output
     criterion   from the output and the tensors to the loss
-    evidence    from the output and the tensors to what the metrics are computed of
+    outputs     from the output and the tensors to what the metrics are computed of
     """
 
     limit: float
@@ -43,7 +44,7 @@ class Case:
     store: Callable[..., Store]
     forward: Callable[..., Any]
     criterion: Callable[..., Tensor]
-    evidence: Callable[..., dict[str, Tensor]]
+    outputs: Callable[..., Outputs]
     corpus: dict[str, Tensor] = field(default_factory=dict)
 
     def loss(self, model: nn.Module, *tensors: Tensor) -> Tensor:
@@ -102,17 +103,17 @@ def label_loss(output: Tensor, *tensors: Tensor) -> Tensor:
     return F.cross_entropy(output, y) if output.ndim == 2 else F.binary_cross_entropy_with_logits(output, y)
 
 
-def label_evidence(output: Tensor, *tensors: Tensor) -> dict[str, Tensor]:
-    return {"output": output, "target": tensors[-1]}
+def label_outputs(output: Tensor, *tensors: Tensor) -> PointOutputs:
+    return PointOutputs(output, tensors[-1])
 
 
 def points(*kinds: str) -> tuple[Callable[..., Any], ...]:
-    """Store, forward, criterion and evidence of examples with a tensor of each kind and a label."""
+    """Store, forward, criterion and outputs of examples with a tensor of each kind and a label."""
     return (
         lambda *tensors: PointStore(dict(zip(kinds, tensors)), tensors[-1]),
         lambda model, *tensors: model(dict(zip(kinds, tensors))),
         label_loss,
-        label_evidence,
+        label_outputs,
     )
 
 
@@ -139,8 +140,8 @@ def list_loss(scores: Tensor, x: Tensor, relevance: Tensor, mask: Tensor) -> Ten
     return lambdarank_loss(scores, relevance, mask)
 
 
-def list_evidence(scores: Tensor, x: Tensor, relevance: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    return {"output": scores, "target": relevance, "mask": mask}
+def list_outputs(scores: Tensor, x: Tensor, relevance: Tensor, mask: Tensor) -> ListOutputs:
+    return ListOutputs(scores, relevance, mask)
 
 
 def pair_tensors(size: int) -> tuple[Tensor, ...]:
@@ -163,8 +164,8 @@ def pair_loss(output: tuple[Tensor, Tensor], user: Tensor, item: Tensor) -> Tens
     return infonce_loss(*output, item_id=item)
 
 
-def pair_evidence(output: tuple[Tensor, Tensor], user: Tensor, item: Tensor) -> dict[str, Tensor]:
-    return {"output": output[0], "target": item}
+def pair_outputs(output: tuple[Tensor, Tensor], user: Tensor, item: Tensor) -> PairOutputs:
+    return PairOutputs(output[0], item)
 
 
 def table(cardinality: int) -> dict[str, Field]:
@@ -233,7 +234,7 @@ CASES = {
         list_store,
         list_forward,
         list_loss,
-        list_evidence,
+        list_outputs,
     ),
     "infonce": Case(
         1.0,
@@ -245,7 +246,7 @@ CASES = {
         pair_store,
         pair_forward,
         pair_loss,
-        pair_evidence,
+        pair_outputs,
         corpus=codes(NUM_ITEMS),
     ),
 }

@@ -108,7 +108,7 @@ def make_data(case: Case) -> DataModule:
     data = build_data(config)
     data.setup()
     data.stores["train"] = Drawn(data.stores["train"], case.steps * config.data.batch_size)
-    if config.task.name != "retrieval":  # where each row of the split has its own items to leave out
+    if config.shape != "retrieval":  # where each row of the split has its own items to leave out
         data.stores["val"] = Drawn(data.stores["val"], VALIDATION)
     return data
 

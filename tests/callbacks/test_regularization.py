@@ -1,4 +1,4 @@
-"""Regularization against hand-written loops, in both kinds of training step, and through a stop and a resume."""
+"""Tests regularization against hand-written loops, in both kinds of training step, and across stop and resume."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ def hand_loop(
     return module.state_dict()
 
 
-def assert_equal(found: State, expected: State) -> None:
-    assert found.keys() == expected.keys()
-    for name, value in found.items():
+def assert_equal(actual: State, expected: State) -> None:
+    assert actual.keys() == expected.keys()
+    for name, value in actual.items():
         assert torch.equal(value, expected[name]), name
 
 
@@ -136,7 +136,7 @@ def test_l1_names_the_inputs_that_do_not_matter(tmp_path: Path) -> None:
     finding = callback.finding(module, module.trainer.datamodule)
     assert finding.evidence["unused_inputs"] == [f"numeric[{column}]" for column in range(2, 30)]
     assert finding.evidence["num_inputs"] == 30
-    assert "of 30 inputs 28 are no longer used: numeric[2], " in finding.symptom
+    assert "28 of 30 inputs are no longer used: numeric[2], " in finding.symptom
 
 
 def test_l1_of_some_weights(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_l1_of_some_weights(tmp_path: Path) -> None:
     assert bool((module.model.layers[0].weight == 0).all())
     assert not bool((module.model.layers[0].bias == 0).all())
     assert not bool((module.model.layers[3].weight == 0).any())
-    with pytest.raises(ValueError, match="no weight of the model is named like terms"):
+    with pytest.raises(ValueError, match=r"no weight of the model has a name that matches terms\*"):
         fit(tmp_path, L1(parameters="terms*"))
     with pytest.raises(ValueError, match="strength"):
         L1(strength=-1.0)
@@ -164,8 +164,8 @@ def test_l2_is_in_the_gradient(tmp_path: Path, lean: bool) -> None:
     assert module.model.layers[0].weight.norm() < 0.8 * plain["model.layers.0.weight"].norm()
 
 
-class SeesWeights(Callback):
-    """What validation sees, by step."""
+class RecordsWeights(Callback):
+    """Records the weights that each validation uses."""
 
     many_steps = True
 
@@ -178,14 +178,14 @@ class SeesWeights(Callback):
 
 @pytest.mark.parametrize("lean", [True, False])
 @pytest.mark.parametrize("make", [lambda: EMA(decay=0.95), lambda: SWA(start=0.6)])
-def test_averages_are_what_is_evaluated_and_kept(tmp_path: Path, lean: bool, make: Callable[[], Any]) -> None:
+def test_averages_are_evaluated_and_saved(tmp_path: Path, lean: bool, make: Callable[[], Any]) -> None:
     steps: list[State] = []
     expected_weights = hand_loop(
         after=lambda model, lr: steps.append({k: v.clone() for k, v in model.state_dict().items()})
     )
     name = "layers.0.weight"
-    callback, sees = make(), SeesWeights()
-    module = fit(tmp_path, callback, sees, lean=lean)
+    callback, recorder = make(), RecordsWeights()
+    module = fit(tmp_path, callback, recorder, lean=lean)
     expected = {}
     torch.manual_seed(0)
     average, count = Net().state_dict()[name], 0
@@ -199,13 +199,13 @@ def test_averages_are_what_is_evaluated_and_kept(tmp_path: Path, lean: bool, mak
         else:
             average = state[name]
         expected[number] = average
-    for epoch, seen in enumerate(sees.validated, 1):
-        torch.testing.assert_close(seen[f"model.{name}"], expected[epoch * STEPS], rtol=1e-4, atol=1e-6)
+    for epoch, weights in enumerate(recorder.validated, 1):
+        torch.testing.assert_close(weights[f"model.{name}"], expected[epoch * STEPS], rtol=1e-4, atol=1e-6)
     last = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert_equal(last["state_dict"], sees.validated[-1])
-    assert_equal(module.state_dict(), sees.validated[-1])
-    (kept,) = [state for key, state in last["callbacks"].items() if key.startswith(type(callback).__name__)]
-    assert_equal(kept["weights"], expected_weights)  # the training itself is not changed
+    assert_equal(last["state_dict"], recorder.validated[-1])
+    assert_equal(module.state_dict(), recorder.validated[-1])
+    (saved,) = [state for key, state in last["callbacks"].items() if key.startswith(type(callback).__name__)]
+    assert_equal(saved["weights"], expected_weights)  # averaging does not change the training itself
 
 
 @pytest.mark.parametrize("lean", [True, False])
@@ -285,7 +285,7 @@ def test_mixup_is_a_mean_of_two_losses(classes: int, weighted: bool) -> None:
 
 class CountsTransforms(Mixup):
     def transform(self, batch: PointBatch, epoch: int) -> PointBatch:
-        self.seen = [*getattr(self, "seen", []), epoch]
+        self.epochs = [*getattr(self, "epochs", []), epoch]
         return super().transform(batch, epoch)
 
 
@@ -293,7 +293,7 @@ class CountsTransforms(Mixup):
 def test_only_training_batches_are_changed(tmp_path: Path, lean: bool) -> None:
     callback = CountsTransforms(seed=0)
     module = fit(tmp_path, callback, lean=lean)
-    assert callback.seen == [epoch for epoch in range(EPOCHS) for _ in range(STEPS)]
+    assert callback.epochs == [epoch for epoch in range(EPOCHS) for _ in range(STEPS)]
     assert module.transforms == []
     before = module.trainer.callback_metrics["val/loss"]
     module.trainer.validate(module, datamodule=module.trainer.datamodule, verbose=False)

@@ -1,4 +1,4 @@
-"""A run stopped in mid-epoch and resumed ends with the weights of the uninterrupted one."""
+"""Tests that a run stopped in mid-epoch and resumed ends with the weights of the uninterrupted one."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def test_resumed_weights_are_equal_to_the_bit(tmp_path: Path, lean: bool, step: 
 
 
 class KilledAfterValidation(Callback):
-    """Leaves no time to save, as SIGKILL does."""
+    """Interrupts the run without saving, as SIGKILL would."""
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("lean", [True, False])
-def test_a_killed_run_goes_on_behind_the_last_validation(tmp_path: Path, lean: bool) -> None:
+def test_a_killed_run_continues_after_the_last_validation(tmp_path: Path, lean: bool) -> None:
     expected, whole, _ = fit(tmp_path / "whole", EarlyStopping(), lean=lean)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         fit(tmp_path / "cut", EarlyStopping(), KilledAfterValidation(), lean=lean)

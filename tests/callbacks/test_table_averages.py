@@ -1,4 +1,4 @@
-"""Averages of tables with sparse gradients: those over every row in each step, at the price of the rows that move."""
+"""Tests lazy averages of tables with sparse gradients: equal to dense averages, at the cost of the updated rows."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ State = dict[str, Tensor]
 MAKE = [lambda: EMA(decay=0.98), lambda: SWA(start=0.0), lambda: SWA(start=0.5)]
 
 
-class Everywhere(Callback):
-    """The same average over every row in each step, and what validation saw."""
+class DenseAverage(Callback):
+    """Computes the same average over every row in each step, and records the weights that validation uses."""
 
     def __init__(self, average: WeightAverage) -> None:
         self.average = average
@@ -57,24 +57,23 @@ def test_equal_to_the_average_over_every_row(
     tmp_path: Path, make: Callable[[], WeightAverage], lean: bool
 ) -> None:
     average = make()
-    beside = Everywhere(average)
-    module = fit(tmp_path, average, beside, lean=lean)
-    assert len(beside.validated) == (1 if getattr(average, "start", 0) else EPOCHS)
-    for seen, expected in zip(beside.validated, beside.expected):
-        for name, value in seen.items():
+    reference = DenseAverage(average)
+    module = fit(tmp_path, average, reference, lean=lean)
+    assert len(reference.validated) == (1 if getattr(average, "start", 0) else EPOCHS)
+    for validated, expected in zip(reference.validated, reference.expected):
+        for name, value in validated.items():
             # float32 rounds once per step at 6e-8 of weights of about 1
             torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
     last = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    same(last["state_dict"], beside.validated[-1])
-    same(module.state_dict(), beside.validated[-1])
-    (kept,) = [state for key, state in last["callbacks"].items() if key.startswith(type(average).__name__)]
-    same(
-        kept["weights"], fit(tmp_path / "plain", lean=lean).state_dict()
-    )  # the training itself is not changed
+    assert_equal(last["state_dict"], reference.validated[-1])
+    assert_equal(module.state_dict(), reference.validated[-1])
+    (saved,) = [state for key, state in last["callbacks"].items() if key.startswith(type(average).__name__)]
+    plain = fit(tmp_path / "plain", lean=lean)
+    assert_equal(saved["weights"], plain.state_dict())  # averaging does not change the training itself
 
 
-def same(found: State, expected: State) -> None:
-    for name, value in found.items():
+def assert_equal(actual: State, expected: State) -> None:
+    for name, value in actual.items():
         assert torch.equal(value, expected[name]), name
 
 
@@ -87,20 +86,20 @@ def test_resumed_to_the_bit(tmp_path: Path, make: Callable[[], WeightAverage], l
     with pytest.raises(Preempted):
         fit(tmp_path / "cut", make(), SignalAtStep(step), lean=lean, dropout=0.2)
     resumed = fit(tmp_path / "cut", make(), never, lean=lean, dropout=0.2, resume=True)
-    same(resumed.state_dict(), expected.state_dict())
+    assert_equal(resumed.state_dict(), expected.state_dict())
 
 
 def test_a_checkpoint_in_mid_epoch_holds_the_average_of_its_step(tmp_path: Path) -> None:
     average = EMA(decay=0.98)
-    beside = Everywhere(average)
+    reference = DenseAverage(average)
     with pytest.raises(Preempted):
-        fit(tmp_path, average, beside, SignalAtStep(15), lean=False)
+        fit(tmp_path, average, reference, SignalAtStep(15), lean=False)
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     for name, value in state.items():
-        torch.testing.assert_close(value, beside.mean[name].float(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(value, reference.mean[name].float(), rtol=1e-5, atol=1e-6)
 
 
-def test_a_row_that_no_step_moves_stays_to_the_bit(tmp_path: Path) -> None:
+def test_rows_without_updates_stay_bit_identical(tmp_path: Path) -> None:
     unseen = torch.ones(sum(CARDINALITIES), dtype=torch.bool)
     starts = torch.tensor([0, *CARDINALITIES]).cumsum(0)[:-1]
     unseen[(make_store(BATCH * STEPS, 0).x["categorical"] + starts).flatten()] = False
@@ -109,8 +108,8 @@ def test_a_row_that_no_step_moves_stays_to_the_bit(tmp_path: Path) -> None:
     assert torch.equal(module.get_parameter(TABLE)[unseen], make_module().get_parameter(TABLE)[unseen])
 
 
-class Touched(TorchDispatchMode):
-    """Elements of the largest dense tensor that an operation reads or writes, but for picking rows by their index."""
+class LargestOperand(TorchDispatchMode):
+    """Records the size of the largest dense tensor that operations read or write, except for indexing by rows."""
 
     numel = 0
 
@@ -124,7 +123,7 @@ class Touched(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("make", MAKE[:2])
-def test_no_step_goes_over_the_table(
+def test_no_step_touches_the_whole_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[], WeightAverage]
 ) -> None:
     average, sizes = make(), []
@@ -133,16 +132,16 @@ def test_no_step_goes_over_the_table(
         inner = getattr(average, name)
 
         def watched(*args: Any) -> None:
-            with Touched() as touched:
+            with LargestOperand() as largest:
                 inner(*args)
-            sizes.append(touched.numel)
+            sizes.append(largest.numel)
 
         monkeypatch.setattr(average, name, watched)
 
-    watch("_before_move")
+    watch("_before_update")
     watch("_update")
     fit(tmp_path, average, max_epochs=1)
     assert len(sizes) == 2 * STEPS
     table = 4 * sum(CARDINALITIES)
-    assert sizes[1] == (table if isinstance(average, SWA) else 8 * 10)  # where the average begins; a layer
+    assert sizes[1] == (table if isinstance(average, SWA) else 8 * 10)  # first step of the average; one layer
     assert BATCH * 4 <= max(sizes[2:]) <= BATCH * 3 * 4 < table  # the rows of a batch

@@ -1,4 +1,4 @@
-"""The course of a training in bounded space."""
+"""Tests the record of training values in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import pytest
 from lit_mlfund.callbacks.trace import Trace
 
 
-def filled(most: int, count: int) -> Trace:
-    trace = Trace(most)
+def filled(max_entries: int, count: int) -> Trace:
+    trace = Trace(max_entries)
     for number in range(count):
         values = {"train/loss": float(number), "gradient/norm_max": float(number % 7)}
         trace.add({"step": 10 * (number + 1), "num_steps": 10, **values})
     return trace
 
 
-def test_entries_are_kept_as_they_are_until_there_are_too_many() -> None:
+def test_entries_are_unchanged_until_there_are_too_many() -> None:
     assert [entry["train/loss"] for entry in filled(8, 8).entries] == list(range(8))
 
 

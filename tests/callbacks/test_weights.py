@@ -1,4 +1,4 @@
-"""Norms of weights and updates, against a hand-written loop; the weights are what they would have been."""
+"""Tests norms of weights and updates against a hand-written loop, and that measuring changes no weights."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lit_mlfund.runs.assembly.trainer import build_trainer
 from tests.modules.test_lean import BATCH, STEPS, Data, hand_loop, make_module
 
 
-class Kept(DummyLogger):
-    """What was logged, by name and step."""
+class RecordingLogger(DummyLogger):
+    """Records logged values by name and step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,12 +46,12 @@ def fit(folder: Path, lean: bool, logger: Any) -> Any:
 
 @pytest.mark.parametrize("lean", [True, False])
 def test_what_is_logged(tmp_path: Path, lean: bool) -> None:
-    logger = Kept()
+    logger = RecordingLogger()
     module = fit(tmp_path, lean, logger)
     for name, value in module.state_dict().items():
         assert torch.equal(value, hand_loop()[name])
-    later = 10 if lean else 1  # steps until the call is over
-    expected = {STEPS * epoch + looked + later for epoch in range(3) for looked in (0, 20)}
+    delay = 10 if lean else 1  # steps until the end of the call
+    expected = {STEPS * epoch + measured + delay for epoch in range(3) for measured in (0, 20)}
     ratio = logger.values["weights/update_ratio/layers.0"]
     assert set(ratio) == expected
     assert set(logger.values["weights/norm/layers.3"]) == expected
@@ -67,11 +67,11 @@ def test_what_is_logged(tmp_path: Path, lean: bool) -> None:
     optimizer.step()
     first = ("layers.0.weight", "layers.0.bias")
     norm = sum(float(before[name].square().sum()) for name in first) ** 0.5
-    moved = (
+    update_norm = (
         sum(float((fresh.model.get_parameter(name) - before[name]).square().sum()) for name in first) ** 0.5
     )
-    assert logger.values["weights/norm/layers.0"][later] == pytest.approx(norm, rel=1e-5)
-    assert ratio[later] == pytest.approx(moved / norm, rel=1e-3)
+    assert logger.values["weights/norm/layers.0"][delay] == pytest.approx(norm, rel=1e-5)
+    assert ratio[delay] == pytest.approx(update_norm / norm, rel=1e-3)
     assert set(logger.values["momentum/group0"].values()) == {0.9}
     assert logger.values["batch/effective_size"] == {0: BATCH}
 
@@ -83,9 +83,9 @@ def test_nothing_without_a_logger(tmp_path: Path) -> None:
 
 def test_groups_are_few() -> None:
     model = nn.Sequential(*(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)) for _ in range(12)))
-    assert len(layer_groups(model, most=24)) == 24
-    assert len(layer_groups(model, most=20)) == 12
-    assert sum(len(group) for group in layer_groups(model, most=20).values()) == 48
+    assert len(layer_groups(model, max_groups=24)) == 24
+    assert len(layer_groups(model, max_groups=20)) == 12
+    assert sum(len(group) for group in layer_groups(model, max_groups=20).values()) == 48
     assert list(layer_groups(nn.Linear(2, 2))) == ["model"]
     with pytest.raises(ValueError, match="every_n_logs"):
         WeightStatistics(every_n_logs=0)

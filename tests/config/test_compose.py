@@ -151,7 +151,7 @@ def test_what_is_deleted_is_gone(house: Path) -> None:
 
 def test_experiments_choose_options_and_values(house: Path) -> None:
     composed = config("experiment=tilted", "debug=fast")
-    assert composed["task"]["name"] == "regression"
+    assert composed["shape"] == "regression"
     assert composed["optim"]["lr"] == 0.5
     assert composed["trainer"]["max_epochs"] == 1
 

@@ -8,6 +8,7 @@ import pytest
 
 from lit_mlfund.cli.listing import TASKS
 from lit_mlfund.config.catalog import catalog
+from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.compose import Composer
 from lit_mlfund.config.options import options
 
@@ -23,7 +24,7 @@ def composer() -> Composer:
 @pytest.mark.parametrize("task", TASKS)
 def test_a_task_alone_is_complete(composer: Composer, task: str) -> None:
     config = composer.checked([f"task={task}"]).config
-    assert config["task"]["name"] == task
+    assert config["shape"] == task == task_name(config)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,21 @@ def test_a_loss_fits_a_task_or_is_refused(composer: Composer, task: str, loss: s
     else:
         assert problems
         assert all(f"does not fit task={task}; use loss=" in told for told in problems)
+
+
+@pytest.mark.parametrize(
+    ("lines", "path"),
+    [
+        (["loss.reduction=none"], "loss.reduction"),
+        (
+            ["task=regression", "loss=composite", "loss.parts.mae.loss.reduction=none"],
+            "loss.parts.mae.loss.reduction",
+        ),
+    ],
+)
+def test_a_loss_per_example_is_refused(composer: Composer, lines: list[str], path: str) -> None:
+    (problem,) = composer.compose(lines).problems
+    assert problem.startswith(
+        f"{path}: training minimises the mean of a batch, but none keeps a loss per example"
+    )
+    assert composer.compose(["loss.reduction=mean"]).problems == []

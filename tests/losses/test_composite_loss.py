@@ -67,6 +67,10 @@ def test_link_is_that_of_the_parts():
         ({"a": MSELoss()}, "parts.a: expected the keys loss and weight, got MSELoss"),
         ({"a": part("mse")}, "parts.a.loss: expected a loss module with `tasks`, got 'mse'"),
         ({"a": part(torch.nn.MSELoss())}, "parts.a.loss: expected a loss module with `tasks`, got MSELoss"),
+        (
+            {"a": part(MSELoss(reduction="none"))},
+            "parts.a.loss: expected reduction='mean', got 'none': the sum is of means",
+        ),
         ({"a": part(MSELoss(), -1)}, "parts.a.weight: expected a number of at least 0, got -1"),
         ({"a": part(MSELoss(), None)}, "parts.a.weight: .*, got None"),
         ({"a": part(MSELoss(), float("nan"))}, "parts.a.weight: .*, got nan"),

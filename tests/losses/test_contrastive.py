@@ -287,8 +287,8 @@ def test_bad_options(name, options, message):
         ({"weight": torch.zeros(13, 1)}, r"weight: expected shape \[13\], one per pair, got \[13, 1\]"),
         ({"negative_id": torch.zeros(3, dtype=torch.long)}, r"negative_id: expected shape \[4\], got \[3\]"),
         ({"negative_log_q": torch.zeros(13)}, r"negative_log_q: expected shape \[4\], got \[13\]"),
-        ({"negatives": None}, "negative_id and .*: given without negatives"),
-        ({"item_id": None}, "negative_id: given without item_id"),
+        ({"negatives": None}, "negative_id and .*: expected negatives beside them"),
+        ({"item_id": None}, "negative_id: expected item_id to compare it with"),
     ],
 )
 @pytest.mark.parametrize("name", LOSSES)

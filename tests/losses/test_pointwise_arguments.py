@@ -80,6 +80,7 @@ def test_bad_count():
         (losses.FocalLoss, "alpha", (0, 1, -0.5)),
         (losses.HuberLoss, "delta", (0, -1.0)),
         (losses.QuantileLoss, "quantile", (0, 1, 1.5)),
+        *((module, "reduction", ("sum", None)) for _, module, _ in LOSSES.values()),
     ],
 )
 def test_bad_options(module, option, values):

@@ -90,7 +90,7 @@ def test_copies_of_an_item_tie(num_queries, width):
     item = torch.randn(1, width, generator=generator(8)).expand(1003, width)
     for positive in (0, 1002):
         ranks = embedding_ranks(query, item, torch.full((num_queries,), positive))
-        assert ranks.num_level.tolist() == [1003] * num_queries
+        assert ranks.num_tied.tolist() == [1003] * num_queries
         torch.testing.assert_close(ranks.recall(10), torch.full((num_queries,), 10 / 1003).double())
 
 

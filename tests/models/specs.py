@@ -1,4 +1,4 @@
-"""Small data sets of every shape, and inputs for them."""
+"""Builds small specs of every shape, and inputs for them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_spec(task: Task, *kinds: str, items: tuple[str, ...] = ()) -> DataSpec:
 
 
 def make_inputs(fields: dict[str, Field], *leading: int, seed: int = 0) -> dict[str, Tensor]:
-    """Random legal inputs; token rows are right-padded, some of them wholly."""
+    """Draw random valid inputs; token rows are right-padded, some entirely."""
     generator = torch.Generator().manual_seed(seed)
     x = {}
     for name, field in fields.items():

@@ -1,4 +1,4 @@
-"""What Inductor makes of a model: with dropout, forward and backward must drop the same."""
+"""Tests models compiled by Inductor: forward and backward must use the same dropout masks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def test_compiled_gradients_are_the_slope_of_the_loss() -> None:
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     model.compile()
-    for size in (16, 11, 16):  # another size is compiled again, for any size
+    for size in (16, 11, 16):  # a second size triggers compilation for dynamic sizes
         x = make_inputs(SPEC.inputs, size, seed=size)
         x["numeric"] = x["numeric"].double()
 
         def loss() -> Tensor:
-            torch.manual_seed(7)  # decides what is dropped
+            torch.manual_seed(7)  # fixes the dropout masks
             return (model(x) - 1).square().mean()  # noqa: B023
 
         model.zero_grad()
@@ -34,10 +34,10 @@ def test_compiled_gradients_are_the_slope_of_the_loss() -> None:
         parts = [
             (p.grad * d).sum().item() for p, d in zip(model.parameters(), direction) if p.grad is not None
         ]
-        ends = []
-        for by in (1e-6, -2e-6):
+        losses = []
+        for alpha in (1e-6, -2e-6):
             with torch.no_grad():
-                for parameter, way in zip(model.parameters(), direction):
-                    parameter.add_(way, alpha=by)
-            ends.append(loss().item())
-        assert sum(parts) == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5)
+                for parameter, offset in zip(model.parameters(), direction):
+                    parameter.add_(offset, alpha=alpha)
+            losses.append(loss().item())
+        assert sum(parts) == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-5)

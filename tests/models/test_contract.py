@@ -1,4 +1,4 @@
-"""What holds for every model: shapes, gradients, seeds, checkpoints, compilation, and clear refusals."""
+"""Tests the contract of every model: shapes, gradients, seeds, checkpoints, compilation and clear errors."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ SINGLE = {"CNN": "image", "ResNet": "image", "Transformer": "tokens", "Decoder":
 
 
 def cases() -> list[Any]:
-    """(model, spec) for every task of a model, with every kind of input that it reads."""
-    found = []
+    """List (model, spec) for every task of every model, with all kinds of inputs that it reads."""
+    params = []
     for name in SMALL:
         cls = getattr(models, name)
         for task in cls.tasks:
@@ -40,8 +40,8 @@ def cases() -> list[Any]:
                 (SINGLE[name],) if name in SINGLE else tuple(kind for kind in FIELDS if kind in cls.inputs)
             )
             items = kinds if task == "retrieval" else ()
-            found.append(pytest.param(name, make_spec(task, *kinds, items=items), id=f"{name}-{task}"))
-    return found
+            params.append(pytest.param(name, make_spec(task, *kinds, items=items), id=f"{name}-{task}"))
+    return params
 
 
 CASES = cases()
@@ -76,7 +76,7 @@ def test_output_has_the_shape_of_the_task(name: str, spec: DataSpec) -> None:
 @pytest.mark.parametrize("name, spec", CASES)
 def test_every_parameter_gets_a_gradient(name: str, spec: DataSpec) -> None:
     model = build(name, spec)
-    for parameter in model.parameters():  # zeros of the initialisation block the way back
+    for parameter in model.parameters():  # parameters that are initialised with zeros would block gradients
         nn.init.normal_(parameter, std=0.3) if parameter.ndim > 1 else nn.init.constant_(parameter, 0.5)
     output = flat(model(*arguments(spec)))
     (output * torch.randn(output.shape)).sum().backward()
@@ -112,7 +112,7 @@ def test_runs_in_bfloat16_autocast(name: str, spec: DataSpec) -> None:
 
 @pytest.mark.parametrize("name, spec", [case for case in CASES if "binary" in case.id or "rank" in case.id])
 def test_exports_as_one_graph(name: str, spec: DataSpec) -> None:
-    """torch.export refuses Python that depends on the data; other batch sizes must run."""
+    """Test with torch.export, which rejects data-dependent Python; other batch sizes must run."""
     model, inputs = build(name, spec).eval(), arguments(spec)
     batch = torch.export.Dim("batch", min=2)
     shapes: list[Any] = [
@@ -137,7 +137,7 @@ def test_compiles_without_a_break(name: str, spec: DataSpec) -> None:
 @pytest.mark.parametrize("name, spec", CASES)
 def test_refuses_a_task_that_is_not_its_own(name: str, spec: DataSpec) -> None:
     wrong = make_spec("retrieval" if spec.task != "retrieval" else "binary", *spec.inputs)
-    with pytest.raises(ValueError, match=f"{name} is no model for task '{wrong.task}'"):
+    with pytest.raises(ValueError, match=f"{name} does not support task '{wrong.task}', only "):
         SMALL[name](wrong)
 
 

@@ -1,4 +1,4 @@
-"""The decoder: no look ahead, positions by distance, and activation checkpointing that changes memory alone."""
+"""Tests the decoder: causality, relative positions, and activation checkpointing that changes only memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_spec(length: int = LENGTH, vocabulary: int = CLASSES) -> DataSpec:
 def make_decoder(length: int = LENGTH, **options: Any) -> Decoder:
     torch.manual_seed(0)
     model = Decoder(make_spec(length), **{"dim": 16, "depth": 2, "num_heads": 2, **options})
-    for parameter in model.parameters():  # far from the quiet start, where a fault would not be seen
+    for parameter in model.parameters():  # large weights, since the small initial ones could hide errors
         nn.init.normal_(parameter, std=0.3)
     return model
 
@@ -50,8 +50,8 @@ def test_a_prefix_has_the_logits_of_the_whole() -> None:
 def test_order_matters_and_distance_alone_counts() -> None:
     rotary = Rotary(8, 50)
     query, key = torch.randn(2, 8)
-    turned_query, turned_key = rotary(query.expand(50, 8)), rotary(key.expand(50, 8))
-    products = turned_query @ turned_key.T
+    rotated_query, rotated_key = rotary(query.expand(50, 8)), rotary(key.expand(50, 8))
+    products = rotated_query @ rotated_key.T
     for distance in (0, 3, 20):
         diagonal = products.diagonal(-distance)
         torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), atol=1e-4, rtol=1e-4)
@@ -60,35 +60,35 @@ def test_order_matters_and_distance_alone_counts() -> None:
     pairs = torch.complex(query[:4].double(), query[4:].double())
     angle = 10_000.0 ** (-torch.arange(4).double() / 4) * 7
     expected = pairs * torch.polar(torch.ones(4).double(), angle)
-    torch.testing.assert_close(turned_query[7].double(), torch.cat([expected.real, expected.imag]))
+    torch.testing.assert_close(rotated_query[7].double(), torch.cat([expected.real, expected.imag]))
 
 
 def gradients(model: Decoder, ids: Tensor) -> tuple[dict[str, Tensor], int]:
-    """Gradients of a training step, and the bytes of the tensors that it kept for the backward pass."""
-    kept: dict[int, int] = {}
+    """Return the gradients of a training step, and the bytes of the tensors saved for the backward pass."""
+    saved: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def record(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     torch.manual_seed(3)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
         logits = model.train()({"tokens": ids})
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), ids.flatten())
-    size = sum(nbytes for pointer, nbytes in kept.items() if pointer not in own)
+    size = sum(nbytes for pointer, nbytes in saved.items() if pointer not in own)
     loss.backward()
     return {name: parameter.grad for name, parameter in model.named_parameters()}, size
 
 
 def test_activation_checkpointing_keeps_less_and_changes_nothing() -> None:
     ids = draw_ids(16, 64)
-    plain, all_kept = gradients(make_decoder(64, depth=8), ids)
-    again, inputs_kept = gradients(make_decoder(64, depth=8, activation_checkpointing=True), ids)
-    for name, gradient in plain.items():  # dropout of .1 is drawn alike in the second forward pass
-        assert torch.equal(gradient, again[name]), name
-    assert inputs_kept < 0.15 * all_kept
+    plain, plain_bytes = gradients(make_decoder(64, depth=8), ids)
+    checkpointed, bytes_of_inputs = gradients(make_decoder(64, depth=8, activation_checkpointing=True), ids)
+    for name, gradient in plain.items():  # recomputation draws the same dropout masks (rate 0.1)
+        assert torch.equal(gradient, checkpointed[name]), name
+    assert bytes_of_inputs < 0.15 * plain_bytes
 
 
 def test_tied_embeddings_are_one_parameter() -> None:
@@ -114,8 +114,8 @@ def test_learns_to_repeat_and_generates_it() -> None:
         loss.backward()
         optimizer.step()
     start = torch.tensor([[0, 1], [4, 5]])
-    told = model.eval().generate(start, 20, torch.Generator().manual_seed(0))  # beyond the window of 12
-    assert torch.equal(told, (start[:, :1] + torch.arange(22)) % CLASSES)
+    generated = model.eval().generate(start, 20, torch.Generator().manual_seed(0))  # beyond the window of 12
+    assert torch.equal(generated, (start[:, :1] + torch.arange(22)) % CLASSES)
 
 
 def test_refuses_impossible_options() -> None:

@@ -1,4 +1,4 @@
-"""The input encoder against plain lookups and means."""
+"""Tests the input encoder against plain lookups and means."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_categorical_columns_have_their_own_rows() -> None:
     vectors = embedding(torch.tensor([[1, 2], [0, 0]]))
     assert vectors.shape == (2, 2, 4)
     assert torch.equal(vectors[0], embedding.table.weight[[1, 4]])
-    assert torch.equal(vectors[1], torch.zeros(2, 4))  # unknown categories start without an opinion
+    assert torch.equal(vectors[1], torch.zeros(2, 4))  # unknown categories start at zero
 
 
 def test_code_dropout_hides_that_share_in_training_only() -> None:

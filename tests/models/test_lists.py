@@ -1,4 +1,4 @@
-"""Models of lists: order, padding and empty queries do not matter."""
+"""Tests models of lists: order, padding and empty queries do not matter."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_masked_mean_is_a_loop() -> None:
     for row, mask in enumerate(MASK):
         torch.testing.assert_close(masked_mean(x, MASK)[row], x[row][mask].mean(0))
     assert torch.equal(masked_mean(x, torch.zeros_like(MASK)), torch.zeros(3, 5))
-    x[~MASK] = torch.nan  # what padding holds never comes through
+    x[~MASK] = torch.nan  # values of padding must not affect the mean
     assert masked_mean(x, MASK).isfinite().all()
 
 

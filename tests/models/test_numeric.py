@@ -1,4 +1,4 @@
-"""Embeddings of numbers against plain loops, and what they are for."""
+"""Tests embeddings of numbers against plain loops, and on a task that needs them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_models_take_it(model: type) -> None:
 
 
 def test_a_comb_is_learned_that_an_mlp_does_not_see() -> None:
-    """A label that flips nine times along the number: what a tree does with nine thresholds."""
+    """Fit a label that flips nine times along one number, which a tree does with nine thresholds."""
     x = torch.linspace(-2, 2, 2000)[:, None]
     target = ((x[:, 0] * 2.5).floor() % 2).float()
     spec = DataSpec("binary", {"numeric": Field("numeric", (1,))}, classes=("no", "yes"))

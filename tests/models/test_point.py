@@ -1,4 +1,4 @@
-"""Models of single examples: what each computes."""
+"""Tests what each model of single examples computes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""A stacked model against its members, each by itself: the same bits, dropout included."""
+"""Tests that a stacked model is bit-identical to its separate members, dropout included."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -20,16 +21,17 @@ from lit_mlfund.losses import (
     PoissonLoss,
     QuantileLoss,
 )
-from lit_mlfund.losses.arguments import means_of_groups
+from lit_mlfund.losses.reduction import PointwiseLoss
 from lit_mlfund.models import MLP, Linear
 from lit_mlfund.models.stacked import stack
+from lit_mlfund.sweeps.stacked.member_losses import member_losses
 
 MEMBERS, ROWS = 5, 32
 CLASSES = tuple("abcdefg")
 Build = Callable[[DataSpec], nn.Module]
 
 SMOOTH = CrossEntropyLoss(label_smoothing=0.1, class_weight=[1, 2, 1, 1, 1, 1, 0.5])
-CASES: dict[str, tuple[str, nn.Module, Build]] = {
+CASES: dict[str, tuple[str, PointwiseLoss, Build]] = {
     "bce mlp": ("binary", BinaryCrossEntropyLoss(), MLP),
     "bce linear": ("binary", BinaryCrossEntropyLoss(pos_weight=2.0), Linear),
     "hinge": ("binary", HingeLoss(), lambda spec: MLP(spec, hidden=(), dropout=0.5)),
@@ -76,38 +78,39 @@ def test_every_member_has_the_bits_that_it_has_alone(case: str) -> None:
         generators.append(torch.Generator())
         generators[-1].set_state(states[-1])
     stacked = stack(models, generators).train()
+    unreduced = copy.deepcopy(loss)
+    unreduced.reduction = "none"
     draw = torch.Generator().manual_seed(9)
-    for _ in range(2):  # the second draws other dropout
+    for _ in range(2):  # the second step draws different dropout masks
         x, y = batch(task, draw)
         stacked.zero_grad()
-        with means_of_groups(MEMBERS):
-            losses = loss(stacked(x).flatten(0, 1), y.flatten())
+        losses = member_losses(unreduced, MEMBERS, stacked(x).flatten(0, 1), y.flatten())
         losses.sum().backward()
-        found = dict(stacked.named_parameters())
-        for place, model in enumerate(models):
-            torch.set_rng_state(states[place])
+        parameters = dict(stacked.named_parameters())
+        for index, model in enumerate(models):
+            torch.set_rng_state(states[index])
             model.zero_grad()
-            alone = loss(model({name: value[place] for name, value in x.items()}), y[place])
+            alone = loss(model({name: value[index] for name, value in x.items()}), y[index])
             alone.backward()
-            states[place] = torch.get_rng_state()
-            assert torch.equal(losses[place], alone)
-            assert list(found) == [name for name, _ in model.named_parameters()]
+            states[index] = torch.get_rng_state()
+            assert torch.equal(losses[index], alone)
+            assert list(parameters) == [name for name, _ in model.named_parameters()]
             for name, parameter in model.named_parameters():
-                gradient = found[name].grad
+                gradient = parameters[name].grad
                 assert gradient is not None and parameter.grad is not None
-                assert torch.equal(gradient[place].view_as(parameter), parameter.grad), (place, name)
+                assert torch.equal(gradient[index].view_as(parameter), parameter.grad), (index, name)
 
 
 def test_evaluation_drops_nothing() -> None:
     models = [MLP(spec_of("binary"), dropout=0.5).eval() for _ in range(MEMBERS)]
     stacked = stack(models, [torch.Generator() for _ in models]).eval()
     x, _ = batch("binary", torch.Generator().manual_seed(0))
-    for place, model in enumerate(models):
-        assert torch.equal(stacked(x)[place], model({name: value[place] for name, value in x.items()}))
+    for index, model in enumerate(models):
+        assert torch.equal(stacked(x)[index], model({name: value[index] for name, value in x.items()}))
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "message"),
     [
         (lambda spec: MLP(spec, code_dropout=0.1), "code_dropout"),
         (lambda spec: MLP(spec, numeric_embedding="periodic"), "PeriodicEmbedding has no stacked form"),
@@ -115,18 +118,6 @@ def test_evaluation_drops_nothing() -> None:
     ],
     ids=["code_dropout", "periodic", "batch norm"],
 )
-def test_what_cannot_be_stacked_is_named(model: Build, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_what_cannot_be_stacked_is_named(model: Build, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         stack([model(spec_of("binary")) for _ in range(2)], [])
-
-
-def test_the_means_of_groups_are_those_of_each_group() -> None:
-    output, y, weight = torch.randn(3, 24), torch.randn(3, 24), torch.rand(3, 24)
-    weight[1] = 0  # nothing counts
-    for own in (None, weight):
-        with means_of_groups(3):
-            found = MSELoss()(output.flatten(), y.flatten(), weight=None if own is None else own.flatten())
-        for place in range(3):
-            alone = MSELoss()(output[place], y[place], weight=None if own is None else own[place])
-            assert torch.equal(found[place], alone)
-    assert MSELoss()(output.flatten(), y.flatten()).ndim == 0

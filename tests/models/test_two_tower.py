@@ -1,4 +1,4 @@
-"""The two towers: what they share, and what they add up."""
+"""Tests the tables that the two towers share, and the sums that they compute."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_texts_of_one_vocabulary_share_their_table() -> None:
     assert sum(p.numel() for p in model.parameters()) == 11 * 16
     x = make_inputs(spec.inputs, 5)
     query, item = model(x, x)
-    assert torch.equal(query, item)  # equal texts meet before any training
+    assert torch.equal(query, item)  # equal texts match before any training
 
     apart = TwoTower(spec, dim=16, share_tokens=False)
     assert sum(p.numel() for p in apart.parameters()) == 2 * 11 * 16

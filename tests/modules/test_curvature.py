@@ -166,7 +166,7 @@ def fit(folder: Path, *callbacks: Callback, lean: bool, resume: bool = False, ac
     from lit_mlfund.optim import sophia
 
     module, data = make_module(dropout=0.3), Data(batch_size=BATCH // accumulate, seed=3)
-    module.make_optimizer = lambda module: sophia(module.parameters(), lr=0.3, update_period=10)
+    module.optimizer = lambda module: sophia(module.parameters(), lr=0.3, update_period=10)
     data.setup()
     checkpoints = BestAndLast(folder)
     stop = StopOnPreemption(PreemptionFlag().install(), checkpoints)

@@ -40,7 +40,7 @@ def tokens() -> Tensor:
 @pytest.mark.parametrize("loss", [CrossEntropyLoss(label_smoothing=0.1), FocalLoss()])
 def test_the_training_loss_is_that_of_the_flat_rows(tokens: Tensor, loss: nn.Module) -> None:
     module = NextTokenModule(Bigrams(), loss, SPEC, monitor="val/log_loss")
-    store = WindowStore.every(tokens, LENGTH, LENGTH)
+    store = WindowStore.strided(tokens, LENGTH, LENGTH)
     batch = store.batch(torch.tensor([3, 1]))
     rows = torch.cat([torch.arange(start, start + LENGTH) for start in (3 * LENGTH, LENGTH)])
     logits = module.model({"tokens": tokens[rows].long()})
@@ -50,37 +50,40 @@ def test_the_training_loss_is_that_of_the_flat_rows(tokens: Tensor, loss: nn.Mod
 def test_every_token_is_measured_once(tokens: Tensor) -> None:
     module = NextTokenModule(Bigrams(), CrossEntropyLoss(), SPEC, monitor="val/bits_per_character")
     assert module.mode == "min"
-    store = WindowStore.once(tokens, LENGTH)
+    store = WindowStore.scored_once(tokens, LENGTH)
     with torch.no_grad():
         for index in torch.arange(len(store)).split(4):
             module.collect(store.batch(index))
-        evidence, loss = module.drain()
+        outputs, loss = module.drain()
         logits = module.model({"tokens": tokens[:-1].long()})
     expected = evaluate_multiclass(logits, tokens[1:].long()).values()
-    values = module.evaluate(evidence, "test").values()
+    values = module.evaluate(outputs, "test").values()
     assert values["log_loss"] == pytest.approx(expected["log_loss"]) == pytest.approx(loss, rel=1e-6)
     assert values["accuracy"] == pytest.approx(expected["accuracy"])
     assert values["bits_per_character"] == pytest.approx(expected["log_loss"] / math.log(2))
-    columns = module.predictions(evidence)
+    columns = module.predictions(outputs)
     np.testing.assert_allclose(
         columns["probability_of_target"], logits.softmax(1)[range(74), tokens[1:].long()], rtol=1e-5
     )
     assert "".join(columns["prediction"]) == "".join(SPEC.classes[code] for code in logits.argmax(1))
-    assert (evidence["row"][evidence["mask"]] - 1).tolist() == list(range(1, 75))
+    assert outputs.flat_rows().tolist() == list(range(1, 75))
 
 
 def test_two_processes_keep_the_order_of_the_text(tokens: Tensor) -> None:
     module = NextTokenModule(Bigrams(), CrossEntropyLoss(), SPEC)
-    store = WindowStore.once(tokens, LENGTH)
+    store = WindowStore.scored_once(tokens, LENGTH)
     with torch.no_grad():
         parts = [
             join(
-                module.evidence(store.batch(index))[1] for index in torch.arange(len(store))[rank::2].split(3)
+                [
+                    module.outputs(store.batch(index))[1]
+                    for index in torch.arange(len(store))[rank::2].split(3)
+                ]
             )
             for rank in range(2)
         ]
         joined = interleave(parts)
-    assert torch.equal(joined["target"][joined["mask"]], tokens[1:].int())
+    assert torch.equal(joined.flat_target(), tokens[1:].int())
 
 
 def test_intervals_are_those_of_whole_windows() -> None:

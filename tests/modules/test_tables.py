@@ -34,7 +34,7 @@ from lit_mlfund.optim import Combined, RowwiseAdagrad, SparseTables, adamw, para
 from lit_mlfund.optim.native import tensors
 from lit_mlfund.runs.assembly.trainer import build_trainer
 from tests.callbacks.test_resume import SignalAtStep, keep_handlers  # noqa: F401
-from tests.callbacks.test_weights import Kept
+from tests.callbacks.test_weights import RecordingLogger
 from tests.optim.test_rowwise import Largest
 
 BATCH, STEPS, EPOCHS, CLIP = 32, 23, 2, 0.05
@@ -199,7 +199,7 @@ def test_accumulated_halves_equal_the_whole(tmp_path: Path) -> None:
 
 
 def test_statistics_of_tables_are_of_the_rows_of_the_step(tmp_path: Path) -> None:
-    logger = Kept()
+    logger = RecordingLogger()
     fit(tmp_path, WeightStatistics(), max_epochs=1, logger=logger, log_every_n_steps=10)
     module = make_module()
     batch = next(iter(BatchLoader(make_store(BATCH * STEPS, 0), BATCH, shuffle=True, seed=3)))
@@ -221,7 +221,7 @@ def test_no_step_makes_a_tensor_as_large_as_the_table(
             steps(module, batches)
 
     monkeypatch.setattr(BinaryModule, "_steps", watched)
-    fit(tmp_path, WeightStatistics(), logger=Kept(), max_epochs=1)
+    fit(tmp_path, WeightStatistics(), logger=RecordingLogger(), max_epochs=1)
     rows = sum(CARDINALITIES)
     assert BATCH * 4 * 4 <= largest.numel < 4 * rows  # products of vectors of a batch
 

@@ -1,4 +1,4 @@
-"""Several optimizers as one: the steps, states, groups and modes of the parts."""
+"""Tests combined optimizers: the steps, states, groups and modes of the parts."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def make(net: Net, name: str = "adamw") -> Combined:
     return Combined([getattr(optim, name)(groups), RowwiseAdagrad(tables)])
 
 
-def test_equals_its_parts_one_by_one() -> None:
-    one, apart = Net(), Net()
-    combined = make(one)
+def test_equals_its_separate_parts() -> None:
+    net, separate = Net(), Net()
+    combined = make(net)
     for group in combined.param_groups:
         group["weight_decay"] = 0.0
-    train(one, [combined], 10)
-    rest = [*apart.hidden.parameters(), *apart.head.parameters()]
-    parts = [AdamW(rest, weight_decay=0.0, fused=True), RowwiseAdagrad(apart.table.parameters())]
-    train(apart, parts, 10)
-    for a, b in zip(one.parameters(), apart.parameters()):
+    train(net, [combined], 10)
+    rest = [*separate.hidden.parameters(), *separate.head.parameters()]
+    parts = [AdamW(rest, weight_decay=0.0, fused=True), RowwiseAdagrad(separate.table.parameters())]
+    train(separate, parts, 10)
+    for a, b in zip(net.parameters(), separate.parameters()):
         assert torch.equal(a, b)
 
 
@@ -61,7 +61,7 @@ def test_every_optimizer_resumes_to_the_bit_beside_tables(name: str) -> None:
     optimizer = make(whole, name)
     train(whole, [optimizer], 3)
     stopped, state = copy.deepcopy(whole), copy.deepcopy(optimizer.state_dict())
-    assert [group["params"] for group in state["param_groups"]][-1] == [4]  # behind 2 weights and 2 biases
+    assert [group["params"] for group in state["param_groups"]][-1] == [4]  # after 2 weights and 2 biases
     assert set(state["state"][4]) == {"sum"}
     train(whole, [optimizer], 5, seed=1)
     resumed = make(stopped, name)
@@ -88,10 +88,10 @@ def test_a_copy_is_whole() -> None:
     net = Net()
     optimizer = make(net)
     train(net, [optimizer], 2)
-    twin, other = copy.deepcopy((net, optimizer))
+    net_copy, optimizer_copy = copy.deepcopy((net, optimizer))
     train(net, [optimizer], 3)
-    train(twin, [other], 3)
-    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), twin.parameters()))
+    train(net_copy, [optimizer_copy], 3)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), net_copy.parameters()))
 
 
 class Moded(SGD):

@@ -1,4 +1,4 @@
-"""Models whose tables have been prepared: same outputs, same gradients, shared tables stay shared."""
+"""Tests models with prepared tables: same outputs, same gradients, shared tables stay shared."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_same_outputs_and_gradients(name: str, tables: Any) -> None:
     prepared = copy.deepcopy(plain)
     tables.prepare(prepared)
     assert prepared.state_dict().keys() == plain.state_dict().keys()
-    expected, found = loss(plain, spec), loss(prepared, spec)
-    torch.testing.assert_close(found, expected)
+    expected, actual = loss(plain, spec), loss(prepared, spec)
+    torch.testing.assert_close(actual, expected)
     expected.backward()
-    found.backward()
-    for (key, parameter), twin in zip(prepared.named_parameters(), plain.parameters(), strict=True):
+    actual.backward()
+    for (key, parameter), reference in zip(prepared.named_parameters(), plain.parameters(), strict=True):
         if parameter.grad is not None:
             assert parameter.grad.is_sparse == (isinstance(tables, SparseTables) and "table" in key)
-            torch.testing.assert_close(parameter.grad.to_dense(), twin.grad)
+            torch.testing.assert_close(parameter.grad.to_dense(), reference.grad)
 
 
 def test_shared_tables_stay_shared() -> None:

@@ -1,4 +1,4 @@
-"""Who decays, who has a rate of its own."""
+"""Tests which parameters decay, and which have a learning rate of their own."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_model_without_matrices_has_one_group() -> None:
     [
         ({"weight_decay": -0.1}, "weight_decay must not be negative, got -0.1"),
         ({"lr_by_pattern": {"*": 0.1}}, "lr_by_pattern multiplies lr, which is missing"),
-        ({"lr": 0.1, "lr_by_pattern": {"emb": 0.1, "*": 1.0}}, "no trainable parameter is named like emb"),
+        ({"lr": 0.1, "lr_by_pattern": {"emb": 0.1, "*": 1.0}}, "no trainable parameter matches emb"),
     ],
 )
 def test_refusals(options: dict[str, Any], message: str) -> None:

@@ -1,4 +1,4 @@
-"""First steps against hand formulas, all forms of parameters, resuming, and missing libraries."""
+"""Tests first steps against formulas, all forms of parameters, resuming, and missing libraries."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ G = torch.tensor([0.1, 0.4, -0.02])
 
 
 def maker(name: str) -> Callable[..., Any]:
-    """The function of that name; 8-bit AdamW, which refuses parameters that are all small, with a large one beside."""
+    """Return the function of that name; 8-bit AdamW gets a large parameter too, since it rejects only small ones."""
     make = getattr(optim, name)
     if name != "adamw8bit":
         return make
@@ -109,9 +109,11 @@ def test_muon_takes_hidden_matrices_only() -> None:
     net = Net()
     for weight_decay in (0.0, 0.1):
         optimizer = optim.muon(optim.parameter_groups(net, weight_decay), weight_decay=weight_decay)
-        of = {name: group["algorithm"] for group in optimizer.param_groups for name in group["param_names"]}
-        assert [name for name, algorithm in of.items() if algorithm == "muon"] == ["hidden.weight"]
-        assert len(of) == 7
+        algorithms = {
+            name: group["algorithm"] for group in optimizer.param_groups for name in group["param_names"]
+        }
+        assert [name for name, algorithm in algorithms.items() if algorithm == "muon"] == ["hidden.weight"]
+        assert len(algorithms) == 7
         decays = {name: g["weight_decay"] for g in optimizer.param_groups for name in g["param_names"]}
         assert decays["hidden.weight"] == decays["head.weight"] == weight_decay
         assert decays["table.weight"] == decays["hidden.bias"] == 0

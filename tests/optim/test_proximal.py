@@ -1,4 +1,4 @@
-"""The L1 proximal step: exact zeros, and the lasso's solution."""
+"""Tests the L1 proximal step: exact zeros, and the lasso's solution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row-wise Adagrad against torch's Adagrad, the formula row by row, and what a step costs."""
+"""Tests row-wise Adagrad against torch's Adagrad, against its formula row by row, and the cost of a step."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_row_by_row() -> None:
     sums = [0.0] * ROWS
     for ids in batches():
         gradient = torch.zeros(ROWS, DIM, dtype=torch.float64)
-        for row in ids.tolist():  # twice for a row that is there twice
+        for row in ids.tolist():  # repeated ids accumulate
             gradient[row] += 2 * (weight[row] - 1)
         for row in set(ids.tolist()):
             sums[row] += float((gradient[row] ** 2).mean())
@@ -75,15 +75,15 @@ def test_other_rows_stay() -> None:
 
 
 class Largest(TorchDispatchMode):
-    """The most elements of any dense tensor that an operation makes; not of one that it changes or looks at."""
+    """Records the size of the largest dense tensor that an operation creates; not of its inputs or views of them."""
 
     numel = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        there = {tensor.data_ptr() for tensor in dense(args)}
-        made = [tensor.numel() for tensor in dense(result) if tensor.data_ptr() not in there]
-        self.numel = max([self.numel, *made])
+        existing = {tensor.data_ptr() for tensor in dense(args)}
+        created = [tensor.numel() for tensor in dense(result) if tensor.data_ptr() not in existing]
+        self.numel = max([self.numel, *created])
         return result
 
 
@@ -93,10 +93,10 @@ def dense(values: Any) -> list[Tensor]:
 
 
 def step_size(rows: int) -> tuple[int, int]:
-    """Elements of the largest new tensor of a step, and bytes of state."""
+    """Return the number of elements of the largest new tensor in a step, and the bytes of state."""
     table = make(True, 16, rows)
     optimizer = RowwiseAdagrad(table.parameters())
-    train(table, optimizer, batches(1, rows))  # makes the state
+    train(table, optimizer, batches(1, rows))  # creates the state
     with Largest() as largest:
         optimizer.zero_grad()
         (table(batches(2, rows)[1]) - 1).pow(2).sum().backward()
@@ -109,7 +109,7 @@ def step_size(rows: int) -> tuple[int, int]:
 def test_a_step_does_not_grow_with_the_table() -> None:
     few, many = step_size(1_000), step_size(100_000)
     assert few[0] == many[0] <= 12 * 16
-    assert (few[1], many[1]) == (4 * 1_000, 4 * 100_000)  # a number per row
+    assert (few[1], many[1]) == (4 * 1_000, 4 * 100_000)  # one float per row
 
 
 def test_a_dense_gradient_would_be_seen() -> None:
@@ -125,7 +125,7 @@ def test_names_a_wrong_argument() -> None:
 
 
 def test_a_model_without_tables_is_refused() -> None:
-    with pytest.raises(ValueError, match="Linear of this data has no tables"):
+    with pytest.raises(ValueError, match="Linear has no embedding tables"):
         SparseTables().prepare(nn.Linear(2, 2))
 
 

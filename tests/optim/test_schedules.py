@@ -1,4 +1,4 @@
-"""Schedules against closed forms, as functions and on an optimizer."""
+"""Tests schedules against closed forms, as functions and on an optimizer."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from lit_mlfund.optim import (
 
 
 def rates(schedule: Callable[..., Any], num_steps: int, lr: float = 0.5, **options: float) -> list[float]:
-    """The learning rate that each optimizer step runs at."""
+    """Return the learning rate of each optimizer step, as a fraction of `lr`."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
     scheduler = schedule(optimizer, num_steps, **options)
-    found = []
+    multipliers = []
     for _ in range(num_steps):
-        found.append(optimizer.param_groups[0]["lr"] / lr)
+        multipliers.append(optimizer.param_groups[0]["lr"] / lr)
         optimizer.step()
         scheduler.step()
-    return found
+    return multipliers
 
 
 def test_cosine_by_hand() -> None:
-    found = rates(optim.cosine, 104, warmup_fraction=4 / 104)
-    assert found[:4] == [0.25, 0.5, 0.75, 1.0]
+    multipliers = rates(optim.cosine, 104, warmup_fraction=4 / 104)
+    assert multipliers[:4] == [0.25, 0.5, 0.75, 1.0]
     for step in range(4, 104):
-        assert found[step] == pytest.approx(0.5 * (1 + math.cos(math.pi * (step - 3) / 100)))
-    assert found[-1] == pytest.approx(0.0, abs=1e-12)
+        assert multipliers[step] == pytest.approx(0.5 * (1 + math.cos(math.pi * (step - 3) / 100)))
+    assert multipliers[-1] == pytest.approx(0.0, abs=1e-12)
 
 
 def test_linear_by_hand() -> None:
-    found = rates(optim.linear, 11, warmup_fraction=0.0, final_fraction=0.5)
-    assert found == pytest.approx([1 - 0.05 * step for step in range(11)])
+    multipliers = rates(optim.linear, 11, warmup_fraction=0.0, final_fraction=0.5)
+    assert multipliers == pytest.approx([1 - 0.05 * step for step in range(11)])
 
 
 def test_constant_and_inverse_sqrt_by_hand() -> None:
@@ -53,10 +53,10 @@ def test_constant_and_inverse_sqrt_by_hand() -> None:
 
 
 def test_one_cycle_by_hand() -> None:
-    found = rates(optim.one_cycle, 20, rise_fraction=0.25, initial_fraction=0.1, final_fraction=0.01)
+    multipliers = rates(optim.one_cycle, 20, rise_fraction=0.25, initial_fraction=0.1, final_fraction=0.01)
     rise = [0.1 + 0.9 * 0.5 * (1 - math.cos(math.pi * step / 4)) for step in range(5)]
     fall = [0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / 15)) for step in range(1, 16)]
-    assert found == pytest.approx(rise + fall)
+    assert multipliers == pytest.approx(rise + fall)
 
 
 @pytest.mark.parametrize("final", [0.0, 0.1])
@@ -68,14 +68,14 @@ def test_shape_of_every_schedule(name: str, fraction: float, num_steps: int, fin
     ends = name in ("cosine", "linear", "one_cycle")
     if ends:
         options["final_fraction"] = final
-    found = rates(getattr(optim, name), num_steps, **options)
+    multipliers = rates(getattr(optim, name), num_steps, **options)
     peak = max(math.ceil(fraction * num_steps), 1) - 1
-    assert found[0] > 0
-    assert found[peak] == pytest.approx(1.0)
-    assert all(a < b for a, b in pairwise(found[: peak + 1]))
-    assert all(a >= b - 1e-12 for a, b in pairwise(found[peak:]))
+    assert multipliers[0] > 0
+    assert multipliers[peak] == pytest.approx(1.0)
+    assert all(a < b for a, b in pairwise(multipliers[: peak + 1]))
+    assert all(a >= b - 1e-12 for a, b in pairwise(multipliers[peak:]))
     if ends and peak < num_steps - 1:
-        assert found[-1] == pytest.approx(final, abs=1e-12)
+        assert multipliers[-1] == pytest.approx(final, abs=1e-12)
 
 
 def test_steps_after_the_last_stay_there() -> None:
@@ -110,11 +110,11 @@ def test_groups_keep_their_ratio_and_a_schedule_resumes() -> None:
 def test_reduce_on_plateau_cuts_when_nothing_gets_better() -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler = optim.reduce_on_plateau(optimizer, mode="max", factor=0.5, patience=1, min_lr=0.25)
-    found = []
+    multipliers = []
     for value in (1, 2, 2, 2, 2, 2, 2, 2, 2):
         scheduler.step(value)
-        found.append(optimizer.param_groups[0]["lr"])
-    assert found == [1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]
+        multipliers.append(optimizer.param_groups[0]["lr"])
+    assert multipliers == [1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]
 
 
 @pytest.mark.parametrize("name", ["cosine", "linear", "constant", "inverse_sqrt", "one_cycle"])

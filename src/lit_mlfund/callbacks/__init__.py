@@ -1,4 +1,4 @@
-"""Lightning callbacks: checkpoints, progress, stopping, regularization, and what TensorBoard shows."""
+"""Provides Lightning callbacks for checkpoints, progress, stopping, regularization and TensorBoard scalars."""
 
 from lit_mlfund.callbacks.augmentation import AugmentImages, MaskTokens, Mixup
 from lit_mlfund.callbacks.averages import EMA, SWA

@@ -1,4 +1,4 @@
-"""Regularization that changes training batches; evaluation never sees it."""
+"""Regularizes by transforming training batches; evaluation batches are never changed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from lit_mlfund.data.serving.random_draws import uniform
 from lit_mlfund.data.serving.spec import DataSpec
 
 
-def _fraction(name: str, value: float) -> None:
+def _check_fraction(name: str, value: float) -> None:
     if not 0 <= value < 1:
         raise ValueError(f"{name} must be in [0, 1), got {value}")
 
 
 class BatchTransform(Callback):
-    """Changes every training batch on its way into the model; a subclass says how in `transform`.
+    """Transforms every training batch before the model sees it; subclasses implement `transform`.
 
-    What is random is drawn for (seed, epoch, row), so that a resumed run repeats it.
+    Random numbers depend on (seed, epoch, row) only, so that a resumed run repeats them.
     """
 
     tasks: tuple[str, ...] = ("binary", "multiclass", "regression")
@@ -32,15 +32,15 @@ class BatchTransform(Callback):
 
     def __init__(self, seed: int):
         self.seed = seed
-        self.names: list[str] = []  # of the inputs that are changed
-        self.item_names: list[str] = []  # of those of items, for retrieval
+        self.names: list[str] = []  # inputs to transform
+        self.item_names: list[str] = []  # inputs of items to transform, for retrieval
         self._trainer: Trainer | None = None
 
     def check(self, spec: DataSpec) -> None:
-        """Raise ValueError where `spec` has what cannot be transformed."""
+        """Raise ValueError if `spec` has inputs that cannot be transformed."""
 
     def transform(self, batch: Any, epoch: int) -> Any:
-        """`batch`, as the model shall see it in `epoch`."""
+        """Return the transformed `batch` for `epoch`; `batch` itself is not modified."""
         raise NotImplementedError
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -50,7 +50,7 @@ class BatchTransform(Callback):
         self.item_names = [name for name, field in spec.items.items() if field.kind in self.inputs]
         if not (self.names or self.item_names):
             raise ValueError(
-                f"{type(self).__name__}: the data have no inputs of kind {' or '.join(self.inputs)}"
+                f"{type(self).__name__} needs inputs of kind {' or '.join(self.inputs)}; the data have none"
             )
         self._trainer = trainer
         pl_module.transforms.append(self._apply)
@@ -65,16 +65,16 @@ class BatchTransform(Callback):
 
 
 class AugmentImages(BatchTransform):
-    """Random crops, shifts, small rotations and mirror images, on whole batches; see `augment_images`.
+    """Applies random crops, shifts, small rotations and flips to whole batches; see `augment_images`.
 
-    TensorBoard gets a few images beside what became of them.
+    Logs a few images and their augmented versions to TensorBoard.
 
     Args:
-        seed: with the epoch and the row it decides what happens to an image.
-        shift: the largest shift, as a fraction of the side.
-        rotation: the largest rotation either way, in degrees.
-        crop: the smallest side of a crop, as a fraction of the image's; 1 for none.
-        flip: mirror every other image, left to right; not for digits and letters.
+        seed: determines the augmentation of an image, together with the epoch and the row.
+        shift: largest shift, as a fraction of the side.
+        rotation: largest rotation in either direction, in degrees.
+        crop: smallest side of a crop, as a fraction of the image's side; 1 for no cropping.
+        flip: mirror left to right with probability 1/2; not for digits and letters.
     """
 
     inputs = ("image",)
@@ -89,7 +89,7 @@ class AugmentImages(BatchTransform):
         flip: bool = False,
     ):
         super().__init__(seed)
-        _fraction("shift", shift)
+        _check_fraction("shift", shift)
         if not 0 <= rotation <= 180:
             raise ValueError(f"rotation must be in [0, 180] degrees, got {rotation}")
         if not 0 < crop <= 1:
@@ -103,28 +103,32 @@ class AugmentImages(BatchTransform):
         return replace(batch, x={**batch.x, **changed})
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        add_image = getattr(getattr(trainer.logger, "experiment", None), "add_image", None)
+        writers: list[Any] = [getattr(logger, "experiment", None) for logger in trainer.loggers]
+        writers = [writer for writer in writers if hasattr(writer, "add_image")]
         store = getattr(trainer.datamodule, "stores", {}).get("train")  # type: ignore[attr-defined]
-        if add_image is None or store is None or not trainer.is_global_zero:
+        if not writers or store is None or not trainer.is_global_zero:
             return
         batch = store.batch(torch.linspace(0, len(store) - 1, min(8, len(store))).long())
         for name in self.names:
             rows = [batch.x[name], *(self.transform(batch, epoch).x[name] for epoch in range(3))]
             rows = [row[:, : 3 if row.shape[1] >= 3 else 1] for row in rows]
             low, high = rows[0].min(), rows[0].max()
-            sheet = torch.cat([torch.cat(list(row), -1) for row in rows], -2)
-            add_image(f"augmentation/{name}", ((sheet - low) / (high - low).clamp(min=1e-9)).clamp(0, 1), 0)
+            grid = torch.cat([torch.cat(list(row), -1) for row in rows], -2)
+            for writer in writers:
+                writer.add_image(
+                    f"augmentation/{name}", ((grid - low) / (high - low).clamp(min=1e-9)).clamp(0, 1), 0
+                )
 
 
 class MaskTokens(BatchTransform):
-    """Hides some tokens of a text (`mask`), or takes them out (`drop`), anew in every epoch.
+    """Masks (`mask`) or deletes (`drop`) random tokens of texts, drawn anew in every epoch.
 
-    For retrieval of both, queries (and histories) and items.
+    For retrieval, applies to both sides: queries (with their histories) and items.
 
     Args:
-        seed: with the epoch, the row (or item) and the place it decides which.
-        mask: the chance of a token to be turned into padding, which models do not look at.
-        drop: the chance of a token to be taken out; those behind it move up.
+        seed: determines the affected tokens, together with the epoch, the row (or item) and the position.
+        mask: probability that a token is replaced by padding, which models ignore.
+        drop: probability that a token is deleted; later tokens move up.
     """
 
     tasks = ("binary", "multiclass", "regression", "retrieval")
@@ -132,45 +136,49 @@ class MaskTokens(BatchTransform):
 
     def __init__(self, *, seed: int = 0, mask: float = 0.1, drop: float = 0.0):
         super().__init__(seed)
-        _fraction("mask", mask)
-        _fraction("drop", drop)
+        _check_fraction("mask", mask)
+        _check_fraction("drop", drop)
         self.mask, self.drop = mask, drop
 
     def transform(self, batch: PointBatch | PairBatch, epoch: int) -> PointBatch | PairBatch:
         assert batch.index is not None
         if isinstance(batch, PointBatch):
-            return replace(batch, x=self._hide(batch.x, self.names, batch.index, epoch, (2, 3)))
-        query = self._hide(batch.query, self.names, batch.index, epoch, (2, 3))
+            return replace(batch, x=self._corrupt(batch.x, self.names, batch.index, epoch, (2, 3)))
+        query = self._corrupt(batch.query, self.names, batch.index, epoch, (2, 3))
         return replace(
-            batch, query=query, item=self._hide(batch.item, self.item_names, batch.item_id, epoch, (6, 7))
+            batch, query=query, item=self._corrupt(batch.item, self.item_names, batch.item_id, epoch, (6, 7))
         )
 
-    def _hide(self, x: Inputs, names: list[str], row: Tensor, epoch: int, streams: tuple[int, int]) -> Inputs:
-        """`x` with the inputs `names` changed, as `streams` say for the rows of `row [B]`."""
+    def _corrupt(
+        self, x: Inputs, names: list[str], row: Tensor, epoch: int, streams: tuple[int, int]
+    ) -> Inputs:
+        """Return `x` with the inputs `names` corrupted; `row [B]` and `streams` seed the random draws."""
         changed: Inputs = {}
         for name in names:
             ids = x[name]
-            for stream, change, probability in zip(
+            for stream, corrupt, probability in zip(
                 streams, (drop_tokens, mask_tokens), (self.drop, self.mask)
             ):
                 if probability > 0:
                     draws = uniform(row, ids.shape[1], seed=self.seed, epoch=epoch, stream=stream)
-                    ids = change(ids, draws, probability)
+                    ids = corrupt(ids, draws, probability)
             changed[name] = ids
         return {**x, **changed}
 
 
 class Mixup(BatchTransform):
-    """Trains on convex combinations of pairs of examples and of their losses (Zhang et al. 2018, arXiv 1710.09412).
+    """Trains on convex combinations of pairs of examples and of their losses.
 
-    Needs inputs that can be mixed: numbers and images only. One share per example, partners from the same batch.
+    Source: Zhang et al. 2018, arXiv 1710.09412. Requires that all inputs are numeric or images. Draws one mixing
+    coefficient per example and pairs examples of the same batch.
 
     Args:
-        seed: with the epoch and the first row of the batch it decides on partners and shares.
-        alpha: of the Beta(alpha, alpha) of the shares: 0.1 … 0.4 mixes little, 1 evenly.
+        seed: determines partners and coefficients, together with the epoch and the first row of the batch.
+        alpha: parameter of the coefficients' Beta(alpha, alpha) distribution: 0.1 … 0.4 mixes weakly, 1 is uniform.
     """
 
     inputs = ("numeric", "image")
+    weighs_rows = True
 
     def __init__(self, *, seed: int = 0, alpha: float = 0.2):
         super().__init__(seed)
@@ -179,10 +187,11 @@ class Mixup(BatchTransform):
         self.alpha = alpha
 
     def check(self, spec: DataSpec) -> None:
-        wrong = [name for name, field in spec.inputs.items() if field.kind not in self.inputs]
-        if wrong:
+        unsupported = [name for name, field in spec.inputs.items() if field.kind not in self.inputs]
+        if unsupported:
             raise ValueError(
-                f"regularization: mixup mixes numbers and images, but the data have {' and '.join(wrong)} inputs"
+                "regularization: mixup supports only numeric and image inputs, "
+                f"but the data have {' and '.join(unsupported)} inputs"
             )
 
     def transform(self, batch: PointBatch, epoch: int) -> PointBatch:
@@ -194,8 +203,8 @@ class Mixup(BatchTransform):
         partner = torch.from_numpy(generator.permutation(size)).to(device)
 
         def mix(values: Any) -> Any:
-            part = share.view(-1, *(1,) * (values.ndim - 1)).to(values.dtype)
-            return torch.lerp(values[partner], values, part)
+            coefficient = share.view(-1, *(1,) * (values.ndim - 1)).to(values.dtype)
+            return torch.lerp(values[partner], values, coefficient)
 
         return MixedBatch(
             {**batch.x, **{name: mix(batch.x[name]) for name in self.names}},

@@ -1,4 +1,4 @@
-"""Averages of the weights along the training: what is evaluated and kept, while the weights themselves go on."""
+"""Averages weights over training for evaluation and checkpoints, without changing the training itself."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from lit_mlfund.optim.native import tensors
 
 
 class WeightAverage(Callback):
-    """Keeps an average of every weight (and running statistic of a norm); validation and checkpoints see the average.
+    """Maintains running averages of all weights and norm statistics for validation and checkpoints.
 
-    A subclass says in `share` how much the weights after a step count. A checkpoint holds the averages where a
-    model's weights are, for whoever serves it, and the weights beside them, for a resumed run. Tables that are
-    trained by rows are averaged by rows (`TableAverage`).
+    Subclasses define in `share` the share of the weights after a step. A checkpoint stores the averages as the
+    model's weights, for serving, and the training weights in the callback's state, for resuming. Tables with
+    row-wise updates are averaged by rows (`TableAverage`).
     """
 
     not_with: tuple[str, ...] = ("schedule_free", "fsdp")
 
     def __init__(self) -> None:
-        self.count = 0  # steps in the average
+        self.count = 0  # steps that the average includes
         self._average: dict[str, Tensor] = {}
-        self._weights: dict[str, Tensor] = {}  # the module's own tensors
-        self._tables: dict[str, TableAverage] = {}  # of tables that are trained by rows
-        self._by_rows: list[RowwiseAdagrad] = []
-        self._dense: list[str] = []  # the names of the others
-        self._restored: dict[str, Any] = {}  # state out of a checkpoint
+        self._weights: dict[str, Tensor] = {}  # the module's own tensors, not copies
+        self._tables: dict[str, TableAverage] = {}  # tables with row-wise updates
+        self._rowwise_parts: list[RowwiseAdagrad] = []
+        self._dense_names: list[str] = []  # all other weights
+        self._restored_state: dict[str, Any] = {}  # loaded from a checkpoint, applied when training starts
         self._trainer: Trainer | None = None
         self._hook: Any = None
 
     def share(self, trainer: Trainer) -> float:
-        """The share of the average that the present weights take; 0 while averaging has not begun."""
+        """Return the share of the current weights in the updated average; 0 before averaging begins."""
         raise NotImplementedError
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -43,31 +43,35 @@ class WeightAverage(Callback):
         self._weights = {name: value for name, value in state.items() if value.is_floating_point()}
         self._average = {name: value.detach().clone() for name, value in self._weights.items()}
         optimizer = trainer.optimizers[0]
-        self._by_rows = [p for p in getattr(optimizer, "parts", [optimizer]) if isinstance(p, RowwiseAdagrad)]
-        tables = {table.data_ptr(): table for part in self._by_rows for table in tensors(part.param_groups)}
+        self._rowwise_parts = [
+            p for p in getattr(optimizer, "parts", [optimizer]) if isinstance(p, RowwiseAdagrad)
+        ]
+        tables = {
+            table.data_ptr(): table for part in self._rowwise_parts for table in tensors(part.param_groups)
+        }
         self._tables = {
             name: TableAverage(tables[value.data_ptr()], self._average[name])
             for name, value in self._weights.items()
             if value.data_ptr() in tables
         }
-        self._dense = [name for name in self._weights if name not in self._tables]
-        for name, value in self._restored.get("weights", {}).items():
+        self._dense_names = [name for name in self._weights if name not in self._tables]
+        for name, value in self._restored_state.get("weights", {}).items():
             self._weights[name].copy_(value)
-        for name, state in self._restored.get("tables", {}).items():
+        for name, state in self._restored_state.get("tables", {}).items():
             self._tables[name].load_state_dict(state)
-        self._restored = {}
+        self._restored_state = {}
         self._trainer, self._hook = trainer, optimizer.register_step_post_hook(self._update)
-        for part in self._by_rows:
-            part.before_move = self._before_move
+        for part in self._rowwise_parts:
+            part.before_update = self._before_update
 
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if self._hook is not None:
             self._hook.remove()
             self._hook, self._trainer, self._average, self._weights, self._tables = None, None, {}, {}, {}
-            for part in self._by_rows:
-                part.before_move = None
+            for part in self._rowwise_parts:
+                part.before_update = None
 
-    def _before_move(self) -> None:
+    def _before_update(self) -> None:
         for table in self._tables.values():
             table.before_step()
 
@@ -78,7 +82,7 @@ class WeightAverage(Callback):
         if share > 0:
             self.count += 1
             average, weights = (
-                [kept[name] for name in self._dense] for kept in (self._average, self._weights)
+                [values[name] for name in self._dense_names] for values in (self._average, self._weights)
             )
             torch._foreach_lerp_(average, weights, share)
             for table in self._tables.values():
@@ -88,31 +92,30 @@ class WeightAverage(Callback):
         return trainer.state.fn == "fit" and self.count > 0
 
     @torch.no_grad()
-    def _exchange(self) -> None:
+    def _swap_weights(self) -> None:
         for table in self._tables.values():
-            table.settle()
+            table.flush()
         for name, weight in self._weights.items():
-            present = weight.clone()
+            current = weight.clone()
             weight.copy_(self._average[name])
-            self._average[name].copy_(present)
+            self._average[name].copy_(current)
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
         if self._averaging(trainer):
-            self._exchange()
+            self._swap_weights()
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if self._averaging(
-            trainer
-        ):  # before the checkpoint is written: Lightning calls checkpoint callbacks last
-            self._exchange()
+        # Runs before the checkpoint is written: Lightning calls checkpoint callbacks last.
+        if self._averaging(trainer):
+            self._swap_weights()
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         if self._averaging(trainer):
-            self._exchange()
+            self._swap_weights()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         if self.count:
-            tables = {name: table.settled() for name, table in self._tables.items()}
+            tables = {name: table.flushed() for name, table in self._tables.items()}
             checkpoint["state_dict"] = {**checkpoint["state_dict"], **self._average, **tables}
 
     def state_dict(self) -> dict[str, Any]:
@@ -124,15 +127,15 @@ class WeightAverage(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.count, self._restored = state_dict["count"], state_dict
+        self.count, self._restored_state = state_dict["count"], state_dict
 
 
 class EMA(WeightAverage):
-    """Exponential moving average of the weights: the noise of the last steps averages out.
+    """Maintains an exponential moving average of the weights, which averages out the noise of the last steps.
 
     Args:
-        decay: how much of the average stays in a step. 0.999 looks back about a thousand steps; the first steps look
-            back less, (1 + n) / (10 + n), so that the start is forgotten.
+        decay: share of the old average that a step retains; 0.999 averages over about a thousand steps. Step n
+            uses at most (1 + n) / (10 + n), so that the initial weights are soon forgotten.
     """
 
     not_with = ("SWA", "schedule_free", "fsdp")
@@ -148,13 +151,14 @@ class EMA(WeightAverage):
 
 
 class SWA(WeightAverage):
-    """Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407): the equal mean over the end of training.
+    """Computes the uniform mean of the weights over the last part of training (stochastic weight averaging).
 
-    Every step counts, not one per epoch. The learning rate stays the schedule's: it should not go to zero there
-    (`schedule=constant`), else there is little to average.
+    Source: Izmailov et al. 2018, arXiv 1803.05407. Averages over every step, not one per epoch. The schedule still
+    sets the learning rate, which should not decay to zero there (use `schedule=constant`): otherwise there is
+    little to average.
 
     Args:
-        start: the fraction of the epochs after which averaging begins.
+        start: fraction of the epochs after which averaging begins.
     """
 
     def __init__(self, *, start: float = 0.75):
@@ -164,7 +168,7 @@ class SWA(WeightAverage):
         self.start = start
 
     def share(self, trainer: Trainer) -> float:
-        done = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
+        progress = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
         if trainer.max_epochs and trainer.max_epochs > 0:
-            done = max(done, trainer.current_epoch / trainer.max_epochs)
-        return 1 / (self.count + 1) if done >= self.start else 0.0
+            progress = max(progress, trainer.current_epoch / trainer.max_epochs)
+        return 1 / (self.count + 1) if progress >= self.start else 0.0

@@ -1,4 +1,4 @@
-"""Keep the best and the last checkpoint of a run."""
+"""Saves the best and the last checkpoint of a run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lightning.pytorch.callbacks import Checkpoint
 class BestAndLast(Checkpoint):
     """Saves `best.ckpt` when the monitored value improves, and `last.ckpt` after every validation.
 
-    Unlike Lightning's ModelCheckpoint it has no work to do in a training step, and never leaves a moment without
-    a checkpoint: a file is replaced by renaming. States of the random generators are saved too and put back
-    on resume, so that a resumed run draws what the uninterrupted one would have drawn.
+    Unlike Lightning's ModelCheckpoint it does no work in a training step, and at no moment is there no valid
+    checkpoint: files are replaced by renaming. Also saves the states of the random generators and restores them on
+    resume, so that a resumed run draws the same random numbers as an uninterrupted one.
 
     Args:
-        folder: where the two files go.
+        folder: destination of the two files.
     """
 
     def __init__(self, folder: str | Path):
@@ -40,9 +40,9 @@ class BestAndLast(Checkpoint):
         return self.folder / "last.ckpt"
 
     def improved(self, value: float, mode: str) -> bool:
-        """Whether `value` is better than the best so far."""
+        """Return whether `value` is better than the best value so far."""
         if self.best_value is None or math.isnan(self.best_value):
-            return True  # the first one, whatever it is: there must be something to test
+            return True  # always save the first one, even if NaN: the test needs a checkpoint
         return value > self.best_value if mode == "max" else value < self.best_value
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -54,7 +54,7 @@ class BestAndLast(Checkpoint):
             self.best_value, self.best_step = value, trainer.global_step
         self.save_last(trainer)
         if improved and trainer.is_global_zero:
-            _duplicate(self.last_path, self.best_path)
+            _link_or_copy(self.last_path, self.best_path)
 
     def save_last(self, trainer: Trainer) -> None:
         """Write `last.ckpt` now."""
@@ -73,15 +73,15 @@ class BestAndLast(Checkpoint):
             self._random_state = None
 
 
-def _duplicate(source: Path, target: Path) -> None:
-    """Let `target` be `source` as it is now: a second name for the file, a copy where there are no such names."""
-    beside = target.with_suffix(".new")
-    beside.unlink(missing_ok=True)
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Replace `target` by a hard link to `source`, or by a copy where the file system has no hard links."""
+    temporary = target.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
     try:
-        os.link(source, beside)
+        os.link(source, temporary)
     except OSError:
-        shutil.copyfile(source, beside)
-    os.replace(beside, target)
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
 
 
 def _random_state() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""TensorBoard's event files of a run. Not in the package's `__init__`: TensorBoard is imported by whoever wants it."""
+"""Writes TensorBoard event files; not in the package's `__init__`, so that TensorBoard is imported on demand."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 
 
 class EventFiles(TensorBoardLogger):
-    """Lightning's logger for TensorBoard with one event for all numbers of a step, and no file of hyperparameters.
+    """Extends Lightning's TensorBoard logger: writes one event per step, and no hyperparameter file.
 
-    That file would be empty: `run.yaml` has them.
+    That file would be empty: the hyperparameters are in `run.yaml`.
     """
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Numbers and scalar tensors by name; anything else as Lightning does."""
+        """Log numbers and scalar tensors as one event; leave other values to Lightning."""
         if not all(isinstance(value, (int, float, Tensor)) for value in metrics.values()):
             return super().log_metrics(metrics, step)
         values = [Summary.Value(tag=name, simple_value=float(value)) for name, value in metrics.items()]
@@ -27,5 +27,5 @@ class EventFiles(TensorBoardLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write what was logged, so that it can be seen and outlives a kill."""
+        """Flush logged events to disk, so that they are visible and survive a kill."""
         self.experiment.flush()

@@ -1,4 +1,4 @@
-"""L2 regularization as a penalty in the loss."""
+"""Implements L2 regularization as a penalty in the loss."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-from lit_mlfund.callbacks.l1 import chosen_weights
+from lit_mlfund.callbacks.l1 import select_weights
 
 
 class L2(Callback):
     """Adds ½ strength ‖w‖² to the training loss, so that strength · w is part of the gradient.
 
-    Under SGD the same as its weight decay. Under Adam and its kin the gradient is divided by its own size, and a
-    weight with large gradients shrinks less: `optim.weight_decay` of `adamw`, which is outside of the gradient, is the
-    better choice there (Loshchilov & Hutter 2019). Unlike decay the penalty is clipped with the gradient.
+    With SGD this equals its weight decay. Adam and its variants divide the gradient by its own magnitude, so that
+    weights with large gradients shrink less: there the decoupled `optim.weight_decay` of `adamw` is the better choice
+    (Loshchilov & Hutter 2019). Unlike weight decay, the penalty's gradient is clipped with the rest.
 
     Args:
-        strength: of the penalty. Both act when `optim.weight_decay` is not 0.
-        parameters: shell pattern of the names of the weights; biases and other vectors are left alone.
+        strength: of the penalty, which adds to `optim.weight_decay` if that is not 0.
+        parameters: shell pattern of the names of the weights; biases and other vectors are not penalized.
     """
 
     def __init__(self, *, strength: float = 1e-4, parameters: str = "*"):
@@ -30,13 +30,13 @@ class L2(Callback):
         self.parameters = parameters
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self._weights = list(chosen_weights(pl_module.model, self.parameters).values())
+        self._weights = list(select_weights(pl_module.model, self.parameters).values())
         pl_module.penalties.append(self.penalty)
 
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         pl_module.penalties.remove(self.penalty)
 
     def penalty(self) -> Tensor:
-        """½ strength ‖w‖², of the weights as they are now; under FSDP of this process's shards, as its gradient is."""
+        """Return ½ strength ‖w‖² of the current weights; under FSDP of this process's shards, as its gradient is."""
         weights = [getattr(weight, "to_local", lambda weight=weight: weight)() for weight in self._weights]
         return 0.5 * self.strength * torch.stack([weight.square().sum() for weight in weights]).sum()

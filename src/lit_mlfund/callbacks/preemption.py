@@ -1,4 +1,4 @@
-"""Stop at a batch boundary when the scheduler asks to, with everything saved."""
+"""Stops a run at a batch boundary on the scheduler's signal, after saving its state."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from lightning.pytorch.callbacks import Callback
 
 from lit_mlfund.callbacks.checkpoints import BestAndLast
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR2)  # SIGUSR2 is what submitit sends before the time limit
+SIGNALS = (signal.SIGTERM, signal.SIGUSR2)  # submitit sends SIGUSR2 before the time limit
 
 
 class Preempted(Exception):
-    """The run was asked to stop, has saved its state, and can be resumed."""
+    """Signals that the run stopped on request, has saved its state and can be resumed."""
 
 
 class PreemptionFlag:
-    """Remembers that one of `SIGNALS` came; install it as early as the program can."""
+    """Records that one of `SIGNALS` arrived; should be installed as early as possible."""
 
     def __init__(self) -> None:
         self.raised = False
 
     def install(self) -> PreemptionFlag:
-        """Put the handler in place (main thread only: elsewhere Python cannot)."""
+        """Install the signal handler; do nothing outside the main thread, where Python does not allow it."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 signal.signal(number, self._handle)
@@ -37,7 +37,7 @@ class PreemptionFlag:
         self.raised = True
 
     def check(self) -> None:
-        """Raise `Preempted` between two stages of a run, when a signal came."""
+        """Raise `Preempted` if a signal arrived; for use between two stages of a run."""
         if self.raised:
             raise Preempted("stopped by a signal between two stages")
 
@@ -45,8 +45,8 @@ class PreemptionFlag:
 class StopOnPreemption(Callback):
     """Saves `last.ckpt` at the first batch boundary after a signal and raises `Preempted`.
 
-    The handler itself only sets a flag: a checkpoint written inside a handler would catch the step half-done.
-    Several processes agree on the flag first, since a scheduler may signal only some of them.
+    The handler itself only sets a flag: a checkpoint written inside a handler could capture a half-finished step.
+    Distributed processes reduce the flag first, since a scheduler may signal only some of them.
     """
 
     many_steps = True
@@ -57,18 +57,18 @@ class StopOnPreemption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # after the last batch comes the validation, which saves by itself and would be skipped on resume
-        if not trainer.is_last_batch and self._anyone_signalled(trainer, pl_module):
+        # The last batch is followed by validation, which saves a checkpoint itself and would be skipped on resume.
+        if not trainer.is_last_batch and self._any_process_signalled(trainer, pl_module):
             self.checkpoints.save_last(trainer)
             raise Preempted(f"stopped by a signal after {trainer.global_step} optimizer steps")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._anyone_signalled(trainer, pl_module):
+        if self._any_process_signalled(trainer, pl_module):
             raise Preempted(f"stopped by a signal after epoch {trainer.current_epoch + 1}")
 
-    def _anyone_signalled(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+    def _any_process_signalled(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         if trainer.world_size == 1:
             return self.flag.raised
-        anyone = torch.tensor(float(self.flag.raised), device=pl_module.device)
-        torch.distributed.all_reduce(anyone, op=torch.distributed.ReduceOp.MAX)
-        return bool(anyone)
+        signalled = torch.tensor(float(self.flag.raised), device=pl_module.device)
+        torch.distributed.all_reduce(signalled, op=torch.distributed.ReduceOp.MAX)
+        return bool(signalled)

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains, and the scalars that TensorBoard shows afterwards."""
+"""Reports training progress to the console and logs training scalars."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lit_mlfund.callbacks.trace import Entry, Trace
 
 
 class TrainingDiverged(Exception):
-    """The training loss is no longer a number."""
+    """Signals that the training loss is no longer finite."""
 
     @classmethod
     def at(cls, loss: float, step: int) -> TrainingDiverged:
-        """With what to do about it."""
+        """Create the error for a non-finite `loss` at `step`, with remedies in its message."""
         return cls(
             f"the training loss is {loss} at step {step}: lower optim.lr (try a tenth), check "
             "trainer.gradient_clip_val, and look for extreme values in the data"
@@ -26,14 +26,14 @@ class TrainingDiverged(Exception):
 
 
 class Progress(Callback):
-    """One line per epoch; on a terminal also a line that moves, redrawn by time and not by step.
+    """Prints one line per epoch and, on a terminal, a progress bar that is redrawn by time, not by step.
 
-    Every `trainer.log_every_n_steps` steps it reads the module's running sums (one synchronisation), hands them to the
-    logger with the learning rate of each parameter group, and stops a run whose loss is not finite.
+    Every `trainer.log_every_n_steps` steps it reads the module's running sums (one synchronisation), logs them with
+    the learning rate of each parameter group, and raises `TrainingDiverged` if the loss is not finite.
 
     Args:
-        refresh_seconds: time between two redraws on a terminal.
-        stream: where to write; standard error by default, so that standard output stays for results.
+        refresh_seconds: minimum time between two redraws on a terminal.
+        stream: output stream; standard error by default, which leaves standard output to results.
     """
 
     many_steps = True
@@ -41,19 +41,18 @@ class Progress(Callback):
     def __init__(self, refresh_seconds: float = 0.2, stream: TextIO | None = None):
         self.refresh_seconds = refresh_seconds
         self.stream = stream or sys.stderr
-        self.live = self.stream.isatty()
+        self.is_terminal = self.stream.isatty()
         self.latest: dict[str, float] = {}
         self.history: list[dict[str, float]] = []
         self._trace = Trace()
-        self._drawn_at = self._started_at = self._epoch_started_at = 0.0
+        self._redrawn_at = self._started_at = self._epoch_started_at = 0.0
         self._first_step = 0
-        self._epoch_loss: list[
-            tuple[float, int]
-        ] = []  # mean and number of steps of each read since the epoch began
+        # mean and number of steps of each reading since the start of the epoch
+        self._epoch_loss: list[tuple[float, int]] = []
 
     @property
     def steps(self) -> list[Entry]:
-        """Loss and gradient norms by step, as they were read."""
+        """Return the recorded loss and gradient norms by step."""
         return self._trace.entries
 
     def state_dict(self) -> dict[str, Any]:
@@ -77,17 +76,17 @@ class Progress(Callback):
         num_done = (batch_idx + 1) * pl_module.steps_per_call
         if num_done % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log(trainer, pl_module)
-        if self.live:
+        if self.is_terminal:
             now = time.perf_counter()
-            if now - self._drawn_at > self.refresh_seconds:
-                self._drawn_at = now
+            if now - self._redrawn_at > self.refresh_seconds:
+                self._redrawn_at = now
                 self._draw(
                     trainer, num_done, int(trainer.num_training_batches * pl_module.steps_per_call), now
                 )
 
     def _log(self, trainer: Trainer, pl_module: Any) -> None:
         num_steps = pl_module.running.num_steps
-        values = pl_module.running.read()
+        values = pl_module.report_training()
         if not values:
             return
         loss = values.get("train/loss", 0.0)
@@ -96,15 +95,10 @@ class Progress(Callback):
             raise TrainingDiverged.at(loss, trainer.global_step)
         self.latest = values
         self._epoch_loss.append((loss, num_steps))
-        parts = getattr(pl_module.loss, "parts", {})
-        values |= {f"train/loss/{name}": float(value) for name, value in parts.items()}
-        for number, group in enumerate(trainer.optimizers[0].param_groups):
-            values[f"lr/{group.get('name', f'group{number}')}"] = float(group["lr"])
-        if trainer.logger is not None:
-            trainer.logger.log_metrics(values, step=trainer.global_step)
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        # the steps since the last multiple of log_every_n_steps; now, as no metric takes what a diverged model says
+        # Log the steps since the last multiple of log_every_n_steps now: a diverged run must stop before metrics
+        # are computed, which do not accept its outputs.
         if trainer.state.fn == "fit":
             self._log(trainer, pl_module)
 
@@ -120,11 +114,11 @@ class Progress(Callback):
         )
         if trainer.is_global_zero:
             names = dict.fromkeys(("train/loss", "val/loss", pl_module.monitor))
-            shown = [f"{name} {self.history[-1][name]:.4g}" for name in names if name in self.history[-1]]
+            figures = [f"{name} {self.history[-1][name]:.4g}" for name in names if name in self.history[-1]]
             seconds = time.perf_counter() - self._epoch_started_at
             self._write(
                 "  ".join(
-                    [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", *shown, f"{seconds:.1f} s"]
+                    [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", *figures, f"{seconds:.1f} s"]
                 )
                 + "\n"
             )
@@ -140,5 +134,5 @@ class Progress(Callback):
         )
 
     def _write(self, text: str) -> None:
-        self.stream.write(f"\r\x1b[2K{text}" if self.live else text)
+        self.stream.write(f"\r\x1b[2K{text}" if self.is_terminal else text)
         self.stream.flush()

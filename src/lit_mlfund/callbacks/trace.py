@@ -1,4 +1,4 @@
-"""What was read every few steps of a training, in bounded space."""
+"""Records training values over steps in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ Entry = dict[str, float]
 
 
 class Trace:
-    """Entries of `step`, `num_steps` and means over those steps; neighbours are merged when there are too many.
+    """Stores entries of `step`, `num_steps` and means over those steps, merging neighbours when there are too many.
 
-    Means are weighted by `num_steps`; of a name that ends in `_max` the larger value is kept.
+    Means are weighted by `num_steps`; for names that end in `_max` the maximum is taken.
 
     Args:
-        most: entries kept at most; from half of it on the course of a long training is told more coarsely.
-        entries: those of an interrupted training.
+        max_entries: largest number of entries, even; beyond it, neighbours are merged in pairs.
+        entries: initial entries, from an interrupted training.
     """
 
-    def __init__(self, most: int = 1000, entries: Iterable[Entry] = ()):
-        if most < 2 or most % 2:
-            raise ValueError(f"most must be an even number from 2 on, got {most}")
-        self.most = most
+    def __init__(self, max_entries: int = 1000, entries: Iterable[Entry] = ()):
+        if max_entries < 2 or max_entries % 2:
+            raise ValueError(f"max_entries must be an even number of at least 2, got {max_entries}")
+        self.max_entries = max_entries
         self.entries = list(entries)
 
     def add(self, entry: Entry) -> None:
-        """Add what was measured over the `num_steps` steps up to `step`."""
+        """Append the values measured over the `num_steps` steps up to `step`."""
         self.entries.append(entry)
-        if len(self.entries) > self.most:
-            pairs = zip(self.entries[: self.most : 2], self.entries[1 : self.most : 2])
-            self.entries = [*(_merged(a, b) for a, b in pairs), *self.entries[self.most :]]
+        if len(self.entries) > self.max_entries:
+            pairs = zip(self.entries[: self.max_entries : 2], self.entries[1 : self.max_entries : 2])
+            self.entries = [*(_merged(a, b) for a, b in pairs), *self.entries[self.max_entries :]]
 
 
 def _merged(first: Entry, second: Entry) -> Entry:

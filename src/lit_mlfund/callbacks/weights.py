@@ -1,4 +1,4 @@
-"""How large the weights are and how far a step moves them, seen now and then."""
+"""Logs weight norms and update sizes of occasional training steps."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
-MOST_GROUPS = 20
+MAX_GROUPS = 20
 
 
-def layer_groups(model: nn.Module, most: int = MOST_GROUPS) -> dict[str, list[nn.Parameter]]:
-    """Trainable parameters by the module that they are in; by the modules around it where these are too many."""
+def layer_groups(model: nn.Module, max_groups: int = MAX_GROUPS) -> dict[str, list[nn.Parameter]]:
+    """Group trainable parameters by module, or by enclosing modules where that makes more than `max_groups`."""
     named = [
         (name.split("."), parameter)
         for name, parameter in model.named_parameters()
@@ -23,7 +23,7 @@ def layer_groups(model: nn.Module, most: int = MOST_GROUPS) -> dict[str, list[nn
         groups: dict[str, list[nn.Parameter]] = {}
         for path, parameter in named:
             groups.setdefault(".".join(path[:-1][:depth]) or "model", []).append(parameter)
-        if len(groups) <= most or depth <= 1:
+        if len(groups) <= max_groups or depth <= 1:
             return groups
         depth -= 1
 
@@ -31,13 +31,13 @@ def layer_groups(model: nn.Module, most: int = MOST_GROUPS) -> dict[str, list[nn
 class WeightStatistics(Callback):
     """Logs weight norms, update-to-weight ratios, momentum and the effective batch size to TensorBoard.
 
-    It looks at one step at the start of an epoch, and at one every `every_n_logs` times that the loss is logged; the
-    others cost nothing. A ratio ‖Δw‖ / ‖w‖ about 1e-3 is usual under a good learning rate: far below it hardly
-    learns, far above it forgets what it has learned. Of a table with sparse gradients both norms are those of the rows
-    that the step moves.
+    Measures one step at the start of each epoch, and one each time the loss has been logged `every_n_logs` times; all
+    other steps cost nothing. With a good learning rate the ratio ‖Δw‖ / ‖w‖ is typically about 1e-3: far below, the
+    model hardly learns; far above, it forgets what it has learned. For tables with sparse gradients both norms cover
+    only the rows that the step updates.
 
     Args:
-        every_n_logs: `trainer.log_every_n_steps` times this is the distance of two looks.
+        every_n_logs: interval between two measured steps, in units of `trainer.log_every_n_steps`.
     """
 
     many_steps = True
@@ -49,99 +49,104 @@ class WeightStatistics(Callback):
         self._groups: dict[str, list[nn.Parameter]] = {}
         self._sharded = False
         self._hooks: list[Any] = []
-        self._before: list[tuple[Tensor | None, Tensor]] | None = None  # rows (None for all) and weights
-        self._seen: Tensor | None = None  # [2, groups]: norms of weights and of updates
+        self._before: list[tuple[Tensor | None, Tensor]] | None = (
+            None  # rows (None for all) and their weights
+        )
+        self._norms: Tensor | None = None  # [2, groups]: norms of weights and of updates
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._sharded = any(hasattr(parameter, "to_local") for parameter in pl_module.model.parameters())
-        self._groups = layer_groups(pl_module.model) if trainer.logger is not None else {}
+        self._groups = layer_groups(pl_module.model) if trainer.loggers else {}
         size = getattr(trainer.datamodule, "batch_size", None)  # type: ignore[attr-defined]
-        if size and trainer.logger is not None:
+        if size:
             effective = size * trainer.accumulate_grad_batches * trainer.world_size
-            trainer.logger.log_metrics({"batch/effective_size": effective}, step=trainer.global_step)
+            for logger in trainer.loggers:
+                logger.log_metrics({"batch/effective_size": effective}, step=trainer.global_step)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        self._look_at_next(trainer)
+        self._measure_next_step(trainer)
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._seen is not None:
+        if self._norms is not None:
             self._log(trainer)
         steps = (batch_idx + 1) * pl_module.steps_per_call
         if steps % (trainer.log_every_n_steps * self.every_n_logs) == 0:
-            self._look_at_next(trainer)
+            self._measure_next_step(trainer)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self._unhook()
+        self._remove_hooks()
 
-    def _look_at_next(self, trainer: Any) -> None:
+    def _measure_next_step(self, trainer: Any) -> None:
         if self._groups and not self._hooks:
             optimizer = trainer.optimizers[0]
             self._hooks = [
-                optimizer.register_step_pre_hook(self._remember),
-                optimizer.register_step_post_hook(self._compare),
+                optimizer.register_step_pre_hook(self._snapshot),
+                optimizer.register_step_post_hook(self._measure_update),
             ]
 
-    def _unhook(self) -> None:
+    def _remove_hooks(self) -> None:
         for hook in self._hooks:
             hook.remove()
-        self._hooks, self._before, self._seen = [], None, None
+        self._hooks, self._before, self._norms = [], None, None
 
     @torch.no_grad()
-    def _remember(self, *_: Any) -> None:
-        if self._seen is None and self._before is None:
+    def _snapshot(self, *_: Any) -> None:
+        if self._norms is None and self._before is None:
             parameters = [parameter for group in self._groups.values() for parameter in group]
             self._before = [
-                (rows, _local(parameter).clone() if rows is None else parameter.index_select(0, rows))
-                for parameter, rows in zip(parameters, map(_rows, parameters))
+                (rows, _local_tensor(parameter).clone() if rows is None else parameter.index_select(0, rows))
+                for parameter, rows in zip(parameters, map(_gradient_rows, parameters))
             ]
 
     @torch.no_grad()
-    def _compare(self, *_: Any) -> None:
+    def _measure_update(self, *_: Any) -> None:
         if self._before is None:
             return
         parameters = [parameter for group in self._groups.values() for parameter in group]
-        moved = [
-            ((_local(parameter) if rows is None else parameter.index_select(0, rows)) - before).norm()
+        updates = [
+            ((_local_tensor(parameter) if rows is None else parameter.index_select(0, rows)) - before).norm()
             for parameter, (rows, before) in zip(parameters, self._before)
         ]
         norms = torch._foreach_norm([before for _, before in self._before])
         sizes = [len(group) for group in self._groups.values()]
-        both = [
-            torch.stack([torch.stack(part).norm() for part in _split(values, sizes)])
-            for values in (norms, moved)
-        ]
-        seen = torch.stack(both)
-        if self._sharded:  # each process has seen its own parts
-            squares = seen.square()
+        group_norms = torch.stack(
+            [
+                torch.stack([torch.stack(part).norm() for part in _split(values, sizes)])
+                for values in (norms, updates)
+            ]
+        )
+        if self._sharded:  # each process has measured its own shards
+            squares = group_norms.square()
             torch.distributed.all_reduce(squares)
-            seen = squares.sqrt()
-        self._seen, self._before = seen, None
+            group_norms = squares.sqrt()
+        self._norms, self._before = group_norms, None
 
     def _log(self, trainer: Any) -> None:
-        assert self._seen is not None and trainer.logger is not None
-        norms, moved = self._seen.tolist()
+        assert self._norms is not None
+        norms, updates = self._norms.tolist()
         values: dict[str, float] = {}
-        for name, norm, step in zip(self._groups, norms, moved):
+        for name, norm, update in zip(self._groups, norms, updates):
             values[f"weights/norm/{name}"] = norm
             if norm > 0:
-                values[f"weights/update_ratio/{name}"] = step / norm
+                values[f"weights/update_ratio/{name}"] = update / norm
         for number, group in enumerate(trainer.optimizers[0].param_groups):
             momentum = group.get("momentum", group.get("betas", (None,))[0])
             if momentum is not None:
                 values[f"momentum/{group.get('name', f'group{number}')}"] = float(momentum)
-        trainer.logger.log_metrics(values, step=trainer.global_step)
-        self._unhook()
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
+        self._remove_hooks()
 
 
-def _local(parameter: Any) -> Tensor:
-    """A parameter, or the part of it that this process has."""
+def _local_tensor(parameter: Any) -> Tensor:
+    """Return a parameter, or this process's shard of it."""
     return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
-def _rows(parameter: nn.Parameter) -> Tensor | None:
-    """The rows that a sparse gradient has; None for all."""
+def _gradient_rows(parameter: nn.Parameter) -> Tensor | None:
+    """Return the row indices of a sparse gradient, or None for a dense one."""
     gradient = parameter.grad
     return gradient.coalesce().indices()[0] if gradient is not None and gradient.is_sparse else None
 

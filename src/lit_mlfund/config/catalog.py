@@ -82,10 +82,13 @@ class Catalog:
 
 
 def own_folder() -> Path:
-    """The folder of the package `lit_mlfund.conf`, in a checkout and in a wheel."""
-    spec = importlib.util.find_spec("lit_mlfund.conf")
-    assert spec is not None and spec.submodule_search_locations is not None
-    return Path(next(iter(spec.submodule_search_locations)))
+    """Return the folder of `lit_mlfund.conf` beside this code: in a checkout `conf/`, in a wheel a package of ours.
+
+    Python's import system is not asked: with two checkouts and one environment it would find the other's.
+    """
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parents[1] / "conf"
+    return checkout if package.parent.name == "src" and checkout.is_dir() else package / "conf"
 
 
 def catalog(config_dir: str | None = None, searchpath: Iterable[Any] = ()) -> Catalog:

@@ -67,7 +67,7 @@ def _check_several(name: str, section: Section, nodes: dict[str, Any]) -> Iterat
         if key in section.own:
             yield from _check_value(nodes, key, section.own[key], path)
         elif isinstance(node, dict) and "_target_" in node:
-            yield from _check_node(node, path, _PLAIN)
+            yield from _check_node(node, path, Section(offered=section.offered))
         elif isinstance(node, dict) and node:
             yield f"{path}: has no _target_, so nothing would be built of it"
         elif node:

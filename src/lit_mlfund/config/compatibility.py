@@ -13,6 +13,7 @@ from typing import Any
 from lit_mlfund.config.catalog import Catalog
 from lit_mlfund.config.errors import suggestion
 from lit_mlfund.config.options import Option, nodes, options
+from lit_mlfund.config.outside import outside_problems
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.config.source_signatures import TargetError
 
@@ -24,8 +25,10 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
     return [
         *_task_fits(config, catalog),
         *_inputs_fit(config, catalog),
+        *_loss_is_a_mean(config),
         *_regularization_fits(config),
         *_exclusions(config),
+        *outside_problems(config),
         *_tables_fit(config),
         *_libraries(config),
         *_plateau(config),
@@ -37,7 +40,7 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
 
 def _declared(node: Any, name: str) -> Any:
     """A class attribute of a node's target; None where the target is unknown or does not say."""
-    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         return None
     try:
         return describe(node["_target_"]).attributes.get(name) or None
@@ -66,9 +69,24 @@ def _task_fits(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
         yield f"data.task: {data['task']} is not the task, which is {task}"
 
 
+def _loss_is_a_mean(config: dict[str, Any]) -> Iterator[str]:
+    """Report a loss that would return a value per example, of which training has no gradient."""
+    for path, node in nodes(config.get("loss"), "loss"):
+        if node.get("reduction") == "none":
+            yield (
+                f"{path}.reduction: training minimises the mean of a batch, but none keeps a loss per example; "
+                "leave it out"
+            )
+
+
 def _task(config: dict[str, Any]) -> str | None:
-    node = config.get("task")
-    return node["name"] if isinstance(node, dict) and isinstance(node.get("name"), str) else None
+    shape = config.get("shape")
+    return shape if isinstance(shape, str) else None
+
+
+def task_name(config: Mapping[str, Any]) -> str:
+    """Return the name of the task, which its module declares; that of its shape where it does not."""
+    return str(_declared(config["task"], "task") or config["shape"])
 
 
 def _inputs_fit(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:

@@ -25,6 +25,7 @@ from lit_mlfund.config.catalog import PRIMARY, Catalog, catalog
 from lit_mlfund.config.check import check
 from lit_mlfund.config.errors import ConfigError, suggestion
 from lit_mlfund.config.overrides import parse, read_overrides, searchpath
+from lit_mlfund.config.replaced import drop_replaced_values
 from lit_mlfund.config.type_hints import MISSING, UNRESOLVED
 
 VERSION_BASE = "1.3"  # Hydra's defaults as of this version: no change of directory, among others
@@ -73,6 +74,9 @@ class Composer:
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             raise ConfigError([*problems, one_line(error)]) from error
         problems += [problem for override in asked.deleted for problem in delete(composed, override)]
+        drop_replaced_values(
+            composed, self.catalog, [line.lstrip("+").partition("=")[0] for line in asked.lines]
+        )
         config, unresolved = plain(composed)
         found = [problem for problem in check(config, self.catalog) if _is_certain(problem, asked.unknown)]
         return Composed(config, composed.hydra, [*problems, *unresolved, *found])

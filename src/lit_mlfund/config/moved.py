@@ -1,4 +1,4 @@
-"""Where targets are now that earlier versions wrote into run folders; to be removed one release after 0.1."""
+"""Brings configurations of earlier versions to today's layout; to be removed one release after 0.1."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ MODULES = {
     "lit_mlfund.reports.claim": "lit_mlfund.sweeps.claims.claim",
     "lit_mlfund.reports.claim_panels": "lit_mlfund.sweeps.claims.panels",
 }
+
+
+RECOMMENDED = ("max_epochs", "monitor", "module")  # stood among the arguments of the data module
+
+
+def current_layout(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a run folder with every key and every `_target_` where it is today."""
+    config = current_targets(config)
+    task, data = config.get("task"), config.get("data")
+    if "shape" not in config and isinstance(task, dict) and isinstance(data, dict):
+        config["shape"] = task.pop("name", None)
+        config["recommended"] = {key: data.pop(key) for key in RECOMMENDED if key in data}
+    return config
 
 
 def current_path(path: str) -> str:

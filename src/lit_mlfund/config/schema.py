@@ -12,6 +12,8 @@ from lit_mlfund.config.type_hints import Hint, parse
 class Values:
     """The values beside the sections."""
 
+    shape: str
+    """Of the task: binary, multiclass, regression, ranking or retrieval; the data, losses and models of it fit."""
     name: str
     """A word of your own in the name of the run folder."""
     seed: int
@@ -55,21 +57,25 @@ class Section:
 
 
 SECTIONS: dict[str, Section] = {
-    "task": Section(
-        supplied=("model", "loss", "spec", "optimizer", "schedule", "monitor"), own={"name": Hint("str")}
-    ),
+    "task": Section(supplied=("model", "loss", "spec", "optimizer", "schedule", "monitor")),
     "loss": Section(),
     "optim": Section(
         supplied=("params",), own={"lr_by_pattern": parse("dict[str, float]")}, words={"lr": ("auto",)}
     ),
     "schedule": Section(optional=True, supplied=("optimizer",), offered=("num_steps", "mode")),
     "regularization": Section(several=True),
-    "model": Section(supplied=("spec",)),
+    "model": Section(offered=("spec",)),
     "embedding": Section(optional=True),
-    "data": Section(own={"max_epochs": Hint("int"), "monitor": Hint("str"), "module": Hint("str")}),
+    "data": Section(),
+    # what a data set asks for, unless something else is chosen
+    "recommended": Section(
+        several=True, own={"max_epochs": Hint("int"), "monitor": Hint("str"), "module": Hint("str")}
+    ),
     "trainer": Section(supplied=("callbacks", "logger", "default_root_dir")),
     "callbacks": Section(several=True),
-    "logger": Section(several=True, own={"tensorboard": Hint("bool"), "card": Hint("bool")}),
+    "logger": Section(
+        several=True, offered=("save_dir",), own={"tensorboard": Hint("bool"), "card": Hint("bool")}
+    ),
     "sweep": Section(optional=True, supplied=("plan",)),
     "claim": Section(optional=True),
 }

@@ -41,10 +41,15 @@ def _imported(path: str) -> Target:
     attributes = {
         name: value for name, value in declared.items() if isinstance(value, (tuple, list, dict, str))
     }
+    bases: tuple[str, ...] = ()
+    if inspect.isclass(target):
+        bases = tuple(f"{base.__module__}.{base.__qualname__}" for base in inspect.getmro(target))
+        if (forward := _keywords(getattr(target, "forward", None))) is not None:
+            attributes["forward"] = forward
     try:
         signature = inspect.signature(target)
     except (ValueError, TypeError):  # built into Python's core: nothing is known of it
-        return Target(path, {}, open=True, attributes=attributes)
+        return Target(path, {}, open=True, attributes=attributes, bases=bases)
     hints: dict[str, Hint] = {}
     required, is_open = set(), False
     for name, parameter in signature.parameters.items():
@@ -57,7 +62,18 @@ def _imported(path: str) -> Target:
                 required.add(name)
             elif parameter.default is None:
                 hints[name] = optional(hints[name])
-    return Target(path, hints, frozenset(required), is_open, attributes)
+    return Target(path, hints, frozenset(required), is_open, attributes, bases)
+
+
+def _keywords(function: Any) -> tuple[str, ...] | None:
+    """Return what can be given to a function by keyword; None where that is anything, or not known."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):
+        return None
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return tuple(parameter.name for parameter in parameters)
 
 
 def _locate(path: str) -> Any:

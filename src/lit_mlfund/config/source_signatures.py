@@ -34,6 +34,7 @@ class Target:
     required    the parameters without a default
     open        it takes any keyword (`**kwargs`)
     attributes  literal class attributes: `tasks`, `inputs`, `metrics`, …
+    bases       dotted paths of the class and its bases, of classes that had to be imported
     """
 
     path: str
@@ -41,6 +42,7 @@ class Target:
     required: frozenset[str] = frozenset()
     open: bool = False
     attributes: dict[str, Any] = field(default_factory=dict)
+    bases: tuple[str, ...] = ()
 
 
 class Unreadable(Exception):

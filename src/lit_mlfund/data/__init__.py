@@ -1,4 +1,4 @@
-"""Reading, schema, preprocessing fitted on the training split, and whole batches by index (no Lightning)."""
+"""Reads tables, fits preprocessing on the training split and serves whole batches by index (no Lightning)."""
 
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.serving.batch import Batch, ListBatch, PairBatch, PointBatch

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from lit_mlfund.data.preprocessing.features import Encoded
-from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles, all_weightless
-from lit_mlfund.data.reading.scan import Scan, lists_lie_together, whole_lists
+from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles, zero_weights_error
+from lit_mlfund.data.reading.scan import Scan, lists_are_contiguous, whole_lists
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.store import ListStore, PointStore, Store
@@ -101,7 +101,7 @@ class FrameDataModule(DataModule):
 
     def new_pieces(self, path: str, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
         scan, roles, encoder = self.scan_file(path), self.roles, self.fitted
-        if scan is None or not (roles.query is None or lists_lie_together(scan, roles.query)):
+        if scan is None or not (roles.query is None or lists_are_contiguous(scan, roles.query)):
             yield self.new_loader(path, need_target)
             return
         # of what is measured the labels are enough; what is predicted stands beside all columns
@@ -116,7 +116,7 @@ class FrameDataModule(DataModule):
             yield self.serve(store), piece.frame
         self._note(unknown, imputed)
         if not weighted:
-            raise all_weightless(path, roles.weight)
+            raise zero_weights_error(path, roles.weight)
 
     def _note(self, unknown: Mapping[str, int], imputed: Mapping[str, int]) -> None:
         self.notes = {

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lit_mlfund.data.preprocessing.interactions import Entities, History, InteractionStore, moments_of
+from lit_mlfund.data.preprocessing.interactions import Entities, History, InteractionStore, timestamps_of
 from lit_mlfund.data.reading import scan
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.file_watch import Signature
@@ -154,7 +154,7 @@ class InteractionsDataModule(RetrievalDataModule):
         for start in range(0, len(store), scan.MAX_ROWS):
             part = slice(start, start + scan.MAX_ROWS)
             self._seen[NEW] = taken(part)
-            served = store.only(part)
+            served = store.subset(part)
             yield self.serve_pairs(served), pl.DataFrame({"row": served.index})
 
     def _new_store(self, pieces: Iterable[Table], need_target: bool) -> tuple[InteractionStore, Taken]:
@@ -212,7 +212,7 @@ class InteractionsDataModule(RetrievalDataModule):
 
     def _moments(self, table: Table, after: float = -1.0) -> NDArray[np.float64]:
         if self.time is not None:
-            return moments_of(table, self.time)
+            return timestamps_of(table, self.time)
         return after + 1 + table.rows.astype(np.float64)
 
     def _splits(self, table: Table, moments: NDArray[np.float64]) -> Splits:

@@ -112,7 +112,7 @@ class TextLMDataModule(DataModule):
         for first in range(0, len(store), step):
             last = min(first + step, len(store)) - 1
             characters = list(text[int(begins[first]) : int(ends[last])])
-            yield self.serve(store.only(slice(first, last + 1))), pl.DataFrame({"character": characters})
+            yield self.serve(store.subset(slice(first, last + 1))), pl.DataFrame({"character": characters})
 
     def _read_new(self, path: str) -> tuple[str, WindowStore]:
         text = read_text(path)
@@ -152,11 +152,11 @@ class TextLMDataModule(DataModule):
         if split != "train":
             return self._windows(f"{self.given.get(split) or self.path}: the {split} split", ids)
         self._windows(f"{self.path}: the train split", ids)
-        return WindowStore.every(ids, self.length, self.stride)
+        return WindowStore.strided(ids, self.length, self.stride)
 
     def _windows(self, source: str, ids: Tensor) -> WindowStore:
         try:
-            return WindowStore.once(ids, self.length)
+            return WindowStore.scored_once(ids, self.length)
         except ValueError as error:
             raise DataError(
                 f"{source}: {len(ids)} characters are fewer than one window of {self.length} and the next "

@@ -1,4 +1,4 @@
-"""Losses for every task shape, in plain PyTorch."""
+"""Provides losses for every task shape, in plain PyTorch."""
 
 from lit_mlfund.losses.classification import (
     BinaryCrossEntropyLoss,

@@ -1,15 +1,12 @@
-"""What every loss asks of its arguments, and the weighted mean that it returns.
+"""Checks the arguments of the losses.
 
-Shapes, dtypes and options are checked always. Values (a class out of range, a relevance below zero) are
-checked on CPU tensors only: on a GPU the look would cost a synchronisation at every step.
+Shapes, dtypes and options are always checked. Values (a class out of range, a relevance below zero) are checked on
+CPU tensors only: on a GPU, reading them would cost a synchronisation at every step.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
@@ -17,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Lists(NamedTuple):
-    """Ranking arguments made uniform: `[Q, L]` with L >= 1, zeros on padding, float32 or float64.
+class PaddedLists(NamedTuple):
+    """Holds checked ranking arguments: `[Q, L]` with L >= 1, zeros on padding, float32 or float64.
 
-    `num_documents_Q` counts a query's real documents; `has_pair_Q` tells whether two of them differ in
-    relevance: otherwise there is nothing to learn.
+    `num_documents_Q` counts the real documents of a query; `has_pair_Q` is True where two of them differ in
+    relevance: without such a pair there is nothing to learn.
     """
 
     scores_QL: Tensor
@@ -31,54 +28,54 @@ class Lists(NamedTuple):
     num_documents_Q: Tensor
     has_pair_Q: Tensor
 
-    def on_padding(self, values_QL: Tensor, value: float) -> Tensor:
-        """`values_QL` with `value` on padding."""
+    def fill_padding(self, values_QL: Tensor, value: float) -> Tensor:
+        """Return `values_QL` with `value` on padding."""
         return values_QL.masked_fill(~self.mask_QL, value) if self.is_padded else values_QL
 
 
 def check_positive(name: str, value: float) -> None:
-    """Raise unless `value` is a finite number above zero."""
+    """Raise ValueError unless `value` is a finite number above zero."""
     if not 0 < value < math.inf:
         raise ValueError(f"{name}: expected a finite number above 0, got {value!r}")
 
 
 def check_between(name: str, value: float, low: float, high: float) -> None:
-    """Raise unless `low < value < high`."""
+    """Raise ValueError unless `low < value < high`."""
     if not low < value < high:
         raise ValueError(f"{name}: expected a number between {low:g} and {high:g}, got {value!r}")
 
 
 def check_label_smoothing(value: float) -> None:
-    """Raise unless `0 <= value < 1`."""
+    """Raise ValueError unless `0 <= value < 1`."""
     if not 0 <= value < 1:
         raise ValueError(f"label_smoothing: expected a number in [0, 1), got {value!r}")
 
 
 def check_cutoff(k: int | None) -> None:
-    """Raise unless `k` is a whole number above zero, or None."""
+    """Raise ValueError unless `k` is an integer above zero or None."""
     if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 1):
         raise ValueError(f"k: expected a whole number above 0 or None, got {k!r}")
 
 
-def computing_dtype(tensor: Tensor) -> torch.dtype:
-    """float32 for half precision, else the tensor's own dtype."""
+def compute_dtype(tensor: Tensor) -> torch.dtype:
+    """Return float32 for half precision, else the dtype of the tensor."""
     return torch.promote_types(tensor.dtype, torch.float32)
 
 
 def check_output(name: str, output: Tensor, num_dims: tuple[int, ...]) -> Tensor:
-    """A model's output in the dtype to compute in, if it is floating and has a legal number of dimensions."""
+    """Return a model's output in its compute dtype; it must be floating and have one of `num_dims` dimensions."""
     if not output.is_floating_point():
         raise ValueError(f"{name}: expected a floating dtype, got {output.dtype}")
     if output.ndim not in num_dims:
         expected = " or ".join({1: "[B]", 2: "[B, K]"}[n] for n in num_dims)
         raise ValueError(f"{name}: expected shape {expected}, got {list(output.shape)}")
-    return output.to(computing_dtype(output))
+    return output.to(compute_dtype(output))
 
 
 def check_real_target(
     name: str, output_B: Tensor, target_B: Tensor, low: float = -math.inf, high: float = math.inf
 ) -> Tensor:
-    """`target` in the dtype of `output`, when it has its shape and values in [low, high]."""
+    """Return `target` in the dtype of `output`; it must have the same shape and values in [low, high]."""
     if target_B.shape != output_B.shape:
         raise ValueError(
             f"target: expected shape {list(output_B.shape)} like {name}, got {list(target_B.shape)}"
@@ -91,7 +88,7 @@ def check_real_target(
 
 
 def check_classes(logits_BK: Tensor, target_B: Tensor) -> Tensor:
-    """`target` as int64, when it holds one class of K >= 2 for each row of `logits`."""
+    """Return `target` as int64; it must hold one of K >= 2 classes for each row of `logits`."""
     num_rows, num_classes = logits_BK.shape
     if num_classes < 2:
         raise ValueError(f"logits: expected at least 2 classes, got shape {list(logits_BK.shape)}")
@@ -106,7 +103,7 @@ def check_classes(logits_BK: Tensor, target_B: Tensor) -> Tensor:
 
 
 def check_class_weight(class_weight: Tensor | None, logits_BK: Tensor) -> Tensor | None:
-    """`class_weight` in the dtype of `logits`, when it has one value for each class."""
+    """Return `class_weight` in the dtype of `logits`; it must have one value per class."""
     if class_weight is None:
         return None
     if class_weight.shape != (logits_BK.shape[1],):
@@ -118,7 +115,7 @@ def check_class_weight(class_weight: Tensor | None, logits_BK: Tensor) -> Tensor
 
 
 def class_weight_tensor(values: list[float] | None) -> Tensor | None:
-    """The class weights of a configuration as a tensor, when none is below zero."""
+    """Return configured class weights as a tensor; none may be below zero."""
     if values is None:
         return None
     tensor = torch.tensor([float(value) for value in values])
@@ -127,21 +124,24 @@ def class_weight_tensor(values: list[float] | None) -> Tensor | None:
 
 
 def check_range(name: str, tensor: Tensor, low: float, high: float) -> None:
-    """Raise when a CPU tensor has a NaN, an infinity or a value outside [low, high]; others are not read."""
+    """Raise ValueError if a CPU tensor has a NaN, an infinity or a value outside [low, high].
+
+    Tensors on other devices are not read.
+    """
     if tensor.device.type != "cpu" or tensor.numel() == 0:
         return
     smallest, largest = (value.item() for value in tensor.aminmax())
     if not (low <= smallest and largest <= high and largest < math.inf):
-        bad = smallest if not low <= smallest else largest
+        wrong = smallest if not low <= smallest else largest
         expected = f"in [{low:g}, {high:g}]" if high < math.inf else f"of at least {low:g} and finite"
-        raise ValueError(f"{name}: expected values {expected}, got {bad:g}")
+        raise ValueError(f"{name}: expected values {expected}, got {wrong:g}")
 
 
-def check_lists(scores: Tensor, relevance: Tensor, mask: Tensor | None) -> Lists:
-    """The arguments of a ranking loss as `Lists`, when they fit each other.
+def check_lists(scores: Tensor, relevance: Tensor, mask: Tensor | None) -> PaddedLists:
+    """Check the arguments of a ranking loss and return them as `PaddedLists`.
 
-    `scores` and `relevance` are `[Q, L]`, `mask` a bool tensor of that shape or None. What stands on padding
-    is never read, be it NaN or a relevance of -1.
+    `scores` and `relevance` are `[Q, L]`, `mask` is a bool tensor of that shape or None. Values on padding are never
+    read, be they NaN or a relevance of -1.
     """
     if not scores.is_floating_point():
         raise ValueError(f"scores: expected a floating dtype, got {scores.dtype}")
@@ -158,63 +158,22 @@ def check_lists(scores: Tensor, relevance: Tensor, mask: Tensor | None) -> Lists
         raise ValueError(f"mask: expected shape {list(scores.shape)} like scores, got {list(mask.shape)}")
     if mask.dtype != torch.bool:
         raise ValueError(f"mask: expected dtype torch.bool, got {mask.dtype}")
-    if scores.shape[1] == 0:  # a list of one padding document keeps every reduction below defined
+    if scores.shape[1] == 0:  # one padding document keeps every reduction below defined
         scores, relevance, mask = (F.pad(values, (0, 1)) for values in (scores, relevance, mask))
         is_padded = True
-    scores = scores.to(computing_dtype(scores))
+    scores = scores.to(compute_dtype(scores))
     relevance = relevance.to(scores.dtype)
-    lowest = relevance
+    without_padding = relevance
     if is_padded:
         scores, relevance = scores.masked_fill(~mask, 0), relevance.masked_fill(~mask, 0)
-        lowest = relevance.masked_fill(~mask, math.inf)
+        without_padding = relevance.masked_fill(~mask, math.inf)
     check_range("relevance", relevance, 0.0, math.inf)
-    return Lists(scores, relevance, mask, is_padded, mask.sum(1), relevance.amax(1) > lowest.amin(1))
+    has_pair = relevance.amax(1) > without_padding.amin(1)
+    return PaddedLists(scores, relevance, mask, is_padded, mask.sum(1), has_pair)
 
 
 def check_weight(weight: Tensor, size: int, each: str) -> None:
-    """Raise unless `weight` is `[size]`, one per `each`, and (on a CPU) nowhere below zero."""
+    """Raise ValueError unless `weight` is `[size]`, one per `each`, and (on a CPU) nowhere below zero."""
     if weight.shape != (size,):
         raise ValueError(f"weight: expected shape [{size}], one per {each}, got {list(weight.shape)}")
     check_range("weight", weight, 0.0, math.inf)
-
-
-_groups: ContextVar[int | None] = ContextVar("groups", default=None)
-
-
-@contextmanager
-def means_of_groups(num_groups: int) -> Iterator[None]:
-    """Within, a pointwise loss is `[G]`: the means of G equally many examples each, the groups one behind the other.
-
-    So the losses of several models are taken in one call, each with the bits that it has alone.
-    """
-    token = _groups.set(num_groups)
-    try:
-        yield
-    finally:
-        _groups.reset(token)
-
-
-def weighted_mean(values_B: Tensor, weight_B: Tensor | None) -> Tensor:
-    """Sum of weight times value over the sum of weights; 0, with gradient, where nothing has weight."""
-    groups = _groups.get()
-    if weight_B is None:
-        if groups is not None:
-            return values_B.view(groups, -1).mean(1)
-        return values_B.mean() if values_B.numel() else values_B.sum()
-    check_weight(weight_B, len(values_B), "example")
-    weight_B = weight_B.to(values_B.dtype)
-    if groups is not None:
-        weighted_GB, weight_GB = (part.view(groups, -1) for part in (values_B * weight_B, weight_B))
-        total_G = weight_GB.sum(1)
-        return weighted_GB.sum(1) / torch.where(total_G > 0, total_G, 1)
-    total = weight_B.sum()
-    return (values_B * weight_B).sum() / torch.where(total > 0, total, 1)
-
-
-def query_mean(loss_Q: Tensor, has_pair_Q: Tensor, weight_Q: Tensor | None) -> Tensor:
-    """The weighted mean over the queries that have a pair of documents to order."""
-    counted_Q = has_pair_Q.to(loss_Q.dtype)
-    if weight_Q is not None:
-        check_weight(weight_Q, len(loss_Q), "query")
-        counted_Q = counted_Q * weight_Q
-    return weighted_mean(loss_Q, counted_Q)

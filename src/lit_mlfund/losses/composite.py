@@ -1,4 +1,4 @@
-"""A weighted sum of losses."""
+"""Sums losses with weights."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from torch import Tensor, nn
 
 
 class Part(TypedDict):
-    """One loss of the sum, and its weight."""
+    """Holds one loss of the sum and its weight."""
 
     loss: Any  # an nn.Module with `tasks`
     weight: float
 
 
 class CompositeLoss(nn.Module):
-    """Σ weight · loss over named parts, all called with the same arguments.
+    """Computes Σ weight · loss over named parts, all called with the same arguments.
 
-    parts           {name: {"loss": a loss module, "weight": a number >= 0}}; a name has no dot
-    forward         takes what its parts take
+    parts           {name: {"loss": a loss module, "weight": a number >= 0}}; a name has no dot. Each loss returns
+                    its mean; for losses per example call the parts, built with reduction="none", one by one
+    forward         takes the arguments of its parts
 
-    `tasks` are those that every part can train. After a call `parts` has each part's own value by name,
-    without weight and gradient, for logging. `link` is what its parts say of the model's output ("log": the
-    log of the prediction). Raises ValueError when there are no parts, one lacks its loss or weight, no task
-    is common to all, or their links differ.
+    `tasks` are those that every part can train. After a call `parts` maps each name to the value of its part, without
+    weight and gradient, for logging. `link` is that of its parts ("log": the model predicts the log of the target).
+    Raises ValueError if there are no parts, one lacks its loss or weight or does not return its mean, no task is
+    common to all, or their links differ.
 
     >>> from lit_mlfund.losses import HuberLoss, MAELoss
     >>> huber, mae = {"loss": HuberLoss(), "weight": 1.0}, {"loss": MAELoss(), "weight": 0.5}
@@ -48,7 +49,7 @@ class CompositeLoss(nn.Module):
         self.losses = nn.ModuleDict({name: part["loss"] for name, part in parts.items()})
         self.weights = {name: float(part["weight"]) for name, part in parts.items()}
         tasks = {name: tuple(part["loss"].tasks) for name, part in parts.items()}
-        self.tasks = tuple(task for task in type(self).tasks if all(task in of for of in tasks.values()))
+        self.tasks = tuple(task for task in type(self).tasks if all(task in part for part in tasks.values()))
         if not self.tasks:
             raise ValueError(f"parts: expected a task that all of them can train, got {tasks}")
         links = {name: getattr(part["loss"], "link", "identity") for name, part in parts.items()}
@@ -72,6 +73,8 @@ def _check_part(name: str, part: Any) -> None:
         raise ValueError(f"parts.{name}: expected the keys loss and weight, got {got}")
     if not isinstance(part["loss"], nn.Module) or not hasattr(part["loss"], "tasks"):
         raise ValueError(f"parts.{name}.loss: expected a loss module with `tasks`, got {part['loss']!r}")
+    if getattr(part["loss"], "reduction", "mean") == "none":
+        raise ValueError(f"parts.{name}.loss: expected reduction='mean', got 'none': the sum is of means")
     weight = part["weight"]
     if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
         raise ValueError(f"parts.{name}.weight: expected a number of at least 0, got {weight!r}")

@@ -1,4 +1,4 @@
-"""Contrastive losses for two towers: the other items of the batch are the negatives."""
+"""Defines contrastive losses for two towers, with the other items of the batch as negatives."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lit_mlfund.losses.arguments import check_positive, check_range, check_weight, computing_dtype
+from lit_mlfund.losses.arguments import check_positive, check_range, check_weight, compute_dtype
 from lit_mlfund.losses.contrastive_blocks import PairLoss, dense_pair_loss
-from lit_mlfund.losses.contrastive_pairs import Columns, lay_out
+from lit_mlfund.losses.contrastive_pairs import Columns, build_pairs
 from lit_mlfund.losses.gather import world_size
 
-TEMPERATURE_RANGE = (0.01, 100.0)  # that a learned temperature is held in; the lower end is CLIP's
-DENSE_SCORES = 2**17  # up to here the plain formula is faster than blocks
+TEMPERATURE_RANGE = (0.01, 100.0)  # of a learned temperature; the lower end is CLIP's
+MAX_DENSE_SCORES = 2**17  # up to this many scores the plain formula is faster than blocks
 
 
-class _PairLossModule(nn.Module):
-    """Configuration and temperature that the contrastive losses share."""
+class _ContrastiveLoss(nn.Module):
+    """Holds the options and the temperature shared by the contrastive losses."""
 
     tasks = ("retrieval",)
     _form: Literal["softmax", "logistic"]
@@ -36,7 +36,7 @@ class _PairLossModule(nn.Module):
         low, high = TEMPERATURE_RANGE
         if learnable_temperature and not low <= temperature <= high:
             raise ValueError(
-                f"temperature: a learned one is held in [{low:g}, {high:g}], got {temperature!r}"
+                f"temperature: expected a learned one to start in [{low:g}, {high:g}], got {temperature!r}"
             )
         self.learnable_temperature = learnable_temperature
         self.symmetric = symmetric
@@ -49,7 +49,7 @@ class _PairLossModule(nn.Module):
 
     @property
     def temperature(self) -> float | Tensor:
-        """The temperature in use: a number, or a scalar tensor with gradient where it is learned."""
+        """Return the current temperature: a number, or a scalar tensor with gradient if it is learned."""
         if not self.learnable_temperature:
             return self._temperature
         low, high = TEMPERATURE_RANGE
@@ -67,10 +67,10 @@ class _PairLossModule(nn.Module):
         negative_log_q: Tensor | None = None,
     ) -> Tensor:
         if self.learnable_temperature:
-            # A step may leave the range; outside, the gradient would stay zero for ever: go back to the edge.
+            # A step may leave the range, where the gradient stays zero for ever: clamp it to the edge.
             with torch.no_grad():
                 self.log_temperature.clamp_(*map(math.log, TEMPERATURE_RANGE))
-        columns = _columns(query, item, item_id, negatives, log_q, weight, negative_id, negative_log_q)
+        columns = _build_columns(query, item, item_id, negatives, log_q, weight, negative_id, negative_log_q)
         gather = self.gather and self.training
         return _pair_loss(
             self._form, query, columns, self.temperature, self.symmetric, self.chunk_size, gather
@@ -82,34 +82,34 @@ class _PairLossModule(nn.Module):
         return ", ".join([f"temperature={torch.as_tensor(self.temperature).item():.4g}", *options])
 
 
-class InfoNCELoss(_PairLossModule):
-    """Cross-entropy of each query's own item against the other items of the batch, on scaled cosines.
+class InfoNCELoss(_ContrastiveLoss):
+    """Computes the cross-entropy of each query's own item against the batch's other items, on scaled cosines.
 
     With s_ij = cos(query_i, item_j) / temperature − log_q_j: the mean over i of log Σ_j exp s_ij − s_ii,
     where j runs over i itself and every column whose id differs.
 
     temperature            divides the cosines, > 0
-    learnable_temperature  learn its logarithm from this start; held in [0.01, 100]
-    symmetric              mean with the other direction: each item's own query against the queries whose own
+    learnable_temperature  learn its logarithm, starting from `temperature`; clamped to [0.01, 100]
+    symmetric              average with the other direction: each item's own query against the queries whose own
                            item differs (extra negatives take no part, and log_q cancels)
-    chunk_size             rows of the score matrix at a time, None picks: a matter of memory, not of values
-    gather                 in training under torch.distributed, the items of all ranks are negatives. On every
-                           rank the value is the joint batch's, and the *average over ranks* of the gradients
-                           (DDP, FSDP) is its gradient. Batches may differ in size. In eval mode each rank
-                           keeps to its own batch, for ranks may then have different numbers of batches
+    chunk_size             rows of the score matrix computed at a time, None: automatic; affects memory, not values
+    gather                 in training under torch.distributed, use the items of all ranks as negatives. Every rank
+                           returns the value of the joint batch, and the *average over ranks* of the gradients (DDP,
+                           FSDP) is its gradient. Batches may differ in size. In eval mode each rank uses its own
+                           batch only, because ranks may then have different numbers of batches
 
-    query, item            `[B, D]` embeddings, row i of both a positive pair; any length: normalised here
-    item_id                `[B]` integers; equal ids are never each other's negatives. None: all items differ
-    negatives              `[N, D]` more negatives, shared by all queries, of all ranks
-    log_q                  `[B]` log of the probability that the item is drawn into a batch, subtracted from
-                           all of its scores, the positive's included; else popular items are pushed down
+    query, item            `[B, D]` embeddings, row i of both a positive pair; normalised here, so of any length
+    item_id                `[B]` integers; items of equal id are never negatives of each other. None: all differ
+    negatives              `[N, D]` more negatives, shared by all queries of all ranks
+    log_q                  `[B]` log of the probability that the item is sampled into a batch, subtracted from all
+                           of its scores, the positive's included; without it popular items are pushed down
     weight                 `[B]` >= 0; the mean is weighted by it
-    negative_id            `[N]` ids of the negatives; None: they are nobody's item
+    negative_id            `[N]` ids of the negatives; None: no query's own item is among them
     negative_log_q         `[N]` as log_q, on the same scale; None: 0
 
     Computed and returned in float32 at least, also under autocast. log_q and weight get no gradient. A query
-    without negatives adds 0; an empty batch gives 0. Raises ValueError for wrong shapes or dtypes, (seen on
-    CPU tensors) a log_q that is not finite or a weight below 0, options out of range, and ranks that pass
+    without negatives adds 0; an empty batch gives 0. Raises ValueError for wrong shapes or dtypes, (checked on CPU
+    tensors only) a log_q that is not finite or a weight below 0, options out of range, and ranks that pass
     different arguments; RuntimeError for second derivatives of a batch large enough for blocks.
 
     Source: van den Oord et al. 2018, eq. 4; log_q: Yi et al. 2019, section 4; symmetric: Radford et al. 2021,
@@ -120,13 +120,13 @@ class InfoNCELoss(_PairLossModule):
     _form = "softmax"
 
 
-class NCELoss(_PairLossModule):
-    """Binary logistic loss over InfoNCELoss's pairs: a query's own item against 1, its negatives against 0.
+class NCELoss(_ContrastiveLoss):
+    """Computes a binary logistic loss over InfoNCELoss's pairs: target 1 for the own item, 0 for negatives.
 
     The mean over i of softplus(−s_ii) + Σ_j softplus(s_ij), j over the columns whose id differs; parameters
     and arguments as for InfoNCELoss. A constant in log_q does not cancel here: scores become
     log-probabilities where log_q is the log of the *number* of times that the item is expected among the
-    negatives. A query without negatives keeps its positive term. `symmetric` matters only with weights and
+    negatives. A query without negatives keeps its positive term. `symmetric` makes a difference only with weights and
     with `negatives`, which then count half.
 
     Source: Gutmann & Hyvärinen 2010; summed over in-batch pairs as in Zhai et al. 2023, section 3.2.
@@ -151,12 +151,12 @@ def infonce_loss(
     chunk_size: int | None = None,
     gather: bool = True,
 ) -> Tensor:
-    """`InfoNCELoss` as a function; a tensor `temperature` gets a gradient.
+    """Compute `InfoNCELoss` as a function; a tensor `temperature` gets a gradient.
 
     >>> infonce_loss(torch.eye(4), torch.eye(4), temperature=1.0)  # log(1 + 3/e)
     tensor(0.7437)
     """
-    columns = _columns(query, item, item_id, negatives, log_q, weight, negative_id, negative_log_q)
+    columns = _build_columns(query, item, item_id, negatives, log_q, weight, negative_id, negative_log_q)
     return _pair_loss("softmax", query, columns, temperature, symmetric, chunk_size, gather)
 
 
@@ -175,12 +175,12 @@ def nce_loss(
     chunk_size: int | None = None,
     gather: bool = True,
 ) -> Tensor:
-    """`NCELoss` as a function; a tensor `temperature` gets a gradient.
+    """Compute `NCELoss` as a function; a tensor `temperature` gets a gradient.
 
     >>> nce_loss(torch.eye(2), torch.eye(2), temperature=1.0)  # log(1 + 1/e) + log 2
     tensor(1.0064)
     """
-    columns = _columns(query, item, item_id, negatives, log_q, weight, negative_id, negative_log_q)
+    columns = _build_columns(query, item, item_id, negatives, log_q, weight, negative_id, negative_log_q)
     return _pair_loss("logistic", query, columns, temperature, symmetric, chunk_size, gather)
 
 
@@ -196,20 +196,20 @@ def _pair_loss(
     _check_options(temperature, chunk_size)
     world = world_size() if gather else 1
     with torch.autocast(query.device.type, enabled=False):
-        query, column, pairs = lay_out(_unit(query), *columns, world, symmetric, chunk_size)
-        is_small = chunk_size is None and world == 1 and len(query) * len(column) <= DENSE_SCORES
+        query, column, pairs = build_pairs(_normalize(query), *columns, world, symmetric, chunk_size)
+        is_small = chunk_size is None and world == 1 and len(query) * len(column) <= MAX_DENSE_SCORES
         loss = dense_pair_loss if is_small else PairLoss.apply
         return loss(query, column, 1 / temperature, pairs, form)
 
 
-def _unit(embedding: Tensor) -> Tensor:
-    """Rows of length 1 in float32 at least; a zero row stays zero, with a gradient of ordinary size."""
-    embedding = embedding.to(computing_dtype(embedding))
+def _normalize(embedding: Tensor) -> Tensor:
+    """Normalise rows to length 1 in float32 at least; a zero row stays zero, with a gradient of ordinary size."""
+    embedding = embedding.to(compute_dtype(embedding))
     norm = torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
     return embedding / norm.masked_fill(norm == 0, 1)
 
 
-def _columns(
+def _build_columns(
     query: Tensor,
     item: Tensor,
     item_id: Tensor | None,
@@ -219,7 +219,7 @@ def _columns(
     negative_id: Tensor | None,
     negative_log_q: Tensor | None,
 ) -> tuple[Columns, Columns | None]:
-    """What queries are scored against, normalised, when all arguments fit each other."""
+    """Check the arguments and return the normalised items and negatives that queries are scored against."""
     if query.ndim != 2 or query.shape != item.shape:
         raise ValueError(
             "query and item: expected two tensors of one shape [B, D], "
@@ -233,23 +233,25 @@ def _columns(
     if weight is not None:
         check_weight(weight, len(query), "pair")
     if negatives is None and (negative_id is not None or negative_log_q is not None):
-        raise ValueError("negative_id and negative_log_q: given without negatives")
+        raise ValueError("negative_id and negative_log_q: expected negatives beside them, got none")
     if negative_id is not None and item_id is None:
-        raise ValueError("negative_id: given without item_id to compare it with")
-    dtype = computing_dtype(query)
+        raise ValueError("negative_id: expected item_id to compare it with, got none")
+    dtype = compute_dtype(query)
 
     def constant(values: Tensor | None) -> Tensor | None:
         return None if values is None else values.detach().to(dtype)
 
-    _check_each("item_id", item_id, "log_q", log_q, len(query))
-    columns = Columns(_unit(item), item_id, constant(log_q), constant(weight))
+    _check_ids_and_log_q("item_id", item_id, "log_q", log_q, len(query))
+    columns = Columns(_normalize(item), item_id, constant(log_q), constant(weight))
     if negatives is None:
         return columns, None
-    _check_each("negative_id", negative_id, "negative_log_q", negative_log_q, len(negatives))
-    return columns, Columns(_unit(negatives), negative_id, constant(negative_log_q))
+    _check_ids_and_log_q("negative_id", negative_id, "negative_log_q", negative_log_q, len(negatives))
+    return columns, Columns(_normalize(negatives), negative_id, constant(negative_log_q))
 
 
-def _check_each(id_name: str, ids: Tensor | None, log_q_name: str, log_q: Tensor | None, size: int) -> None:
+def _check_ids_and_log_q(
+    id_name: str, ids: Tensor | None, log_q_name: str, log_q: Tensor | None, size: int
+) -> None:
     for name, values in ((id_name, ids), (log_q_name, log_q)):
         if values is not None and values.shape != (size,):
             raise ValueError(f"{name}: expected shape [{size}], got {list(values.shape)}")

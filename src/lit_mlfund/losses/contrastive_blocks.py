@@ -1,7 +1,7 @@
-"""Contrastive losses over blocks of the score matrix, with the gradient formed on the way forward.
+"""Computes contrastive losses over blocks of the score matrix, with the gradient in the forward pass.
 
-The B×B matrix of scores never exists: a block of rows is scored, turned into its loss and gradient while it
-is in cache, and added up. What waits for the backward pass has the size of the embeddings.
+The B×B score matrix is never stored: a block of rows is scored, turned into its loss and gradient while it is in
+cache, and accumulated. What is saved for the backward pass has the size of the embeddings.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 
 from lit_mlfund.losses.contrastive_pairs import Ids, Pairs
 
-# Beside the largest term of a sum, exp(-60) is invisible even in float64. Smaller ones are raised to it: on a
-# CPU, exp and the products of denormal numbers that it leads to are a hundred times slower.
-CUT = -60.0
-Masks = list[tuple[slice, Tensor]]  # columns of a block, True where a pair does not count
+# Next to the largest term of a sum, exp(-60) is negligible even in float64. Smaller exponents are clamped to it,
+# because on a CPU exp and products that give denormal numbers are a hundred times slower.
+MIN_EXPONENT = -60.0
+Masks = list[tuple[slice, Tensor]]  # columns of a block, and True where a pair does not count
 
 
-class ItemSide(NamedTuple):
-    """The item-to-query direction: log-sum-exp and share in the loss of each item; a buffer for scores."""
+class ItemDirection(NamedTuple):
+    """Holds the item-to-query direction: each item's log-sum-exp and share of the loss; a buffer for scores."""
 
     lse: Tensor
     weight: Tensor
@@ -31,12 +31,12 @@ class ItemSide(NamedTuple):
 
 
 class PairLoss(torch.autograd.Function):
-    """The loss of `pairs` (a scalar, the same on every rank) and its gradients, in blocks of rows.
+    """Computes the loss of `pairs` (a scalar, equal on all ranks) and its gradients, in blocks of rows.
 
     query_RD, column_MD  embeddings; a score is scale · query·column − log_q
-    scale                float, or a scalar tensor that takes a gradient
+    scale                float, or a scalar tensor that receives a gradient
     form                 softmax: cross-entropy of the positive; logistic: sum of binary cross-entropies
-    Gradients are those of this rank's rows, times `pairs.world` (see gather.py). Second derivatives raise.
+    Gradients are those of this rank's rows, times `pairs.world_size` (see gather.py). Second derivatives raise.
     """
 
     @staticmethod
@@ -55,33 +55,33 @@ class PairLoss(torch.autograd.Function):
         if form == "softmax" and pairs.item_weight is not None:
             lse = _item_logsumexp(scaled_RD, column_MD, pairs)
             buffer = query_RD.new_empty(min(pairs.chunk, len(query_RD)), pairs.num_items)
-            items = ItemSide(lse, pairs.item_weight, buffer)
+            items = ItemDirection(lse, pairs.item_weight, buffer)
 
         loss = query_RD.new_zeros(())
         query_grad, column_grad_DM = torch.empty_like(query_RD), torch.zeros_like(column_DM)
-        same = same_ids(pairs)
+        same = same_id_masks(pairs)
         for rows, scores, masks in score_blocks(scaled_RD, column_DM, pairs.chunk, same, pairs.log_q):
             if form == "softmax":
-                block_loss, factor = _softmax_(scores, rows, pairs, items)
+                block_loss, factor = _softmax_loss_(scores, rows, pairs, items)
             else:
-                block_loss, factor = _logistic_(scores, rows, pairs)
+                block_loss, factor = _logistic_loss_(scores, rows, pairs)
             loss += block_loss
-            if needs_grad:  # by now the scores are the gradient, but for the factor
+            if needs_grad:  # `scores` now holds the gradient up to the factor
                 for columns, mask in masks:
                     scores[:, columns].masked_fill_(mask, 0)
                 torch.mm(scores, column_MD, out=query_grad[rows]).mul_(factor)
                 column_grad_DM.addmm_((scaled_RD[rows] * factor).T, scores)
-        if pairs.world > 1:
+        if pairs.world_size > 1:
             dist.all_reduce(loss)
         if needs_grad:
-            query_grad *= pairs.world
-            column_grad_DM *= pairs.world
+            query_grad *= pairs.world_size
+            column_grad_DM *= pairs.world_size
             ctx.save_for_backward(query_grad * scale, column_grad_DM.T, (query_grad * query_RD).sum())
         return loss
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        # once_differentiable would not notice: to a second backward pass the saved gradients are constants.
+        # once_differentiable would not notice: a second backward pass sees the saved gradients as constants.
         if torch.is_grad_enabled():
             raise RuntimeError("contrastive loss in blocks: no second derivative (create_graph=True)")
         grads = (
@@ -97,11 +97,11 @@ def dense_pair_loss(
     pairs: Pairs,
     form: Literal["softmax", "logistic"],
 ) -> Tensor:
-    """`PairLoss` as the plain formula, for one rank: faster on small batches, and differentiable twice."""
+    """Compute `PairLoss` by the plain formula, on one rank: faster on small batches, twice differentiable."""
     scores = query_RD @ column_MD.T * scale
     if pairs.log_q is not None:
         scores = scores - pairs.log_q
-    for same in same_ids(pairs):
+    for same in same_id_masks(pairs):
         same.mask_(scores, slice(0, len(scores)))
     positive = pairs.positive[:, None]
     items = scores[:, : pairs.num_items]
@@ -118,15 +118,15 @@ def dense_pair_loss(
     return loss
 
 
-def _softmax_(
-    scores: Tensor, rows: slice, pairs: Pairs, items: ItemSide | None
+def _softmax_loss_(
+    scores: Tensor, rows: slice, pairs: Pairs, items: ItemDirection | None
 ) -> tuple[Tensor, Tensor | float]:
-    """A block's cross-entropy; `scores` becomes its gradient but for the factor per row that is returned."""
+    """Return a block's cross-entropy and a factor per row; `scores` becomes its gradient up to that factor."""
     weight, column = pairs.weight[rows], pairs.positive[rows, None]
     own = scores.gather(1, column)
     if items is not None:
         item_grad = torch.sub(scores[:, : pairs.num_items], items.lse, out=items.buffer[: len(scores)])
-        item_grad.clamp_min_(CUT).exp_().mul_(items.weight).scatter_add_(1, column, -weight[:, None])
+        item_grad.clamp_min_(MIN_EXPONENT).exp_().mul_(items.weight).scatter_add_(1, column, -weight[:, None])
     lse, total = _logsumexp_(scores)
     scores.scatter_add_(1, column, -total[:, None])
     loss, factor = weight @ (lse - own.squeeze(1)), (weight / total)[:, None]
@@ -136,11 +136,11 @@ def _softmax_(
     return loss + weight @ (items.lse[column] - own).squeeze(1), 1.0
 
 
-def _logistic_(scores: Tensor, rows: slice, pairs: Pairs) -> tuple[Tensor, Tensor | float]:
-    """A block's binary cross-entropy; `scores` becomes its gradient but for the factor that is returned."""
+def _logistic_loss_(scores: Tensor, rows: slice, pairs: Pairs) -> tuple[Tensor, Tensor | float]:
+    """Return a block's binary cross-entropy and a factor; `scores` becomes its gradient up to that factor."""
     weight, column = pairs.weight[rows], pairs.positive[rows, None]
     own = scores.gather(1, column)
-    cost = _softplus(scores.clamp_min_(CUT)).scatter_(1, column, _softplus(-own))
+    cost = _softplus(scores.clamp_min_(MIN_EXPONENT)).scatter_(1, column, _softplus(-own))
     loss = weight @ cost.sum(1)
     scores.sigmoid_().scatter_(1, column, -torch.sigmoid(-own))
     if pairs.item_weight is None:
@@ -153,40 +153,40 @@ def _logistic_(scores: Tensor, rows: slice, pairs: Pairs) -> tuple[Tensor, Tenso
 
 
 def _softplus(scores: Tensor) -> Tensor:
-    return F.softplus(scores, threshold=40)  # torch's 20 is linear too soon for float64
+    return F.softplus(scores, threshold=40)  # torch's default of 20 turns linear too early for float64
 
 
 def _logsumexp_(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Per row log Σ exp(score) and Σ exp(score − maximum); `scores` becomes the terms of the latter."""
-    top = scores.amax(1, keepdim=True).clamp_min_(torch.finfo(scores.dtype).min)  # where all are -inf
-    total = scores.sub_(top).clamp_min_(CUT).exp_().sum(1)
+    """Return log Σ exp(score) and Σ exp(score − maximum) per row; `scores` becomes the terms of the latter."""
+    top = scores.amax(1, keepdim=True).clamp_min_(torch.finfo(scores.dtype).min)  # for rows of -inf
+    total = scores.sub_(top).clamp_min_(MIN_EXPONENT).exp_().sum(1)
     return total.log().add_(top.squeeze(1)), total
 
 
 def _item_logsumexp(scaled_RD: Tensor, column_MD: Tensor, pairs: Pairs) -> Tensor:
-    """`[num_items]`: for every item the log-sum-exp of its scores over the queries of all ranks."""
+    """Return `[num_items]`, the log-sum-exp of each item's scores over the queries of all ranks."""
     item_ND = column_MD[: pairs.num_items]
     result = item_ND.new_full((len(item_ND),), -torch.inf)
     if len(scaled_RD):
         chunk = max(1, pairs.chunk * len(column_MD) // len(scaled_RD))
         same = []
         if pairs.row_ids is not None:
-            same = [SameId(pairs.column_ids[0], pairs.row_ids, 0, chunk, pairs.is_sorted)]
+            same = [SameIdMask(pairs.column_ids[0], pairs.row_ids, 0, chunk, pairs.is_sorted)]
         for rows, scores, _ in score_blocks(item_ND, scaled_RD.T.contiguous(), chunk, same):
             result[rows] = _logsumexp_(scores)[0]
     if pairs.log_q is not None:
         result -= pairs.log_q[: pairs.num_items]
-    if pairs.world > 1:
-        parts = [torch.empty_like(result) for _ in range(pairs.world)]
+    if pairs.world_size > 1:
+        parts = [torch.empty_like(result) for _ in range(pairs.world_size)]
         dist.all_gather(parts, result)
         result = torch.stack(parts).logsumexp(0)
     return result
 
 
 def score_blocks(
-    row_RD: Tensor, column_DM: Tensor, chunk: int, same: list[SameId], log_q: Tensor | None = None
+    row_RD: Tensor, column_DM: Tensor, chunk: int, same: list[SameIdMask], log_q: Tensor | None = None
 ) -> Iterator[tuple[slice, Tensor, Masks]]:
-    """Slices of at most `chunk` rows, their scores `[rows, M]` in a buffer that is reused, and masks."""
+    """Yield slices of at most `chunk` rows, their scores `[rows, M]` in a reused buffer, and masks."""
     buffer = row_RD.new_empty(min(chunk, len(row_RD)), column_DM.shape[1])
     for start in range(0, len(row_RD), chunk):
         rows = slice(start, min(start + chunk, len(row_RD)))
@@ -198,19 +198,19 @@ def score_blocks(
         yield rows, scores, [pairs.mask_(scores, rows) for pairs in same]
 
 
-def same_ids(pairs: Pairs) -> list[SameId]:
-    """One mask for each run of columns that has ids."""
+def same_id_masks(pairs: Pairs) -> list[SameIdMask]:
+    """Create a mask for each run of columns that has ids."""
     if pairs.row_ids is None:
         return []
     firsts = (0, pairs.num_items)
     return [
-        SameId(pairs.row_ids, columns, first, pairs.chunk, pairs.is_sorted)
+        SameIdMask(pairs.row_ids, columns, first, pairs.chunk, pairs.is_sorted)
         for columns, first in zip(pairs.column_ids, firsts)
     ]
 
 
-class SameId:
-    """The pairs of a run of columns, beginning at `first`, that share an id without being a positive."""
+class SameIdMask:
+    """Masks pairs that share an id without being a positive, in a run of columns that starts at `first`."""
 
     def __init__(self, rows: Ids, columns: Ids, first: int, chunk: int, is_sorted: bool) -> None:
         self.rows, self.columns, self.first, self.chunk = rows, columns, first, chunk
@@ -222,7 +222,7 @@ class SameId:
             self.bands = torch.stack((low, high), 1).tolist()
 
     def mask_(self, scores: Tensor, rows: slice) -> tuple[slice, Tensor]:
-        """Sets those pairs of a block to -inf; returns columns of the block and where in them."""
+        """Set those pairs of a block to -inf; return the columns concerned and the mask in them."""
         low, high = self.bands[rows.start // self.chunk] if self.bands else (0, len(self.columns.id))
         mask = self.rows.id[rows, None] == self.columns.id[low:high]
         mask &= self.rows.column[rows, None] != self.columns.column[low:high]

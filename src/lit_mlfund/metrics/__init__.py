@@ -1,4 +1,4 @@
-"""Metrics of the five task shapes: functions per query, streaming classes, evaluations with intervals."""
+"""Provides metrics of the five task shapes: functions per query, streaming classes, evaluations with intervals."""
 
 from lit_mlfund.metrics.bootstrap import Evaluation, Interval
 from lit_mlfund.metrics.calibration import (

@@ -1,9 +1,8 @@
-"""Values of a task's metrics with bootstrap intervals over its rows.
+"""Computes metrics of a task with bootstrap intervals over its rows.
 
-Resampling rows with replacement is the same as counting how often each row is drawn, so every metric here is
-a function of row counts: all ones for the value itself, multinomial counts for a resample. A metric of
-weighted means then costs one matrix product for a block of resamples, a curve one weighted cumulative sum
-over rows that were sorted once.
+Resampling rows with replacement amounts to counting how often each row is drawn, so every metric here is a function
+of row counts: all ones for the value itself, multinomial counts for a resample. A metric made of weighted means then
+costs one matrix product per block of resamples, a curve one weighted cumulative sum over rows that are sorted once.
 """
 
 from __future__ import annotations
@@ -14,36 +13,36 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-Measure = Callable[[np.ndarray], dict[str, np.ndarray]]
-_BLOCK = 1 << 18  # counts held at a time: 2 MB, which stay in the cache
+MetricFunction = Callable[[np.ndarray], dict[str, np.ndarray]]
+_BLOCK = 1 << 18  # counts per block: 2 MB, which stay in the cache
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric's value on the given rows and the ends of its confidence interval."""
+    """Holds the value of a metric on all rows and the ends of its confidence interval."""
 
     value: float
     low: float
     high: float
 
     def to_dict(self) -> dict[str, float]:
-        """`{"value", "low", "high"}`; NaN stays NaN."""
+        """Return `{"value", "low", "high"}`; NaN stays NaN."""
         return asdict(self)
 
 
 class Evaluation:
-    """Every metric of a task, from predictions of `num_rows` rows (queries, for ranking and retrieval).
+    """Computes every metric of a task on `num_rows` rows (queries, for ranking and retrieval).
 
-    `measure` takes row counts `[R, num_rows]` and returns each metric's value under each of the R counts.
-    `exact` are numbers that no resampling concerns; their interval is the number itself. Metrics in
-    `biased` grow when rows repeat (a calibration error: repeated rows look like more evidence); their
-    resamples are shifted to have the value as their mean, and cut off at 0.
+    `measure` maps row counts `[R, num_rows]` to the value of each metric under each of the R counts. `exact` holds
+    numbers that do not depend on resampling; their interval is the number itself. Metrics in `biased` grow when rows
+    repeat (for a calibration error repeated rows look like more evidence); their resamples are shifted so that their
+    mean is the value, and clipped at 0.
     """
 
     def __init__(
         self,
         num_rows: int,
-        measure: Measure,
+        measure: MetricFunction,
         exact: dict[str, float] | None = None,
         biased: tuple[str, ...] = (),
     ) -> None:
@@ -53,33 +52,33 @@ class Evaluation:
         self._biased = biased
 
     def values(self) -> dict[str, float]:
-        """Every metric on the rows as they are; NaN where it is not defined (AUROC of one class)."""
-        measured = self._measured(np.ones((1, self.num_rows)))
+        """Return every metric on all rows; NaN where it is undefined (AUROC of one class)."""
+        measured = self._compute(np.ones((1, self.num_rows)))
         return {name: float(value[0]) for name, value in measured.items()} | self._exact
 
     def resamples(self, num_resamples: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
-        """Every metric on each bootstrap resample, `[num_resamples]`.
+        """Return every metric on each bootstrap resample, `[num_resamples]`.
 
-        Evaluations of the same rows in the same order draw the same resamples from the same seed: the
-        differences of two models' resamples are those of a paired comparison.
+        Evaluations of the same rows in the same order draw the same resamples from the same seed: differences between
+        the resamples of two models are those of a paired comparison.
         """
         if num_resamples < 1:
             raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
-        blocks = [self._measured(counts) for counts in self._counts(num_resamples, seed)]
-        drawn = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+        blocks = [self._compute(counts) for counts in self._counts(num_resamples, seed)]
+        resampled = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
         values = self.values()
         for name in self._biased:
-            drawn[name] = np.maximum(drawn[name] - drawn[name].mean() + values[name], 0)
-        return drawn
+            resampled[name] = np.maximum(resampled[name] - resampled[name].mean() + values[name], 0)
+        return resampled
 
     def intervals(self, num_resamples: int = 1000, level: float = 0.95, seed: int = 0) -> dict[str, Interval]:
-        """Every metric with its percentile bootstrap interval; NaN ends where the value is NaN.
+        """Return every metric with its percentile bootstrap interval; the ends are NaN where the value is.
 
-        Resamples on which a metric is not defined are left out. Source: Efron and Tibshirani 1993, ch. 13.
+        Resamples on which a metric is undefined are left out. Source: Efron and Tibshirani 1993, ch. 13.
         """
         if not 0 < level < 1:
             raise ValueError(f"level must be between 0 and 1, got {level}")
-        drawn = self.resamples(num_resamples, seed)
+        resampled = self.resamples(num_resamples, seed)
         tails = [(1 - level) / 2, (1 + level) / 2]
         result = {}
         for name, value in self.values().items():
@@ -87,17 +86,17 @@ class Evaluation:
             if name in self._exact:
                 low = high = value
             elif not math.isnan(value):
-                defined = drawn[name][~np.isnan(drawn[name])]
+                defined = resampled[name][~np.isnan(resampled[name])]
                 low, high = np.quantile(defined, tails).tolist() if len(defined) else (math.nan, math.nan)
             result[name] = Interval(value, low, high)
         return result
 
-    def _measured(self, counts_RN: np.ndarray) -> dict[str, np.ndarray]:
-        with np.errstate(divide="ignore", invalid="ignore"):  # not defined on these counts: NaN
+    def _compute(self, counts_RN: np.ndarray) -> dict[str, np.ndarray]:
+        with np.errstate(divide="ignore", invalid="ignore"):  # undefined on these counts: NaN
             return self._measure(counts_RN)
 
     def _counts(self, num_resamples: int, seed: int) -> Iterator[np.ndarray]:
-        """Blocks of multinomial counts; the draws do not depend on the size of the blocks."""
+        """Yield blocks of multinomial counts; the draws do not depend on the block size."""
         generator = np.random.default_rng(seed)
         size = max(1, _BLOCK // self.num_rows)
         for start in range(0, num_resamples, size):

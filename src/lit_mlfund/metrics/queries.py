@@ -1,6 +1,6 @@
-"""Every metric of ranking and retrieval with bootstrap intervals over queries, from the values of each query.
+"""Evaluates every metric of ranking and retrieval with bootstrap intervals over queries, from per-query values.
 
-A file that is larger than memory is measured by these values: they are all that is kept of its queries.
+Only these values are stored per query, so that a file larger than memory can be evaluated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lit_mlfund.metrics.retrieval import PositiveRanks
 
 
 def ranking_values(scores_QL: Tensor, relevance_QL: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-    """ndcg@5, ndcg@10, mrr@10, map, precision@10, recall@10 of each query `[Q]`; conventions as in `ranking`."""
+    """Return ndcg@5, ndcg@10, mrr@10, map, precision@10, recall@10 of each query `[Q]`; see `ranking`."""
     lists = (scores_QL, relevance_QL, mask)
     return {
         "ndcg@5": ndcg(*lists, k=5),
@@ -28,9 +28,9 @@ def ranking_values(scores_QL: Tensor, relevance_QL: Tensor, mask: Tensor | None 
 
 
 def retrieval_values(ranks: PositiveRanks) -> dict[str, Tensor]:
-    """recall@1, recall@10, recall@100, mrr@10, ndcg@10 of each query `[Q]`.
+    """Return recall@1, recall@10, recall@100, mrr@10, ndcg@10 of each query `[Q]`.
 
-    `ranks` from `embedding_ranks` or `positive_ranks`.
+    `ranks` come from `embedding_ranks` or `positive_ranks`.
     """
     return {
         "recall@1": ranks.recall(1),
@@ -42,20 +42,19 @@ def retrieval_values(ranks: PositiveRanks) -> dict[str, Tensor]:
 
 
 def evaluate_ranking(scores_QL: Tensor, relevance_QL: Tensor, mask: Tensor | None = None) -> Evaluation:
-    """`evaluate_queries` of `ranking_values`."""
+    """Evaluate ranking metrics: `evaluate_queries(ranking_values(…))`."""
     return evaluate_queries(ranking_values(scores_QL, relevance_QL, mask))
 
 
 def evaluate_retrieval(ranks: PositiveRanks) -> Evaluation:
-    """`evaluate_queries` of `retrieval_values`."""
+    """Evaluate retrieval metrics: `evaluate_queries(retrieval_values(…))`."""
     return evaluate_queries(retrieval_values(ranks))
 
 
 def evaluate_queries(values: dict[str, Tensor]) -> Evaluation:
-    """The mean of each metric over queries, from its values `[Q]`, and skipped_queries.
+    """Average each metric over queries, from its values `[Q]`, and count skipped_queries.
 
-    Queries without a relevant document or a positive are NaN, the same ones for every metric; they are skipped and
-    counted.
+    Queries without a relevant document or a positive have NaN in every metric; they are skipped and counted.
     """
     table = torch.stack([value.cpu().double() for value in values.values()], dim=1).numpy()
     if not len(table):

@@ -1,7 +1,7 @@
-"""Metrics that take one batch at a time and are right on several processes (torchmetrics.Metric).
+"""Provides metrics that are updated batch by batch, on one or several processes (torchmetrics.Metric).
 
-Ranking metrics average over queries and keep three numbers, however many queries come; every query belongs
-to one `update` on one process. The calibration error keeps sums per bin, but all rows for bins of equal mass.
+Ranking metrics average over queries and keep three numbers, however many queries there are; all documents of a query
+must be in one `update` on one process. The calibration error keeps sums per bin, but all rows for bins of equal mass.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from lit_mlfund.metrics.ranking import Gain
 
 
 class _MeanOverQueries(Metric):
-    """Mean of per-query values; queries without a relevant document are skipped and counted.
+    """Averages per-query values; queries without a relevant document are skipped and counted.
 
-    `compute()` is NaN when every query was skipped. `skipped_queries` tells how many were, over all
-    processes, at the last `compute()`. Keyword arguments are those of `torchmetrics.Metric`.
+    `compute()` is NaN if every query was skipped. `skipped_queries` is their number over all processes at the last
+    `compute()`. Other keyword arguments are those of `torchmetrics.Metric`.
     """
 
     is_differentiable = False
@@ -56,13 +56,13 @@ class _MeanOverQueries(Metric):
         self.num_skipped += (~scored).sum()
 
     def compute(self) -> Tensor:
-        """The mean over the queries that have a value, as a float32 scalar."""
+        """Return the mean over the queries that have a value, as a float32 scalar."""
         self.skipped_queries = int(self.num_skipped)
         return (self.total / self.num_scored).float()
 
 
 class NDCG(_MeanOverQueries):
-    """Mean over queries of `ranking.ndcg`."""
+    """Averages `ranking.ndcg` over queries."""
 
     def __init__(self, k: int | None = None, gain: Gain = "exponential", **kwargs: Any) -> None:
         super().__init__(k, **kwargs)
@@ -73,35 +73,35 @@ class NDCG(_MeanOverQueries):
 
 
 class MRR(_MeanOverQueries):
-    """Mean over queries of `ranking.mrr`."""
+    """Averages `ranking.mrr` over queries."""
 
     def _values(self, scores: Tensor, relevance: Tensor, mask: Tensor | None) -> Tensor:
         return ranking.mrr(scores, relevance, mask, self.k)
 
 
 class RecallAtK(_MeanOverQueries):
-    """Mean over queries of `ranking.recall_at_k`."""
+    """Averages `ranking.recall_at_k` over queries."""
 
     def _values(self, scores: Tensor, relevance: Tensor, mask: Tensor | None) -> Tensor:
         return ranking.recall_at_k(scores, relevance, mask, self.k)
 
 
 class PrecisionAtK(_MeanOverQueries):
-    """Mean over queries of `ranking.precision_at_k`."""
+    """Averages `ranking.precision_at_k` over queries."""
 
     def _values(self, scores: Tensor, relevance: Tensor, mask: Tensor | None) -> Tensor:
         return ranking.precision_at_k(scores, relevance, mask, self.k)
 
 
 class AveragePrecision(_MeanOverQueries):
-    """Mean over queries of `ranking.average_precision`."""
+    """Averages `ranking.average_precision` over queries."""
 
     def _values(self, scores: Tensor, relevance: Tensor, mask: Tensor | None) -> Tensor:
         return ranking.average_precision(scores, relevance, mask, self.k)
 
 
 class CalibrationError(Metric):
-    """`calibration.calibration_error` of all rows seen: 3 · num_bins numbers, or all rows for mass bins."""
+    """Computes `calibration.calibration_error` of all rows; keeps 3 · num_bins numbers, or all rows for mass bins."""
 
     is_differentiable = False
     higher_is_better = False
@@ -122,17 +122,17 @@ class CalibrationError(Metric):
             self.add_state("sums", torch.zeros(3, num_bins, dtype=torch.float64), dist_reduce_fx="sum")
         else:
             self.add_state("rows", [], dist_reduce_fx="cat")
-            self.set_dtype(torch.float64)  # also of the empty part that a process without rows contributes
+            self.set_dtype(torch.float64)  # also for the empty state of a process without rows
 
     def update(self, probability: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
-        """Add rows: `[B]` with targets 0 or 1, or `[B, K]` with class numbers."""
+        """Add rows: `[B]` with targets 0 or 1, or `[B, K]` with class indices."""
         if not len(probability):
             return
         probability = probability.detach()
         if self.binning == "width":
             self.sums += torch.stack(bin_sums(probability, target, self.num_bins, weight=weight))
             return
-        bin_sums(probability, target, self.num_bins, weight=weight)  # checks the rows before they are kept
+        bin_sums(probability, target, self.num_bins, weight=weight)  # checks the rows before they are stored
         if probability.ndim == 2:
             probability, predicted = probability.max(1)
             target = predicted == target
@@ -140,10 +140,10 @@ class CalibrationError(Metric):
         self.rows.append(torch.stack([part.double() for part in (probability, target, weight)], 1).flatten())
 
     def compute(self) -> Tensor:
-        """The calibration error as a float32 scalar; NaN when no row was seen."""
+        """Return the calibration error as a float32 scalar; NaN without rows."""
         if self.binning == "width":
-            mass, predicted, found = self.sums
-            return ((found - predicted).abs().sum() / mass.sum()).float()
+            mass, predicted, observed = self.sums
+            return ((observed - predicted).abs().sum() / mass.sum()).float()
         if not len(self.rows):
             return torch.tensor(torch.nan, device=self.device)
         probability, target, weight = dim_zero_cat(self.rows).view(-1, 3).T

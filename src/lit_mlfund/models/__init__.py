@@ -1,4 +1,4 @@
-"""Plain PyTorch models, built from a data set's spec: `Model(spec, *, options)`."""
+"""Provides plain PyTorch models, built from a data set's spec: `Model(spec, *, options)`."""
 
 from lit_mlfund.models.cnn import CNN
 from lit_mlfund.models.decoder import Decoder

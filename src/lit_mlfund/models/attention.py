@@ -1,4 +1,4 @@
-"""The pre-norm transformer block that encoders, decoders and list models share."""
+"""Defines the pre-norm transformer block that encoders, decoders and list models share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lit_mlfund.models.inputs import check_fraction
 
 
 class Rotary(nn.Module):
-    """Turns pairs of coordinates of `[…, L, D]` by angles that grow with the position (RoPE).
+    """Rotates pairs of coordinates of `[…, L, D]` by angles proportional to the position (RoPE).
 
-    Products of a query and a key then depend on their distance alone. `length` is the largest L, D is even.
-    Computed in float32, returned in the dtype of the input.
+    Products of a query and a key then depend on positions only through their distance. `length` is the largest L;
+    D is even. Computes in float32 and returns the dtype of the input.
 
     Source: Su et al. 2021, arXiv 2104.09864, §3.2.2; pairs are (i, i + D/2), as in GPT-NeoX and Llama.
     """
@@ -39,11 +39,10 @@ class Rotary(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over `[B, L, dim]`; `mask [B, L]` is True where a position may be looked at.
+    """Applies multi-head self-attention to `[B, L, dim]`; `mask [B, L]` is True where a position may be attended to.
 
-    A row of `mask` that is False throughout is read as True throughout: finite output, without a meaning.
-    With `causal_length` no position looks at a later one, positions are rotary, and L is at most that; there
-    is no mask then.
+    A row of `mask` that is all False is treated as all True: the output is finite, but meaningless. With
+    `causal_length`, the largest L, attention is causal, positions are rotary and `mask` must be None.
     """
 
     def __init__(self, dim: int, num_heads: int, *, causal_length: int | None = None) -> None:
@@ -68,9 +67,9 @@ class SelfAttention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention, then a GELU layer of four times the width, each added to its input, `[B, L, dim]`.
+    """Adds attention, then a GELU layer of four times the width, to its input `[B, L, dim]`.
 
-    The norm comes before each part ("pre-norm", Xiong et al. 2020, arXiv 2002.04745), so that gradients reach
+    Layer norm precedes both sublayers ("pre-norm", Xiong et al. 2020, arXiv 2002.04745), so that gradients reach
     the first layer undamped and warm-up can be short.
     """
 
@@ -94,10 +93,10 @@ class TransformerBlock(nn.Module):
 def transformer_blocks(
     dim: int, depth: int, num_heads: int, *, dropout: float = 0.1, causal_length: int | None = None
 ) -> nn.ModuleList:
-    """`depth` blocks, initialised like GPT-2's (Radford et al. 2019, §2.3); `causal_length` as in `SelfAttention`.
+    """Build `depth` blocks with GPT-2's initialisation; `causal_length` as in `SelfAttention`.
 
-    Weights have std 0.02; those that add to the residual are divided by √(2 depth), so that the sum over all
-    blocks starts as small as one.
+    Weights have std 0.02; those of layers that add to the residual stream are divided by √(2 depth), so that the
+    sum over all blocks starts as small as a single contribution. Source: Radford et al. 2019, §2.3.
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
@@ -106,15 +105,15 @@ def transformer_blocks(
     )
     for name, module in blocks.named_modules():
         if isinstance(module, nn.Linear):
-            adds = name.endswith(("attention.out", "narrow"))
-            nn.init.normal_(module.weight, std=0.02 / math.sqrt(2 * depth) if adds else 0.02)
+            is_residual = name.endswith(("attention.out", "narrow"))
+            nn.init.normal_(module.weight, std=0.02 / math.sqrt(2 * depth) if is_residual else 0.02)
             nn.init.zeros_(module.bias)
     return blocks
 
 
 def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean `[..., D]` of the rows of `x [..., L, D]` where `mask [..., L]` is True; zeros if nowhere."""
+    """Return the mean `[..., D]` over positions of `x [..., L, D]` where `mask [..., L]` is True; zeros if none is."""
     if mask is None:
         return x.mean(-2)
-    real = mask.unsqueeze(-1)
-    return torch.where(real, x, 0.0).sum(-2) / real.sum(-2).clamp(min=1)
+    mask = mask.unsqueeze(-1)
+    return torch.where(mask, x, 0.0).sum(-2) / mask.sum(-2).clamp(min=1)

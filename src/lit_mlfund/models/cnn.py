@@ -1,4 +1,4 @@
-"""A small convolutional network for small images."""
+"""Defines a small convolutional network for small images."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class CNN(nn.Module):
-    """3×3 convolutions with batch norm, halved by max pooling while the image is at least 4 wide and high.
+    """Stacks 3×3 convolutions with batch norm, and max pooling while both sides are at least 4 pixels.
 
-    One convolution for each number of `channels`; then `dropout`, and a linear layer over the positions that
-    are left: in digits and other centred images, where something is matters. Small images (8×8 to 64×64), on
-    a CPU within seconds.
+    One convolution per entry of `channels`, then `dropout` and a linear layer over all remaining positions: in
+    digits and other centred images, location matters. Trains on small images (8×8 to 64×64) on a CPU within
+    seconds.
 
     `x[image] [B, C, H, W]` -> `[B, K]` for multi-class data, `[B]` otherwise.
     """
@@ -35,20 +35,20 @@ class CNN(nn.Module):
         check_fraction("dropout", dropout)
         if not channels or min(channels) < 1:
             raise ValueError(f"channels must be positive widths, at least one, got {list(channels)}")
-        width, height, wide = spec.inputs[self.image].shape
+        in_channels, height, width = spec.inputs[self.image].shape
         layers: list[nn.Module] = []
-        for out_width in channels:
+        for out_channels in channels:
             layers += [
-                nn.Conv2d(width, out_width, 3, padding=1, bias=False),
-                nn.BatchNorm2d(out_width),
+                nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+                nn.BatchNorm2d(out_channels),
                 nn.ReLU(),
             ]
-            if min(height, wide) >= 4:
+            if min(height, width) >= 4:
                 layers.append(nn.MaxPool2d(2))
-                height, wide = height // 2, wide // 2
-            width = out_width
+                height, width = height // 2, width // 2
+            in_channels = out_channels
         self.body = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(dropout))
-        self.head = Head(width * height * wide, spec)
+        self.head = Head(in_channels * height * width, spec)
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
         return self.head(self.body(x[self.image]))

@@ -1,4 +1,4 @@
-"""Causal transformer: the next token at every position of a sequence."""
+"""Defines a causal transformer that predicts the next token at every position of a sequence."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 
 class Decoder(nn.Module):
-    """Pre-norm causal transformer with rotary positions (GPT, Radford et al. 2019; RoPE, Su et al. 2021).
+    """Predicts the next token with a pre-norm causal transformer and rotary positions.
 
-    The logits at a position depend on the tokens up to it, never on later ones. Runs in bfloat16 autocast:
-    norms, rotation and softmax stay in fp32 there. `blocks` are what FSDP2 shards one by one.
+    Sources: GPT, Radford et al. 2019; RoPE, Su et al. 2021. The logits at a position depend on the tokens up to
+    it, never on later ones. Supports bfloat16 autocast, under which norms, rotation and softmax stay in fp32.
+    FSDP2 shards the `blocks` one by one.
 
-    tie_embeddings            the last layer's weight is the table of embeddings (Press & Wolf 2017)
-    activation_checkpointing  of each block only the input is kept for the backward pass, which computes the rest
-                              again: memory for a third more time. The same numbers, dropout included
+    tie_embeddings            share the weight of the last layer with the token embeddings (Press & Wolf 2017)
+    activation_checkpointing  store only each block's input for the backward pass and recompute the rest: saves
+                              memory for a third more time. Results are identical, dropout included
 
     `x[sequence] [B, T]` -> logits `[B, T, K]`, T at most the length of the data's windows.
     """
@@ -71,10 +72,10 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def generate(self, ids: Tensor, num_tokens: int, generator: torch.Generator | None = None) -> Tensor:
-        """The sequences `ids [B, T]` with `num_tokens` more behind each, drawn from the model's distribution."""
+        """Return the sequences `ids [B, T]` extended by `num_tokens` tokens sampled from the model."""
         for _ in range(num_tokens):
-            # not `self(…)`: a compiled model would be compiled again for every length
+            # not `self(…)`: a compiled model would be recompiled for every length
             logits = self.forward({self.sequence: ids[:, -self.length :]})[:, -1]
-            drawn = torch.multinomial(logits.float().softmax(-1), 1, generator=generator)
-            ids = torch.cat([ids, drawn], dim=1)
+            sampled = torch.multinomial(logits.float().softmax(-1), 1, generator=generator)
+            ids = torch.cat([ids, sampled], dim=1)
         return ids

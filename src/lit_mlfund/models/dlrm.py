@@ -1,4 +1,4 @@
-"""Deep learning recommendation model: embeddings and their pairwise products."""
+"""Defines the deep learning recommendation model: embeddings and their pairwise products."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class DLRM(nn.Module):
-    """Every two embeddings meet in a dot product, for an MLP to read (Naumov et al. 2019, arXiv 1906.00091).
+    """Feeds the dot products of all pairs of embeddings to an MLP (Naumov et al. 2019, arXiv 1906.00091).
 
-    The numeric columns become one more embedding through the `bottom` MLP (a learned constant, where there are
-    none); the `top` MLP reads that one and all products. For clicks and other data whose signal lies in pairs
-    of categories.
+    The `bottom` MLP maps the numeric columns to one more embedding (a learned constant if there are none); the
+    `top` MLP reads that embedding and all products. Suits clicks and other data whose signal lies in pairs of
+    categories.
 
     `x[name] [B, *field.shape]` -> `[B, K]` for multi-class data, `[B]` otherwise.
     """
@@ -46,29 +46,31 @@ class DLRM(nn.Module):
         check_spec(self, spec)
         fields = spec.inputs.items()
         if all(field.kind == "numeric" for _, field in fields):
-            raise ValueError("DLRM needs categorical columns or tokens; the data has numbers only (see MLP)")
+            raise ValueError(
+                "DLRM needs categorical columns or tokens; the data has only numeric inputs (use MLP)"
+            )
         if embedding_dim < 1:
             raise ValueError(f"embedding_dim must be at least 1, got {embedding_dim}")
         self.numeric = [name for name, field in fields if field.kind == "numeric"]
         self.encoders = nn.ModuleDict()
-        vectors = 1
+        num_vectors = 1
         for name, field in fields:
             if field.kind == "categorical":
                 self.encoders[name] = CategoricalEmbedding(
                     field.cardinalities, embedding_dim, std=embedding_dim**-0.5, code_dropout=code_dropout
                 )
-                vectors += len(field.cardinalities)
+                num_vectors += len(field.cardinalities)
             elif field.kind == "tokens":
                 self.encoders[name] = TokenBag(field.cardinalities[0], embedding_dim, std=embedding_dim**-0.5)
-                vectors += 1
-        dense = sum(math.prod(spec.inputs[name].shape) for name in self.numeric)
+                num_vectors += 1
+        num_features = sum(math.prod(spec.inputs[name].shape) for name in self.numeric)
         if self.numeric:
-            last = nn.Linear(bottom[-1] if bottom else dense, embedding_dim)
-            self.bottom = nn.Sequential(*hidden_layers(dense, bottom), last)
+            last = nn.Linear(bottom[-1] if bottom else num_features, embedding_dim)
+            self.bottom = nn.Sequential(*hidden_layers(num_features, bottom), last)
         else:
             self.constant = nn.Parameter(torch.randn(embedding_dim) * embedding_dim**-0.5)
-        row, column = torch.tril_indices(vectors, vectors, -1)
-        self.register_buffer("pairs", row * vectors + column, persistent=False)
+        row, column = torch.tril_indices(num_vectors, num_vectors, -1)
+        self.register_buffer("pairs", row * num_vectors + column, persistent=False)
         width = embedding_dim + len(row)
         self.top = hidden_layers(width, top, dropout=dropout)
         self.head = Head(top[-1] if top else width, spec)

@@ -1,4 +1,4 @@
-"""The last layer of a model, by task shape."""
+"""Defines the output layer of a model, whose shape follows from the task."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ if TYPE_CHECKING:
 
 
 def num_outputs(spec: DataSpec) -> int:
-    """K for a multi-class task, 1 for every other."""
+    """Return the number of outputs per example: K for a multi-class task, 1 for every other."""
     return spec.num_classes if spec.task == "multiclass" else 1
 
 
 class Head(nn.Linear):
-    """`[..., D]` to logits `[..., K]` for multi-class data, to one number `[...]` otherwise.
+    """Maps `[..., D]` to logits `[..., K]` for multi-class data, and to one number `[...]` otherwise.
 
-    It starts small, at about 0.3 for inputs of about 1: the first predictions are then near the uninformed ones
-    (probability 1/K, the training mean of a standardised target), and few steps go into unlearning random ones.
+    Initial outputs are small, about 0.3 for inputs of about 1: the first predictions are then near the uninformed
+    ones (probability 1/K, the training mean of a standardised target), and few steps are spent on unlearning random
+    ones.
     """
 
     def __init__(self, in_features: int, spec: DataSpec) -> None:

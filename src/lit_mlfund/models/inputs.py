@@ -1,4 +1,4 @@
-"""From a dict of named tensors to one vector: what most models start with."""
+"""Encodes a dict of named tensors as one vector, the first stage of most models."""
 
 from __future__ import annotations
 
@@ -16,24 +16,22 @@ from lit_mlfund.models.sharded_table import ShardedTable
 if TYPE_CHECKING:
     from lit_mlfund.data.serving.spec import DataSpec, Field
 
-VALUE_DIMS = {"numeric": 1, "categorical": 1, "tokens": 1, "image": 3}  # trailing dimensions of one value
 
+def table_width(cardinalities: Sequence[int], max_width: int = 16) -> int:
+    """Return an embedding width, `min(max_width, ceil(1.6 n^0.56))` for the largest cardinality n.
 
-def table_width(cardinalities: Sequence[int], largest: int = 16) -> int:
-    """Width of an embedding table: `min(largest, ceil(1.6 n^0.56))` for n, the largest cardinality in it.
-
-    The exponent is fast.ai's rule of thumb; the cap is ours: all columns share the table.
+    The exponent is fast.ai's rule of thumb; the cap is ours, since all columns share the table.
     """
-    return min(largest, math.ceil(1.6 * max(cardinalities) ** 0.56))
+    return min(max_width, math.ceil(1.6 * max(cardinalities) ** 0.56))
 
 
 class CategoricalEmbedding(nn.Module):
-    """Codes `[..., C]` to vectors `[..., C, dim]`, all columns in one table: one lookup instead of C.
+    """Embeds codes `[..., C]` as vectors `[..., C, dim]`, with one table and one lookup for all columns.
 
-    A column's row 0 (unknown or missing) starts at zero and so adds nothing until training shows it;
-    `code_dropout` is the chance that a code is replaced by 0 in training, which does. The other rows start
-    small beside standardised numbers (`std`): rows of rare categories stay about where they started, and must
-    not be louder than what the model has learned.
+    Row 0 of each column (unknown or missing) starts at zero and contributes nothing until it is trained;
+    `code_dropout`, the probability that a code is replaced by 0 in training, trains it. The other rows start
+    small (`std`) compared with standardised numbers: rows of rare categories stay near their initial values, which
+    must not drown out what the model has learned.
     """
 
     offsets: Tensor
@@ -59,11 +57,11 @@ class CategoricalEmbedding(nn.Module):
 
 
 class TokenBag(nn.Module):
-    """Sum of the vectors of the n non-zero ids of `[..., T]`, divided by √n: `[..., dim]`, zeros if n = 0.
+    """Sums the embeddings of the n non-zero ids of `[..., T]` and divides by √n: `[..., dim]`, zeros if n = 0.
 
-    Of independent vectors, neither the sum nor the mean but this is as long for 10 tokens as for 1000.
-    `table` is shared with another module, in which `offset` is the row of id 0; None makes one. Its rows start
-    small (`std` per coordinate), so that tokens which training never shows say little.
+    For independent vectors this, unlike the sum or the mean, has the same length for 10 tokens as for 1000.
+    `table` is shared with another module and has the row of id 0 at `offset`; None creates one. Its rows start
+    small (`std` per coordinate), so that tokens that never occur in training have little influence.
     """
 
     table: nn.Embedding | ShardedTable
@@ -86,8 +84,8 @@ class TokenBag(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         if isinstance(self.table, ShardedTable):
-            shown = (ids != 0).unsqueeze(-1)
-            return (self.table(ids + self.offset) * shown).sum(-2) / shown.sum(-2).clamp(min=1).sqrt()
+            mask = (ids != 0).unsqueeze(-1)
+            return (self.table(ids + self.offset) * mask).sum(-2) / mask.sum(-2).clamp(min=1).sqrt()
         bags = ids.flatten(0, -2) + self.offset
         mean = F.embedding_bag(
             bags, self.table.weight, mode="mean", sparse=self.table.sparse, padding_idx=self.offset
@@ -97,12 +95,12 @@ class TokenBag(nn.Module):
 
 
 class InputEncoder(nn.Module):
-    """One vector `[..., dim]` from a dict of tensors `[..., *field.shape]`, whatever the leading dimensions.
+    """Encodes a dict of tensors `[..., *field.shape]` as one vector `[..., dim]`, for any leading dimensions.
 
-    Numeric columns pass through, or with `numeric_embedding` periodic a `PeriodicEmbedding` of scale
-    `frequency_scale`; images are flattened, each categorical column is embedded (width `embedding_dim`, None
-    for `table_width`), tokens become one bag (`token_dim`). `encoders` gives the modules of single fields, for
-    tables that two encoders share. Names of `x` that no field has are ignored.
+    Numeric columns are passed through, or with `numeric_embedding="periodic"` embedded by `PeriodicEmbedding` of scale
+    `frequency_scale`; images are flattened, each categorical column is embedded (width `embedding_dim`, None for
+    `table_width`), and tokens become one `TokenBag` of width `token_dim`. `encoders` supplies modules for individual
+    fields, for tables that two encoders share. Names in `x` without a field are ignored.
     """
 
     def __init__(
@@ -153,7 +151,7 @@ class InputEncoder(nn.Module):
             value = x[name]
             if name in self.encoders:
                 value = self.encoders[name](value)
-                if kind != "tokens":  # a vector per column
+                if kind != "tokens":  # one vector per column
                     value = value.flatten(-2)
             elif kind == "image":
                 value = value.flatten(-3)
@@ -162,10 +160,10 @@ class InputEncoder(nn.Module):
 
 
 def check_spec(model: Any, spec: DataSpec) -> None:
-    """`ValueError` unless `model` does the spec's task and reads all of its inputs."""
+    """Raise ValueError unless `model` supports the spec's task and all of its inputs."""
     name = type(model).__name__
     if spec.task not in model.tasks:
-        raise ValueError(f"{name} is no model for task {spec.task!r}; it does {', '.join(model.tasks)}")
+        raise ValueError(f"{name} does not support task {spec.task!r}, only {', '.join(model.tasks)}")
     if not spec.inputs:
         raise ValueError(f"{name} got data without inputs")
     for field_name, field in (*spec.inputs.items(), *spec.items.items()):
@@ -176,15 +174,15 @@ def check_spec(model: Any, spec: DataSpec) -> None:
 
 
 def only_field(model: Any, spec: DataSpec, kind: str) -> str:
-    """Name of the one input, which must be of this kind; `ValueError` if there is another or none."""
+    """Return the name of the only input; raise ValueError unless there is exactly one and it is of this kind."""
     check_spec(model, spec)
     if len(spec.inputs) != 1 or next(iter(spec.inputs.values())).kind != kind:
-        have = ", ".join(f"{name} ({field.kind})" for name, field in spec.inputs.items())
-        raise ValueError(f"{type(model).__name__} needs exactly one {kind} input; the data has {have}")
+        actual = ", ".join(f"{name} ({field.kind})" for name, field in spec.inputs.items())
+        raise ValueError(f"{type(model).__name__} needs exactly one {kind} input; the data has {actual}")
     return next(iter(spec.inputs))
 
 
 def check_fraction(name: str, value: float) -> None:
-    """`ValueError` unless `0 <= value < 1`."""
+    """Raise ValueError unless `0 <= value < 1`."""
     if not 0 <= value < 1:
         raise ValueError(f"{name} must be in [0, 1), got {value}")

@@ -1,4 +1,4 @@
-"""A linear model of any inputs."""
+"""Defines a linear model for all kinds of inputs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Linear(nn.Module):
-    """One weight per number, per category and per token: linear or logistic regression.
+    """Fits one weight per number, per category and per token: linear or logistic regression.
 
-    All weights start at zero, the uninformed prediction; nothing has to break a symmetry here.
+    All weights start at zero, the uninformed prediction; a linear model has no symmetry to break.
 
     `x[name] [..., *field.shape]` -> `[..., K]` for multi-class data, `[...]` otherwise; `mask` is not needed.
     """
@@ -33,7 +33,7 @@ class Linear(nn.Module):
         outputs = num_outputs(spec)
         self.squeeze = spec.task != "multiclass"
         self.kinds = {name: field.kind for name, field in spec.inputs.items()}
-        self.terms = nn.ModuleDict({name: _term(field, outputs) for name, field in spec.inputs.items()})
+        self.terms = nn.ModuleDict({name: _make_term(field, outputs) for name, field in spec.inputs.items()})
         self.bias = nn.Parameter(torch.zeros(outputs))
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
@@ -47,7 +47,7 @@ class Linear(nn.Module):
         return output.squeeze(-1) if self.squeeze else output
 
 
-def _term(field: Field, outputs: int) -> nn.Module:
+def _make_term(field: Field, outputs: int) -> nn.Module:
     if field.kind == "categorical":
         return CategoricalEmbedding(field.cardinalities, outputs)
     if field.kind == "tokens":

@@ -1,4 +1,4 @@
-"""Scoring the documents of a query: each by itself, or each in sight of the others."""
+"""Defines models that score the documents of a query, each alone or in the context of the others."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
 
 class ListMLP(nn.Module):
-    """An MLP that scores each document of a list from its features and, if `relative`, from how far those are
-    from the list's mean.
+    """Scores each document of a list with an MLP on its features and their deviations from the list's mean.
 
-    A ranking is decided by differences within a query; `relative` hands them over instead of having the
-    network find them. `relative=False` scores each document by itself, as `MLP` does. `numeric_embedding` as
+    A ranking depends only on differences within a query; `relative` supplies these as inputs, so that the network
+    need not learn them. `relative=False` scores each document independently, as `MLP` does. `numeric_embedding` as
     in `MLP`.
 
     `x[name] [Q, L, *field.shape]`, `mask [Q, L]` True where a document is real (None: everywhere) -> scores
@@ -72,9 +71,9 @@ class ListMLP(nn.Module):
 
 
 class ListAttention(nn.Module):
-    """Self-attention over the documents of a query, so that a document's score depends on its rivals.
+    """Applies self-attention over the documents of a query, so that each score depends on the other documents.
 
-    There are no positions: shuffled documents get the same scores. After Pobrotyn et al. 2020 (arXiv
+    Without positional encodings: permuting the documents permutes their scores. After Pobrotyn et al. 2020 (arXiv
     2005.10084). Memory grows with L² per query.
 
     `x[name] [Q, L, *field.shape]`, `mask [Q, L]` True where a document is real (None: everywhere) -> scores

@@ -1,4 +1,4 @@
-"""Fully connected network over any inputs."""
+"""Defines a fully connected network for all kinds of inputs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tan
 
 
 class MLP(nn.Module):
-    """Fully connected layers over embedded inputs: the first thing to try on a table.
+    """Applies fully connected layers to embedded inputs: the first model to try on tabular data.
 
-    Each hidden layer is linear, `norm`, activation, dropout. Categories are embedded (width `embedding_dim`,
-    None for the rule of `table_width`) and tokens summed (`TokenBag`). `code_dropout` hides that share of the
-    categories in training, so that unknown ones later find a trained embedding. With `hidden=[]` and tokens it
-    is the classifier of fastText (Joulin et al. 2016, arXiv 1607.01759).
+    Each hidden layer is linear, `norm`, activation, dropout. Categories are embedded (width `embedding_dim`, None
+    for the rule of `table_width`) and tokens summed (`TokenBag`). `code_dropout` masks that share of the categories
+    in training, so that unknown categories have a trained embedding. With `hidden=[]` and tokens it is the fastText
+    classifier (Joulin et al. 2016, arXiv 1607.01759).
 
-    `x[name] [..., *field.shape]` -> `[..., K]` for multi-class data, `[...]` otherwise; `mask` is not needed:
-    each document of a list is scored by itself.
+    `x[name] [..., *field.shape]` -> `[..., K]` for multi-class data, `[...]` otherwise. Ignores `mask`: each
+    document of a list is scored independently.
     """
 
     tasks = ("binary", "multiclass", "regression", "ranking")
@@ -73,7 +73,7 @@ def hidden_layers(
     activation: Activation = "relu",
     norm: Norm = "none",
 ) -> nn.Sequential:
-    """Linear, norm, activation, dropout per width: `[..., in_features]` -> `[..., hidden[-1]]`."""
+    """Stack linear, norm, activation and dropout for each width: `[..., in_features]` -> `[..., hidden[-1]]`."""
     check_fraction("dropout", dropout)
     if any(width < 1 for width in hidden):
         raise ValueError(f"hidden must be positive layer widths, got {list(hidden)}")

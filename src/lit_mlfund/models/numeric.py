@@ -1,4 +1,4 @@
-"""Embeddings of numbers: sharp thresholds and bumps that a small MLP cannot draw from the number itself."""
+"""Embeds numbers, so that a small MLP can represent sharp thresholds and bumps."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ NumericEmbedding = Literal["none", "periodic"]
 
 
 class PeriodicEmbedding(nn.Module):
-    """Each of C numbers `[..., C]` to a vector `[..., C, dim]`: the number itself, and waves of it.
+    """Embeds each of C numbers `[..., C]` as a vector `[..., C, dim]` of the number itself and waves of it.
 
-    Cosines and sines of learned frequencies, then a linear layer of each column's own and ReLU: "PLR"
-    (Gorishniy et al. 2022, arXiv 2203.05556, §3.3; they leave the number itself out). The frequencies start
-    from N(0, `scale`²), in periods per unit of the standardised column. `scale` is what to tune: 0.1 leaves
-    the embedding smooth, 1 tells close values apart and overfits sooner.
+    Cosines and sines of learned frequencies are followed by a linear layer per column and ReLU: "PLR" (Gorishniy et
+    al. 2022, arXiv 2203.05556, §3.3, where the number itself is left out). Frequencies are initialised from
+    N(0, `scale`²), in periods per unit of the standardised column. Tune `scale`: 0.1 keeps the embedding smooth,
+    1 separates close values and overfits sooner.
     """
 
     def __init__(self, columns: int, dim: int = 9, *, num_frequencies: int = 24, scale: float = 1.0) -> None:

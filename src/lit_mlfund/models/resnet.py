@@ -1,4 +1,4 @@
-"""Residual network for small images."""
+"""Defines a residual network for small images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class ResNet(nn.Module):
-    """The ResNet for small images: a 3×3 stem, then stages of `blocks` basic blocks, width doubled and
-    resolution halved from stage to stage, global average pooling.
+    """Applies a 3×3 stem, stages of residual blocks and global average pooling to small images.
 
-    `blocks=[3, 3, 3], width=16` is ResNet-20 (He et al. 2015, arXiv 1512.03385, §4.2), with 1×1 convolutions
-    where a shortcut changes the shape. Trained at its best by SGD with learning rate 0.1 and momentum 0.9.
+    Stage i has `blocks[i]` basic blocks; each stage after the first doubles the width and halves the resolution.
+    `blocks=[3, 3, 3], width=16` is ResNet-20 (He et al. 2015, arXiv 1512.03385, §4.2), with 1×1 convolutions where
+    a shortcut changes the shape. Trains best with SGD at learning rate 0.1 and momentum 0.9.
 
     `x[image] [B, C, H, W]` -> `[B, K]` for multi-class data, `[B]` otherwise.
     """
@@ -65,10 +65,10 @@ class ResNet(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut; `[B, in_width, H, W]` -> `[B, width, H/stride, W/stride]`.
+    """Adds two 3×3 convolutions to a shortcut; `[B, in_width, H, W]` -> `[B, width, H/stride, W/stride]`.
 
-    The second norm starts at zero, so that a fresh block is its shortcut: deep stacks then take a large
-    learning rate from the first step (Goyal et al. 2017, arXiv 1706.02677, §5.1).
+    The second norm's gain starts at zero, so that a new block equals its shortcut: deep stacks then tolerate a
+    large learning rate from the first step (Goyal et al. 2017, arXiv 1706.02677, §5.1).
     """
 
     def __init__(self, in_width: int, width: int, stride: int) -> None:

@@ -1,4 +1,4 @@
-"""An embedding table whose rows are spread over the processes, by TorchRec."""
+"""Shards the rows of an embedding table over the processes, with TorchRec."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-NAME = "table"  # of the one table in TorchRec's collection
+TABLE_NAME = "table"  # of the only table in TorchRec's collection
 
 
 class ShardedTable(nn.Module):
-    """Rows `[..., d]` of ids `[...]`; process r of n holds the r-th block of the rows.
+    """Looks up rows `[..., d]` by ids `[...]`; process r of n holds the r-th block of the rows.
 
-    It is a plain table until `distribute`. From then on a forward pass fetches rows from whoever has them, and the
-    backward pass itself takes the step of row-wise Adagrad on gradients averaged over the processes: no gradient is
-    left to clip, and all processes have to make the same number of calls. The rows are no parameters of this module
-    any more; its `state_dict` is still that of `nn.Embedding`, gathered in the first process and empty in the others.
+    Acts as a plain table until `distribute`. From then on a forward pass fetches rows from the processes that hold
+    them, and the backward pass itself performs the row-wise Adagrad step on gradients averaged over the processes: no
+    gradient remains to be clipped, and all processes must make the same number of calls. The rows are then no longer
+    parameters of this module; its `state_dict` is still that of `nn.Embedding`, gathered in the first process and
+    empty in the others.
 
     Args:
-        weight: `[rows, d]`, equal in all processes.
+        weight: `[rows, d]`, identical in all processes.
         eps: of `RowwiseAdagrad`.
     """
 
@@ -33,13 +34,15 @@ class ShardedTable(nn.Module):
         self.weight = weight
         self.eps = eps
         self.num_embeddings, self.embedding_dim = weight.shape
-        self.rate: Callable[[], float] = lambda: 0.0  # the learning rate of the step, told by the optimizer
-        self._shards: list[Any] = []  # TorchRec's module, hidden from `parameters` and `state_dict`
+        self.learning_rate: Callable[[], float] = lambda: 0.0  # set by the optimizer
+        self._shards: list[
+            Any
+        ] = []  # TorchRec's module; in a list, to hide it from `parameters` and `state_dict`
         self._gloo: Any = None
 
     @property
     def distributed(self) -> bool:
-        """Whether the rows have been spread."""
+        """Return whether the rows are sharded."""
         return bool(self._shards)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -50,19 +53,21 @@ class ShardedTable(nn.Module):
 
         (shards,) = self._shards
         for group in shards.fused_optimizer.param_groups:
-            group["lr"] = self.rate()
-        shards.fused_optimizer.zero_grad()  # takes the rate over
-        # its kernels do not run in inference mode
+            group["lr"] = self.learning_rate()
+        shards.fused_optimizer.zero_grad()  # makes the new learning rate take effect
+        # TorchRec's kernels do not run in inference mode
         with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
             flat = ids.flatten().clone()
-            # one example with all ids, so that processes may have batches of different sizes
-            features = KeyedJaggedTensor([NAME], flat, lengths=torch.tensor([len(flat)], device=ids.device))
-            return shards(features)[NAME].values().view(*ids.shape, -1)
+            # pass all ids as one example, so that batch sizes may differ between processes
+            features = KeyedJaggedTensor(
+                [TABLE_NAME], flat, lengths=torch.tensor([len(flat)], device=ids.device)
+            )
+            return shards(features)[TABLE_NAME].values().view(*ids.shape, -1)
 
     def distribute(self, device: torch.device) -> None:
-        """Spread the rows over the processes of the default group, which is made where there is none.
+        """Shard the rows over the processes of the default group, creating that group if there is none.
 
-        Raises ValueError where TorchRec cannot be imported.
+        Raises ValueError if TorchRec cannot be imported.
         """
         if self.distributed:
             return
@@ -72,61 +77,63 @@ class ShardedTable(nn.Module):
             from torchrec.distributed.embedding import EmbeddingCollectionSharder
             from torchrec.distributed.sharding_plan import construct_module_sharding_plan, row_wise
             from torchrec.distributed.types import ShardingEnv
-        except (ImportError, OSError) as error:  # OSError: kernels for another version of torch
-            raise ValueError(f"torchrec and fbgemm-gpu do not work here: {error}") from error
+        except (ImportError, OSError) as error:  # OSError: kernels built for another version of torch
+            raise ValueError(f"cannot import torchrec and fbgemm-gpu: {error}") from error
 
         if not dist.is_initialized():
             dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
         self._gloo = None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
         config = EmbeddingConfig(
-            name=NAME,
+            name=TABLE_NAME,
             num_embeddings=self.num_embeddings,
             embedding_dim=self.embedding_dim,
-            feature_names=[NAME],
+            feature_names=[TABLE_NAME],
         )
-        whole = EmbeddingCollection(tables=[config], device=torch.device("meta"))
+        collection = EmbeddingCollection(tables=[config], device=torch.device("meta"))
         sharder = EmbeddingCollectionSharder(
             fused_params={"optimizer": EmbOptimType.EXACT_ROWWISE_ADAGRAD, "eps": self.eps}
         )
         world_size = dist.get_world_size()
         plan = construct_module_sharding_plan(
-            whole,
-            {NAME: row_wise(compute_kernel="fused")},
+            collection,
+            {TABLE_NAME: row_wise(compute_kernel="fused")},
             sharder=sharder,
             local_size=torch.cuda.device_count() if device.type == "cuda" else world_size,
             world_size=world_size,
             device_type=device.type,
         )
         env = ShardingEnv.from_process_group(dist.group.WORLD)
-        self._shards = [sharder.shard(whole, plan, env, device)]
+        self._shards = [sharder.shard(collection, plan, env, device)]
         assert self.weight is not None
-        self.load(self.rows(), self.weight.detach())
+        self.load(self.weight_view(), self.weight.detach())
         self.weight = None
 
-    def rows(self) -> Any:
-        """TorchRec's view of the rows `[rows, d]`."""
-        return self._shards[0].state_dict()[f"embeddings.{NAME}.weight"]
+    def weight_view(self) -> Any:
+        """Return TorchRec's sharded view of the weight `[rows, d]`."""
+        return self._shards[0].state_dict()[f"embeddings.{TABLE_NAME}.weight"]
 
-    def sums(self) -> Any:
-        """TorchRec's view of the sums of row-wise Adagrad `[rows]`."""
+    def accumulator_view(self) -> Any:
+        """Return TorchRec's sharded view of the row-wise Adagrad sums `[rows]`."""
         state = self._shards[0].fused_optimizer.state_dict()["state"]
-        return state[f"embeddings.{NAME}.weight"][f"{NAME}.momentum1"]
+        return state[f"embeddings.{TABLE_NAME}.weight"][f"{TABLE_NAME}.momentum1"]
 
     @torch.no_grad()
-    def load(self, into: Any, whole: Tensor) -> None:
-        """Copy this process's part of `whole` into a view."""
-        for shard in into.local_shards():
+    def load(self, view: Any, full: Tensor) -> None:
+        """Copy this process's rows of `full` into a sharded view."""
+        for shard in view.local_shards():
             first = shard.metadata.shard_offsets[0]
-            shard.tensor.copy_(whole[first : first + len(shard.tensor)])
+            shard.tensor.copy_(full[first : first + len(shard.tensor)])
 
     @torch.no_grad()
     def gather(self, view: Any) -> Tensor:
-        """All of a view, on the CPU of the first process; no rows in the others."""
-        mine = [shard.tensor.detach().cpu() for shard in view.local_shards()]
-        size = -(-self.num_embeddings // dist.get_world_size())  # a block; the last ones may be shorter
+        """Return all rows of a sharded view on the CPU of the first process, and no rows in the others."""
+        local = [shard.tensor.detach().cpu() for shard in view.local_shards()]
+        size = -(
+            -self.num_embeddings // dist.get_world_size()
+        )  # rows of a block; the last ones may be shorter
         block = torch.zeros(size, *view.metadata().size[1:])
-        for part in mine:
-            block[: len(part)] = part
+        for rows in local:
+            block[: len(rows)] = rows
         blocks = (
             [torch.empty_like(block) for _ in range(dist.get_world_size())] if dist.get_rank() == 0 else None
         )
@@ -135,12 +142,12 @@ class ShardedTable(nn.Module):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         if self.distributed:
-            destination[f"{prefix}weight"] = self.gather(self.rows())
+            destination[f"{prefix}weight"] = self.gather(self.weight_view())
         else:
             super()._save_to_state_dict(destination, prefix, keep_vars)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         if self.distributed:
-            self.load(self.rows(), state_dict[f"{prefix}weight"])
+            self.load(self.weight_view(), state_dict[f"{prefix}weight"])
         else:
             super()._load_from_state_dict(state_dict, prefix, *rest)

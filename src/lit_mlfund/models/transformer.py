@@ -1,4 +1,4 @@
-"""Transformer encoder for sequences of tokens."""
+"""Defines a transformer encoder for sequences of tokens."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Pooling = Literal["mean", "cls"]
 
 
 class Transformer(nn.Module):
-    """Pre-norm transformer encoder (Vaswani et al. 2017, arXiv 1706.03762) over one sequence of tokens.
+    """Encodes one sequence of tokens with a pre-norm transformer (Vaswani et al. 2017, arXiv 1706.03762).
 
-    Id 0 is padding, which no token looks at. `positions` "none" reads the tokens as a set (hashed n-grams);
-    `pooling` is the mean over real tokens, or the output at a learned token in front of them ("cls"). Runs in
-    bfloat16 autocast: norms and softmax stay in fp32 there.
+    Id 0 is padding, which is never attended to. `positions="none"` treats the tokens as a set (hashed n-grams);
+    `pooling` takes the mean over real tokens, or the output at a learned token in front of them ("cls"). Supports
+    bfloat16 autocast, under which norms and softmax stay in fp32.
 
     `x[tokens] [B, T]` -> `[B, K]` for multi-class data, `[B]` otherwise.
     """
@@ -87,9 +87,9 @@ class Transformer(nn.Module):
 
 
 def sinusoids(length: int, dim: int) -> Tensor:
-    """Sines and cosines of geometrically spaced wavelengths, `[length, dim]` (Vaswani et al. 2017, §3.5).
+    """Return sines and cosines of geometrically spaced wavelengths, `[length, dim]` (Vaswani et al. 2017, §3.5).
 
-    Scaled to the standard deviation 0.02 of the token embeddings that they are added to.
+    They are scaled to the standard deviation 0.02 of the token embeddings to which they are added.
     """
     if dim % 2:
         raise ValueError(f"sinusoidal positions need an even dim, got {dim}")

@@ -1,4 +1,4 @@
-"""Two encoders, one for queries and one for items, into one space."""
+"""Defines a retrieval model that embeds queries and items in one space with two encoders."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ if TYPE_CHECKING:
 
 
 class TwoTower(nn.Module):
-    """Embeds queries and items so that a query lies close to its items; each side from its own inputs.
+    """Embeds queries and items so that a query lies close to its items, each side from its own inputs.
 
-    A side is the sum of one `dim`-vector per categorical column, the summed vectors of each text or history and
-    a linear map of numbers and images: matrix factorisation, or a search by shared words. `hidden` layers add
-    what depends on several of these at once (they start at zero). A side that is one id or one text has
-    nothing to combine and gets none: they would only forget which words are equal.
+    A side sums one `dim`-vector per categorical column, the bag of each text or history and a linear map of numbers
+    and images: matrix factorisation, or search by shared words. `hidden` layers add interactions of these inputs
+    (they start at zero). A side with a single id or text has nothing to combine and gets no hidden layers, which
+    would only blur which words are equal.
 
-    The two sides share tables where they speak of the same things. `share_tokens`: token inputs of the same
-    vocabulary on both sides have one table, so that equal words pull together before any training.
-    `share_history`: a query's token input whose vocabulary is that of a categorical item column (the
-    user's history of item ids) uses that column's rows.
+    The two sides share tables for the same vocabulary. `share_tokens`: token inputs of the same vocabulary on both
+    sides have one table, so that equal words match before any training. `share_history`: a query's token input whose
+    vocabulary is that of a categorical item column (the user's history of item ids) uses that column's rows.
 
     `query[name]` and `item[name] [B, *field.shape]` -> two embeddings `[B, dim]`, not normalised.
     """
@@ -52,15 +51,15 @@ class TwoTower(nn.Module):
             raise ValueError("TwoTower needs inputs of both sides; the data has no item inputs")
         if dim < 1:
             raise ValueError(f"dim must be at least 1, got {dim}")
-        items = {name: _embed(field, dim, code_dropout) for name, field in spec.items.items()}
+        items = {name: _make_encoder(field, dim, code_dropout) for name, field in spec.items.items()}
         queries = {}
         for name, field in spec.inputs.items():
             shared = None
             if field.kind == "tokens" and share_tokens:
-                shared = _same_words(field, spec.items, items)
+                shared = _encoder_of_same_vocabulary(field, spec.items, items)
             if field.kind == "tokens" and share_history and shared is None:
-                shared = _same_ids(field, spec.items, items)
-            queries[name] = shared or _embed(field, dim, code_dropout)
+                shared = _encoder_of_same_ids(field, spec.items, items)
+            queries[name] = shared or _make_encoder(field, dim, code_dropout)
         self.query_tower = Tower(spec.inputs, queries, dim, hidden, dropout)
         self.item_tower = Tower(spec.items, items, dim, hidden, dropout)
 
@@ -68,16 +67,16 @@ class TwoTower(nn.Module):
         return self.encode_query(query), self.encode_item(item)
 
     def encode_query(self, x: Mapping[str, Tensor]) -> Tensor:
-        """Embeddings `[B, dim]` of queries."""
+        """Return the embeddings `[B, dim]` of queries."""
         return self.query_tower(x)
 
     def encode_item(self, x: Mapping[str, Tensor]) -> Tensor:
-        """Embeddings `[B, dim]` of items."""
+        """Return the embeddings `[B, dim]` of items."""
         return self.item_tower(x)
 
 
 class Tower(nn.Module):
-    """One side: the sum of its inputs' vectors, plus an MLP of them where it has several; `[B, dim]`."""
+    """Encodes one side as `[B, dim]`: the sum of its inputs' vectors, plus an MLP of them if there are several."""
 
     def __init__(
         self,
@@ -92,9 +91,9 @@ class Tower(nn.Module):
         self.kinds = {name: field.kind for name, field in fields.items()}
         self.encoders = nn.ModuleDict(encoders)
         columns = sum(len(f.cardinalities) if f.kind == "categorical" else 1 for f in fields.values())
-        lookup = columns == 1 and not {"numeric", "image"} & set(self.kinds.values())
+        is_single_lookup = columns == 1 and not {"numeric", "image"} & set(self.kinds.values())
         self.deep: nn.Sequential | None = None
-        if hidden and not lookup:
+        if hidden and not is_single_lookup:
             last = nn.Linear(hidden[-1], dim)
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -111,7 +110,7 @@ class Tower(nn.Module):
         return output if self.deep is None else output + self.deep(vectors.flatten(-2))
 
 
-def _embed(field: Field, dim: int, code_dropout: float) -> nn.Module:
+def _make_encoder(field: Field, dim: int, code_dropout: float) -> nn.Module:
     if field.kind == "categorical":
         return CategoricalEmbedding(field.cardinalities, dim, std=dim**-0.5, code_dropout=code_dropout)
     if field.kind == "tokens":
@@ -119,16 +118,20 @@ def _embed(field: Field, dim: int, code_dropout: float) -> nn.Module:
     return nn.Linear(math.prod(field.shape), dim)
 
 
-def _same_words(field: Field, items: Mapping[str, Field], encoders: Mapping[str, Any]) -> nn.Module | None:
-    """The encoder of an item's tokens of the same vocabulary."""
+def _encoder_of_same_vocabulary(
+    field: Field, items: Mapping[str, Field], encoders: Mapping[str, Any]
+) -> nn.Module | None:
+    """Return the encoder of the first item token input of the same vocabulary, or None."""
     for name, other in items.items():
         if other.kind == "tokens" and other.cardinalities == field.cardinalities:
             return encoders[name]
     return None
 
 
-def _same_ids(field: Field, items: Mapping[str, Field], encoders: Mapping[str, Any]) -> nn.Module | None:
-    """Reads ids from the rows of the first categorical item column that has as many."""
+def _encoder_of_same_ids(
+    field: Field, items: Mapping[str, Field], encoders: Mapping[str, Any]
+) -> nn.Module | None:
+    """Build an encoder on the rows of the first categorical item column with as many ids; None if there is none."""
     for name, other in items.items():
         if other.kind == "categorical" and field.cardinalities[0] in other.cardinalities:
             start = sum(other.cardinalities[: other.cardinalities.index(field.cardinalities[0])])

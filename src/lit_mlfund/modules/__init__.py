@@ -1,8 +1,7 @@
 """LightningModules: the one training step, and what each task shape adds to it."""
 
 from lit_mlfund.modules.base import TaskModule
-from lit_mlfund.modules.binary import BinaryModule
-from lit_mlfund.modules.multiclass import MulticlassModule
+from lit_mlfund.modules.classification import BinaryModule, MulticlassModule
 from lit_mlfund.modules.next_token import NextTokenModule
 from lit_mlfund.modules.ranking import RankingModule
 from lit_mlfund.modules.regression import RegressionModule

@@ -1,4 +1,4 @@
-"""Several optimizer steps for one call from Lightning's loop, where nothing needs to happen between them.
+"""Decides how many optimizer steps one call from Lightning's loop may take, where nothing needs to happen between them.
 
 Lightning's loop around a step (hooks, counters, closures, profiler contexts) costs about as much as the
 five-line loop on a small model. So the train loader hands over a tuple of batches at a time and the module
@@ -28,12 +28,17 @@ STEP_HOOKS = (
 MODULE_HOOKS = (*STEP_HOOKS, "backward", "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step")
 
 
-def steps_per_call(trainer: Any, module: LightningModule) -> int:
-    """How many optimizer steps a call may take; 1 leaves everything to Lightning.
+def steps_per_call(trainer: Any, module: LightningModule, base: type[LightningModule]) -> int:
+    """Return how many optimizer steps a call may take; 1 leaves everything to Lightning.
 
     Several devices, mixed precision, accumulation, limits and validation inside an epoch need Lightning's own
     loop, and so do a module or a callback with something to do in every step. A callback that is content with
     being called once for several steps says so with `many_steps = True`.
+
+    Args:
+        trainer: of the training.
+        module: that would take the steps.
+        base: the class of ours whose own hooks are content with it.
 
     Returns:
         The largest divisor of `trainer.log_every_n_steps` up to `MAX_STEPS`, so that what is logged every n
@@ -49,7 +54,7 @@ def steps_per_call(trainer: Any, module: LightningModule) -> int:
         and trainer.overfit_batches == 0
         and trainer.val_check_interval in (None, 1.0)
         and trainer.gradient_clip_algorithm != "value"
-        and all(_same(LightningModule, module, hook) for hook in MODULE_HOOKS)
+        and all(_same(base, module, hook) for hook in MODULE_HOOKS)
         and all(_same(Callback, callback, hook) for callback in callbacks for hook in STEP_HOOKS)
     )
     if not plain:

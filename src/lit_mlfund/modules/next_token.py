@@ -1,20 +1,26 @@
-"""Language modelling: multi-class classification at every position of a sequence."""
+"""Models language: multi-class classification at every position of a sequence."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lit_mlfund.data.preprocessing.characters import UNKNOWN_NAME
 from lit_mlfund.data.serving.batch import PointBatch
-from lit_mlfund.metrics import Evaluation, evaluate_tokens
-from lit_mlfund.modules.outputs import Evidence
-from lit_mlfund.modules.pointwise import PointModule
+from lit_mlfund.losses import CrossEntropyLoss
+from lit_mlfund.metrics import Evaluation, evaluate_windows, token_values
+from lit_mlfund.modules.base import TaskModule
+from lit_mlfund.modules.classification import labelled
+from lit_mlfund.modules.curvature import losses_of_draws
+from lit_mlfund.modules.outputs import TokenOutputs
 
 
-class NextTokenModule(PointModule):
+class NextTokenModule(TaskModule):
     """Trains a model that returns logits `[B, T, K]` against the next tokens `[B, T]`; a position is a row.
 
     Any multi-class loss fits: it is given all positions of the batch as one. An evaluation keeps the
@@ -23,49 +29,86 @@ class NextTokenModule(PointModule):
 
     task = "multiclass"
     metrics: ClassVar[dict[str, str]] = {"log_loss": "min", "bits_per_character": "min", "accuracy": "max"}
+    figures = ("confusion",)
+    unit = "characters"
 
-    def _loss(self, logits: Tensor, batch: PointBatch) -> Tensor:
-        weight = None if batch.weight is None else batch.weight.flatten()
-        return self.loss(logits.flatten(0, 1), batch.y.flatten(), weight=weight)
+    def default_loss(self) -> nn.Module:
+        return CrossEntropyLoss()
+
+    def forward(self, batch: PointBatch) -> Tensor:
+        return self.model(batch.x)
+
+    def _loss(self, output: Tensor, batch: PointBatch) -> Tensor:
+        beside = {} if batch.weight is None else {"weight": batch.weight.flatten()}
+        return self.loss(output.flatten(0, 1), batch.y.flatten(), **beside)
 
     def batch_loss(self, batch: PointBatch) -> Tensor:
         return self._loss(self.model(batch.x), batch)
 
-    def evidence(self, batch: PointBatch) -> tuple[Tensor, Evidence]:
+    def losses_of_draws(
+        self, batch: PointBatch, generator: np.random.Generator
+    ) -> tuple[Tensor | None, Tensor | None]:
+        return losses_of_draws(self.loss, self.model(batch.x), generator), batch.weight
+
+    def outputs(self, batch: PointBatch) -> tuple[Tensor, TokenOutputs]:
         logits = self.model(batch.x)
         log_probability = logits.float().log_softmax(-1)
-        evidence = {
-            "output": log_probability.gather(-1, batch.y[..., None]).squeeze(-1),
-            "prediction": log_probability.argmax(-1).int(),
-            "target": batch.y.int(),
-            "mask": torch.ones_like(batch.y, dtype=torch.bool) if batch.weight is None else batch.weight > 0,
-        }
-        if batch.index is not None:  # as for lists: the window, and one more than the place of each token
-            evidence["index"] = batch.index
+        row = None
+        if batch.index is not None:
             places = batch.index[:, None] + torch.arange(1, batch.y.shape[1] + 1, device=batch.index.device)
-            evidence["row"] = places.int()
-        return self._loss(logits, batch), evidence
-
-    def collect(self, batch: Any) -> None:
-        loss, evidence = self.evidence(batch)
-        self._losses.append((loss, int(evidence["mask"].sum())))  # positions, not windows
-        self._buffer.append(evidence)
-
-    def evaluate(self, evidence: Evidence, split: str) -> Evaluation:
-        return evaluate_tokens(
-            evidence["output"], evidence["prediction"] == evidence["target"], evidence["mask"]
+            row = places.int()
+        outputs = TokenOutputs(
+            output=log_probability.gather(-1, batch.y[..., None]).squeeze(-1),
+            target=batch.y.int(),
+            mask=torch.ones_like(batch.y, dtype=torch.bool) if batch.weight is None else batch.weight > 0,
+            row=row,
+            index=batch.index,
+            prediction=log_probability.argmax(-1).int(),
         )
+        return self._loss(logits, batch), outputs
 
-    def predictions(self, evidence: Evidence) -> dict[str, Any]:
-        mask = evidence["mask"]
-        predicted = evidence["prediction"][mask].tolist()
+    def metric_values(self, outputs: TokenOutputs, split: str) -> dict[str, Tensor]:
+        return token_values(outputs.output, outputs.prediction.eq(outputs.target), outputs.mask)
+
+    def evaluation(self, values: dict[str, Tensor]) -> Evaluation:
+        return evaluate_windows(values)
+
+    def count(self, outputs: TokenOutputs) -> dict[str, int]:
+        return {"characters": outputs.num_losses, "windows": len(outputs)}
+
+    def references(
+        self, data: Any, splits: Sequence[str], seed: int
+    ) -> Iterator[tuple[str, str, dict[str, Tensor]]]:
+        """Continue the text of each split from the counts of the training text."""
+        from lit_mlfund.references.ngrams import token_references
+
+        for split in splits:
+            outputs, tokens = self.collected[split], data.stores[split].tokens.numpy()
+            if not np.array_equal(outputs.flat_target().numpy(), tokens[1:]):
+                raise RuntimeError(f"the {split} split was measured on other tokens than its store holds")
+            by_name = token_references(data.stores["train"].tokens.numpy(), tokens, data.spec.num_classes)
+            for name, (log_probability, prediction) in by_name.items():
+                predicted = outputs.with_flat_output(torch.from_numpy(prediction[1:]).int()).output
+                reference = outputs.with_flat_output(torch.from_numpy(log_probability[1:]).float())
+                yield name, split, self.metric_values(replace(reference, prediction=predicted), split)
+
+    def target_columns(self, target: Tensor) -> dict[str, Any]:
+        return labelled(self.spec.classes, target)
+
+    def predictions(self, outputs: TokenOutputs) -> dict[str, Any]:
+        mask = outputs.mask
+        predicted = outputs.prediction[mask].tolist()
         return {
             "prediction": [self.spec.classes[code] for code in predicted],
-            "probability_of_target": evidence["output"][mask].double().exp().cpu().numpy(),
+            "probability_of_target": outputs.output[mask].double().exp().cpu().numpy(),
         }
 
+    def texts(self) -> dict[str, str]:
+        sample = self.sample()
+        return {"sample": sample} if sample else {}
+
     def sample(self, num_tokens: int = 400) -> str:
-        """A text drawn from the model behind a line break; empty where that is impossible.
+        """Draw a text from the model behind a line break; return an empty one where that is impossible.
 
         That is a model without `generate`, or one in shards, which one process alone cannot run.
         """

@@ -1,17 +1,19 @@
-"""Ranking: a query's list of documents with graded relevance, one score each."""
+"""Ranks the documents of a query, which have graded relevance, by one score each."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lit_mlfund.data.serving.batch import ListBatch
-from lit_mlfund.metrics import Evaluation, evaluate_ranking
+from lit_mlfund.losses import LambdaRankLoss
+from lit_mlfund.metrics import Evaluation, evaluate_queries, ranking_values
 from lit_mlfund.modules.base import TaskModule
-from lit_mlfund.modules.outputs import Evidence
+from lit_mlfund.modules.outputs import ListOutputs
 
 
 class RankingModule(TaskModule):
@@ -30,6 +32,7 @@ class RankingModule(TaskModule):
         "precision@10": "max",
         "recall@10": "max",
     }
+    figures = ("scores_by_relevance",)
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -41,38 +44,48 @@ class RankingModule(TaskModule):
             )
         self.pointwise = not takes_lists[0]
 
+    def default_loss(self) -> nn.Module:
+        return LambdaRankLoss()
+
     def forward(self, batch: ListBatch) -> Tensor:
         return self.model(batch.x, mask=batch.mask)
 
     def _loss(self, scores: Tensor, batch: ListBatch) -> Tensor:
         mask, weight = batch.mask, batch.weight
         if not self.pointwise:
-            return self.loss(scores, batch.relevance, mask=mask, weight=weight)
-        if weight is not None:
-            weight = weight[:, None].expand_as(mask)[mask]
-        return self.loss(scores[mask], batch.relevance[mask], weight=weight)
+            beside = {} if weight is None else {"weight": weight}
+            return self.loss(scores, batch.relevance, mask=mask, **beside)
+        beside = {} if weight is None else {"weight": weight[:, None].expand_as(mask)[mask]}
+        return self.loss(scores[mask], batch.relevance[mask], **beside)
 
     def batch_loss(self, batch: ListBatch) -> Tensor:
         return self._loss(self(batch), batch)
 
-    def evidence(self, batch: ListBatch) -> tuple[Tensor, Evidence]:
+    def outputs(self, batch: ListBatch) -> tuple[Tensor, ListOutputs]:
         scores = self(batch)
-        evidence = {"output": scores.float(), "target": batch.relevance, "mask": batch.mask}
-        if batch.index is not None:
-            # one more than the row, so that the zeros of a wider padding stay what padding is: no row
-            evidence["row"] = batch.index + 1
-        if batch.query is not None:
-            evidence["index"] = batch.query
-        return self._loss(scores, batch), evidence
+        row = None if batch.index is None else batch.index + 1
+        outputs = ListOutputs(scores.float(), batch.relevance, batch.mask, row, batch.query)
+        return self._loss(scores, batch), outputs
 
-    def evaluate(self, evidence: Evidence, split: str) -> Evaluation:
-        return evaluate_ranking(evidence["output"], evidence["target"], evidence["mask"])
+    def metric_values(self, outputs: ListOutputs, split: str) -> dict[str, Tensor]:
+        return ranking_values(outputs.output, outputs.target, outputs.mask)
 
-    def predictions(self, evidence: Evidence) -> dict[str, Any]:
-        mask = evidence["mask"]
-        scores = evidence["output"].masked_fill(~mask, -torch.inf)
+    def evaluation(self, values: dict[str, Tensor]) -> Evaluation:
+        return evaluate_queries(values)
+
+    def count(self, outputs: ListOutputs) -> dict[str, int]:
+        return {"rows": int(outputs.mask.sum()), "queries": len(outputs)}
+
+    def references(
+        self, data: Any, splits: Sequence[str], seed: int
+    ) -> Iterator[tuple[str, str, dict[str, Tensor]]]:
+        return self.fitted_references(data, splits, seed)
+
+    def predictions(self, outputs: ListOutputs) -> dict[str, Any]:
+        mask = outputs.mask
+        scores = outputs.output.masked_fill(~mask, -torch.inf)
         order = scores.argsort(dim=1, descending=True, stable=True)
         ranks = torch.empty_like(order).scatter_(
             1, order, torch.arange(1, order.shape[1] + 1, device=order.device).expand_as(order)
         )
-        return {"score": evidence["output"][mask].cpu().numpy(), "rank": ranks[mask].cpu().numpy()}
+        return {"score": outputs.output[mask].cpu().numpy(), "rank": ranks[mask].cpu().numpy()}

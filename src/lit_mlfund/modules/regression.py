@@ -1,13 +1,14 @@
-"""Regression: features, a real number, one value."""
+"""Predicts a real number per row."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from lit_mlfund.losses import MSELoss
 from lit_mlfund.metrics import Evaluation, evaluate_regression
-from lit_mlfund.modules.outputs import Evidence
+from lit_mlfund.modules.outputs import PointOutputs
 from lit_mlfund.modules.pointwise import PointModule
 
 
@@ -22,6 +23,7 @@ class RegressionModule(PointModule):
 
     task = "regression"
     metrics: ClassVar[dict[str, str]] = {"rmse": "min", "mae": "min", "r2": "max", "median_ae": "min"}
+    figures = ("residuals",)
 
     def __init__(self, *args: Any, standardize_target: bool = True, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -29,14 +31,17 @@ class RegressionModule(PointModule):
         scaled = standardize_target and not self.log_link
         self.mean, self.std = (self.spec.target_mean, self.spec.target_std) if scaled else (0.0, 1.0)
 
+    def default_loss(self) -> nn.Module:
+        return MSELoss()
+
     def loss_target(self, y: Tensor) -> Tensor:
         return (y - self.mean) / self.std
 
     def natural(self, output: Tensor) -> Tensor:
         return output.exp() if self.log_link else output * self.std + self.mean
 
-    def evaluate(self, evidence: Evidence, split: str) -> Evaluation:
-        return evaluate_regression(evidence["output"], evidence["target"], evidence.get("weight"))
+    def evaluation(self, values: dict[str, Tensor]) -> Evaluation:
+        return evaluate_regression(values["output"], values["target"], values.get("weight"))
 
-    def predictions(self, evidence: Evidence) -> dict[str, Any]:
-        return {"prediction": evidence["output"].cpu().numpy()}
+    def predictions(self, outputs: PointOutputs) -> dict[str, Any]:
+        return {"prediction": outputs.output.cpu().numpy()}

@@ -1,19 +1,32 @@
-"""Retrieval: (query, item) pairs, two embeddings that lie close where the pair belongs together."""
+"""Embeds queries and items so that those lie close that belong together."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
+import polars as pl
 import torch
 from torch import Tensor, nn
 
 from lit_mlfund.data.serving.batch import Inputs, PairBatch
-from lit_mlfund.metrics import Evaluation, PositiveRanks, embedding_ranks, evaluate_retrieval
+from lit_mlfund.datamodules.retrieval import NEW
+from lit_mlfund.losses import InfoNCELoss
+from lit_mlfund.metrics import (
+    Evaluation,
+    PositiveRanks,
+    embedding_ranks,
+    evaluate_queries,
+    positive_ranks,
+    retrieval_values,
+)
 from lit_mlfund.modules.base import TaskModule
-from lit_mlfund.modules.outputs import Evidence
+from lit_mlfund.modules.outputs import PairOutputs
 
 # items embedded at a time when a whole corpus is encoded
 CORPUS_BLOCK = 4096
+ScoreBlock = Callable[[int, int], Tensor]
+NUM_RESULTS = 10  # items that `predict` writes for a query
 
 
 class RetrievalModule(TaskModule):
@@ -32,28 +45,27 @@ class RetrievalModule(TaskModule):
         "mrr@10": "max",
         "ndcg@10": "max",
     }
+    figures = ("recall_by_rank",)
+
+    def default_loss(self) -> nn.Module:
+        return InfoNCELoss()
 
     def forward(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         return self.model(batch.query, batch.item)
 
     def _loss(self, query: Tensor, item: Tensor, batch: PairBatch) -> Tensor:
         negatives = None if batch.negatives is None else self.model.encode_item(batch.negatives)
-        return self.loss(
-            query, item, item_id=batch.item_id, negatives=negatives, log_q=batch.log_q, weight=batch.weight
-        )
+        beside = {} if batch.weight is None else {"weight": batch.weight}
+        return self.loss(query, item, item_id=batch.item_id, negatives=negatives, log_q=batch.log_q, **beside)
 
     def batch_loss(self, batch: PairBatch) -> Tensor:
         query, item = self(batch)
         return self._loss(query, item, batch)
 
-    def evidence(self, batch: PairBatch) -> tuple[Tensor, Evidence]:
+    def outputs(self, batch: PairBatch) -> tuple[Tensor, PairOutputs]:
         query, item = self(batch)
-        evidence = {"output": query.float(), "target": batch.item_id}
-        if batch.query_id is not None:
-            evidence["query"] = batch.query_id
-        if batch.index is not None:
-            evidence["index"] = batch.index
-        return self._loss(query, item, batch), evidence
+        outputs = PairOutputs(query.float(), batch.item_id, batch.query_id, batch.index)
+        return self._loss(query, item, batch), outputs
 
     @torch.no_grad()
     def encode_corpus(self, items: Inputs) -> Tensor:
@@ -67,17 +79,17 @@ class RetrievalModule(TaskModule):
         ]
         return torch.cat(blocks).float()
 
-    def ranks(self, evidence: Evidence, split: str) -> PositiveRanks:
+    def ranks(self, outputs: PairOutputs, split: str) -> PositiveRanks:
         """Where each query's item stands among the corpus of the split, by cosine similarity."""
-        query, corpus = self._unit_vectors(evidence, split)
-        return embedding_ranks(query, corpus, evidence["target"], exclude=self.source.seen(split))
+        query, corpus = self._unit_vectors(outputs, split)
+        return embedding_ranks(query, corpus, outputs.target, exclude=self.source.seen(split))
 
-    def search(self, evidence: Evidence, split: str, k: int, block: int = 1024) -> tuple[Tensor, Tensor]:
+    def search(self, outputs: PairOutputs, split: str, k: int, block: int = 1024) -> tuple[Tensor, Tensor]:
         """Similarities and rows of the `k` best items of the corpus for each query, `[Q, k]` each, best first.
 
         Items that a query has seen already are left out (their similarity is -inf where too few are left).
         """
-        query, corpus = self._unit_vectors(evidence, split)
+        query, corpus = self._unit_vectors(outputs, split)
         seen = self.source.seen(split)
         found = []
         for start in range(0, len(query), block):
@@ -89,8 +101,8 @@ class RetrievalModule(TaskModule):
             [part.indices for part in found]
         ).cpu()
 
-    def _unit_vectors(self, evidence: Evidence, split: str) -> tuple[Tensor, Tensor]:
-        query = nn.functional.normalize(evidence["output"], dim=-1)
+    def _unit_vectors(self, outputs: PairOutputs, split: str) -> tuple[Tensor, Tensor]:
+        query = nn.functional.normalize(outputs.output, dim=-1)
         corpus = nn.functional.normalize(self.encode_corpus(self.source.corpus(split)), dim=-1)
         return query, corpus.to(query.device)
 
@@ -99,10 +111,74 @@ class RetrievalModule(TaskModule):
         """The data module that holds the corpus."""
         return self.data if self.data is not None else self.trainer.datamodule  # type: ignore[attr-defined]
 
-    def evaluate(self, evidence: Evidence, split: str) -> Evaluation:
-        ranks = self.ranks(evidence, split)
-        evidence["rank"] = ranks.num_above + 1 + (ranks.num_level - 1) // 2
-        return evaluate_retrieval(ranks)
+    def metric_values(self, outputs: PairOutputs, split: str) -> dict[str, Tensor]:
+        ranks = self.ranks(outputs, split)
+        outputs.rank = ranks.num_above + 1 + (ranks.num_tied - 1) // 2
+        return retrieval_values(ranks)
 
-    def predictions(self, evidence: Evidence) -> dict[str, Any]:
-        return {"rank": evidence["rank"].cpu().numpy()}
+    def evaluation(self, values: dict[str, Tensor]) -> Evaluation:
+        return evaluate_queries(values)
+
+    def references(
+        self, data: Any, splits: Sequence[str], seed: int
+    ) -> Iterator[tuple[str, str, dict[str, Tensor]]]:
+        """Rank the corpus without embeddings: at random, by popularity, by words."""
+        for split in splits:
+            target = self.collected[split].flat_target()
+            num_items = data.pairs(split).num_items
+            for name, score_block in _rankers(data, split, num_items, seed).items():
+                ranks = positive_ranks(score_block, len(target), num_items, target, exclude=data.seen(split))
+                yield name, split, retrieval_values(ranks)
+
+    def predictions(self, outputs: PairOutputs) -> dict[str, Any]:
+        assert outputs.rank is not None
+        return {"rank": outputs.rank.cpu().numpy()}
+
+    def predict_rows(self, frame: pl.DataFrame, outputs: PairOutputs, first: int) -> pl.DataFrame:
+        """Return the best items of the corpus for each query: a row per query and rank."""
+        names = list(self.source.item_names(NEW))
+        scores, items = self.search(outputs, NEW, min(NUM_RESULTS, len(names)))
+        num_queries, k = items.shape
+        return pl.DataFrame(
+            {
+                "row": torch.arange(first, first + num_queries).repeat_interleave(k).numpy(),
+                "rank": torch.arange(1, k + 1).repeat(num_queries).numpy(),
+                "item": [names[item] for item in items.flatten().tolist()],
+                "score": scores.flatten().numpy(),
+            }
+        )
+
+    @torch.no_grad()
+    def projection(self, data: Any, most: int) -> tuple[Tensor, list[str]]:
+        """Return the test corpus as the search compares it; of more than `most` items popular or evenly spaced ones."""
+        corpus, names, popularity = data.corpus("test"), data.item_names("test"), data.popularity("test")
+        if len(names) <= most:
+            rows = torch.arange(len(names))
+        elif popularity is not None:
+            rows = popularity.topk(most).indices
+        else:
+            rows = torch.linspace(0, len(names) - 1, most).long()
+        self.eval()
+        embeddings = self.encode_corpus({name: value[rows] for name, value in corpus.items()})
+        unit = nn.functional.normalize(embeddings, dim=-1)
+        return unit.cpu(), [" ".join(names[row].split()) for row in rows]
+
+
+def _rankers(data: Any, split: str, num_items: int, seed: int) -> dict[str, ScoreBlock]:
+    """Return for each reference the scores `[stop - start, num_items]` of the queries start … stop - 1."""
+
+    def random(start: int, stop: int) -> Tensor:
+        return torch.rand(stop - start, num_items, generator=torch.Generator().manual_seed(seed + start))
+
+    rankers: dict[str, ScoreBlock] = {"random": random}
+    popularity = data.popularity(split)
+    if popularity is not None:
+        rankers["popularity"] = lambda start, stop: popularity.float().expand(stop - start, -1)
+    texts = data.texts(split)
+    if texts is not None:
+        from lit_mlfund.references.bm25 import BM25
+
+        queries, documents = texts
+        bm25 = BM25(documents)
+        rankers["bm25"] = lambda start, stop: torch.from_numpy(bm25.scores(queries[start:stop]))
+    return rankers

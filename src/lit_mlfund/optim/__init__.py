@@ -1,4 +1,4 @@
-"""Optimizers by era, parameter groups, schedules and the L1 proximal step; plain PyTorch."""
+"""Provides optimizers, parameter groups, schedules and the L1 proximal step in plain PyTorch."""
 
 from lit_mlfund.optim.adaptive import adam, adamw
 from lit_mlfund.optim.classic import sgd

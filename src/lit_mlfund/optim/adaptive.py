@@ -1,12 +1,13 @@
-"""Adam and AdamW: a step size for each parameter from running moments of its gradient."""
+"""Creates Adam and AdamW, which set each parameter's step size from running moments of its gradient."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
+from lit_mlfund.optim.groups import scale_rates
 from lit_mlfund.optim.native import Adam, AdamW, can_fuse, clippable
 
 
@@ -18,21 +19,24 @@ def adam(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
     fused: bool | None = None,
+    lr_by_pattern: Mapping[str, float] | None = None,
 ) -> torch.optim.Adam:
-    """Adam (Kingma & Ba 2015, arXiv 1412.6980), with decay, if any, as an L2 penalty in the gradient.
+    """Create Adam (Kingma & Ba 2015, arXiv 1412.6980), with weight decay as an L2 penalty in the gradient.
 
-    For results to compare with older ones; with decay, `adamw` is the better choice. 8 bytes per parameter.
+    Use it to compare with older results; with weight decay, `adamw` is the better choice. 8 bytes of state per
+    parameter.
 
     Args:
         params: parameters, (name, parameter) pairs, or groups of either (`parameter_groups`).
         lr: learning rate.
         betas: decay rates of the running mean and of the running uncentred variance.
         eps: added to the root of the variance.
-        weight_decay: of groups that do not name their own; divided by the root of the variance like the rest
-            of the gradient, so that it shrinks weights with large gradients less.
-        fused: one kernel for all parameters; None: wherever that works.
+        weight_decay: default for groups without their own; divided by the root of the variance like the rest of the
+            gradient, so that weights with large gradients shrink less.
+        fused: use one kernel for all parameters; None: where supported.
+        lr_by_pattern: factors of `lr` by shell pattern of a parameter's name, `{"*table*": 0.1}`; needs named ones.
     """
-    params = list(params)
+    params = scale_rates(params, lr, lr_by_pattern)
     return clippable(
         Adam(
             params,
@@ -53,11 +57,12 @@ def adamw(
     eps: float = 1e-8,
     weight_decay: float = 1e-2,
     fused: bool | None = None,
+    lr_by_pattern: Mapping[str, float] | None = None,
 ) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101): Adam, with decay outside of the gradient.
+    """Create AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101): Adam with decoupled weight decay.
 
-    Every step first multiplies w by 1 - lr·weight_decay. The default here, and for transformers and sparse
-    features anywhere. 8 bytes of state per parameter.
+    Every step first multiplies w by 1 - lr·weight_decay. The default of this package, and the usual choice for
+    transformers and sparse features. 8 bytes of state per parameter.
 
     Args:
         params: parameters, (name, parameter) pairs, or groups of either (`parameter_groups`).
@@ -65,10 +70,11 @@ def adamw(
         betas: decay rates of the running mean and of the running uncentred variance; (0.9, 0.95) for large
             language models.
         eps: added to the root of the variance.
-        weight_decay: of groups that do not name their own.
-        fused: one kernel for all parameters; None: wherever that works.
+        weight_decay: default for groups without their own.
+        fused: use one kernel for all parameters; None: where supported.
+        lr_by_pattern: factors of `lr` by shell pattern of a parameter's name, `{"*table*": 0.1}`; needs named ones.
     """
-    params = list(params)
+    params = scale_rates(params, lr, lr_by_pattern)
     return clippable(
         AdamW(
             params,

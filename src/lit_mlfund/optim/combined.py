@@ -1,4 +1,4 @@
-"""Several optimizers, each of its own parameters, as one."""
+"""Combines optimizers of disjoint parameters into one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch.optim import Optimizer
 
 
 class Combined(Optimizer):
-    """Optimizers of disjoint parameters behind one `step`, one state and one list of groups.
+    """Presents optimizers of disjoint parameters with one `step`, one state and one list of groups.
 
-    Schedules, hooks and checkpoints see a single optimizer, whose groups are those of the first part, then those of
-    the next. The group dicts are the parts' own, so that a rate that is set here counts there. Each part loads its
-    share of a checkpoint itself, since some keep state that torch would cast (8-bit moments).
+    Schedules, hooks and checkpoints see a single optimizer, whose groups are the parts' groups in order. The group
+    dicts are shared with the parts, so that a learning rate set here takes effect there. Each part loads its share of
+    a checkpoint itself, since some have state that torch would cast (8-bit moments).
 
     Args:
-        parts: optimizers; the parts of a `Combined` among them are taken one by one.
+        parts: optimizers; any `Combined` among them is replaced by its parts.
     """
 
     def __init__(self, parts: Iterable[Optimizer]) -> None:
@@ -31,12 +31,12 @@ class Combined(Optimizer):
 
     @property  # type: ignore[override]
     def state(self) -> dict[Any, Any]:
-        """The parts' states by parameter."""
+        """Return the parts' states by parameter."""
         return {parameter: state for part in self.parts for parameter, state in part.state.items()}
 
     @state.setter
     def state(self, value: Any) -> None:
-        """For torch's constructor: the parts have states of their own."""
+        """Ignore the empty state that torch's constructor assigns: the state is in the parts."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -49,40 +49,40 @@ class Combined(Optimizer):
         return loss
 
     def train(self) -> None:
-        """Tell the parts that train other weights than they would serve (`schedule_free`) to go on training."""
-        self._tell("train")
+        """Switch parts whose training weights differ from those for evaluation (`schedule_free`) to training mode."""
+        self._set_mode("train")
 
     def eval(self) -> None:
-        """Tell the same parts that their weights are about to be looked at."""
-        self._tell("eval")
+        """Switch the same parts to evaluation mode."""
+        self._set_mode("eval")
 
-    def _tell(self, mode: str) -> None:
+    def _set_mode(self, mode: str) -> None:
         for part in self.parts:
             getattr(part, mode, lambda: None)()
 
     def state_dict(self) -> dict[str, Any]:
-        """In the form of one torch optimizer: parameters are numbered over all groups."""
+        """Return the state in the format of one torch optimizer: parameters are numbered over all groups."""
         state: dict[int, Any] = {}
         groups: list[dict[str, Any]] = []
         for part in self.parts:
-            own, first = part.state_dict(), sum(len(group["params"]) for group in groups)
-            state |= {first + number: value for number, value in own["state"].items()}
+            part_state, first = part.state_dict(), sum(len(group["params"]) for group in groups)
+            state |= {first + number: value for number, value in part_state["state"].items()}
             groups += [
                 {**group, "params": [first + number for number in group["params"]]}
-                for group in own["param_groups"]
+                for group in part_state["param_groups"]
             ]
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Raises ValueError where the groups are not those of the parts."""
+        """Load each part's share of the state; raise ValueError if the number of groups differs."""
         groups = list(state_dict["param_groups"])
         if len(groups) != len(self.param_groups):
             raise ValueError(f"expected {len(self.param_groups)} parameter groups, got {len(groups)}")
         for part in self.parts:
-            own, groups = groups[: len(part.param_groups)], groups[len(part.param_groups) :]
-            numbers = {number for group in own for number in group["params"]}
+            part_groups, groups = groups[: len(part.param_groups)], groups[len(part.param_groups) :]
+            numbers = {number for group in part_groups for number in group["params"]}
             state = {number: value for number, value in state_dict["state"].items() if number in numbers}
-            part.load_state_dict({"state": state, "param_groups": own})
+            part.load_state_dict({"state": state, "param_groups": part_groups})
         self.param_groups = self._groups()
 
     def __getstate__(self) -> dict[str, Any]:

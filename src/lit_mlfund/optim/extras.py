@@ -1,4 +1,4 @@
-"""What only some optimizers need, or cannot work with."""
+"""Declares optional libraries that optimizers need and settings that they do not support."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ Result = TypeVar("Result")
 
 
 class MissingExtraError(ImportError, ValueError):
-    """A configuration asks for something whose library is not installed; the message names the extra."""
+    """Signals that a required library is not installed; the message names the remedy, such as an extra."""
 
 
 def needs(module: str, extra: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
-    """Let a function raise `MissingExtraError` where `module` cannot be imported.
+    """Make a function raise `MissingExtraError` if `module` cannot be imported.
 
-    A configuration is held against this mark before anything is imported, by its source: give it literal text.
+    Configurations are checked against this decorator by reading the source, before anything is imported: pass string
+    literals.
     """
 
-    def mark(make: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-        @wraps(make)
-        def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+    def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        @wraps(function)
+        def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             try:
                 import_module(module)
             except ImportError as error:
                 raise MissingExtraError(
-                    f"{make.__name__} needs {module} ({error}); install it with: pip install 'lit_mlfund[{extra}]'"
+                    f"{function.__name__} needs {module} ({error}); install it with: pip install 'lit_mlfund[{extra}]'"
                 ) from error
-            return make(*args, **kwargs)
+            return function(*args, **kwargs)
 
-        return checked
+        return wrapper
 
-    return mark
+    return decorate
 
 
 def not_with(*others: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
-    """Mark a function whose optimizer does not work with `others`, such as the strategy `fsdp`; read like `needs`."""
-    return lambda make: make
+    """Mark an optimizer as incompatible with `others`, such as the strategy `fsdp`; read from source like `needs`."""
+    return lambda function: function

@@ -1,17 +1,18 @@
-"""Optimizers whose state is small: for models that do not fit otherwise."""
+"""Creates optimizers with small state, for models that do not fit into memory otherwise."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
 from lit_mlfund.optim.extras import needs, not_with
+from lit_mlfund.optim.groups import scale_rates
 from lit_mlfund.optim.native import tensors
 
 
-@not_with("fsdp")  # its means of rows and columns are not made for shards, in torch 2.13
+@not_with("fsdp")  # its row and column means do not support shards (torch 2.13)
 def adafactor(
     params: Iterable[Any],
     *,
@@ -20,20 +21,23 @@ def adafactor(
     clip: float = 1.0,
     eps: float = 1e-3,
     weight_decay: float = 0.0,
+    lr_by_pattern: Mapping[str, float] | None = None,
 ) -> torch.optim.Adafactor:
-    """Adafactor (Shazeer & Stern 2018, arXiv 1804.04235): for models whose optimizer state does not fit.
+    """Create Adafactor (Shazeer & Stern 2018, arXiv 1804.04235), for models whose optimizer state does not fit.
 
-    Keeps a row and a column of second moments for a matrix, nothing else: next to no memory.
+    Stores only a row and a column of second moments per matrix: almost no memory.
 
     Args:
         params: parameters, (name, parameter) pairs, or groups of either (`parameter_groups`).
-        lr: upper bound of the *relative* step, which is `max(eps, rms(w))·min(lr, 1/√t)`; not comparable with
+        lr: upper bound of the *relative* step: steps have size `max(eps, rms(w))·min(lr, 1/√t)`; not comparable with
             Adam's.
-        beta2_decay: the running variance forgets at rate `t**beta2_decay`.
-        clip: bound of an update's root mean square, before the relative step.
-        eps: the least size that a tensor is taken to have, so that zeros can learn.
-        weight_decay: of groups that do not name their own; decoupled.
+        beta2_decay: exponent of the rate `t**beta2_decay` at which the running variance forgets.
+        clip: upper bound of an update's root mean square, before scaling by the relative step.
+        eps: lower bound of `rms(w)` in the step size, so that zero weights can learn.
+        weight_decay: default for groups without their own; decoupled.
+        lr_by_pattern: factors of `lr` by shell pattern of a parameter's name, `{"*table*": 0.1}`; needs named ones.
     """
+    params = scale_rates(params, lr, lr_by_pattern)
     return torch.optim.Adafactor(
         params, lr=lr, beta2_decay=beta2_decay, eps=(None, eps), d=clip, weight_decay=weight_decay
     )
@@ -49,14 +53,15 @@ def adamw8bit(
     eps: float = 1e-8,
     weight_decay: float = 1e-2,
     min_8bit_size: int = 4096,
+    lr_by_pattern: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
-    """AdamW with moments in 8 bits (Dettmers et al. 2022, arXiv 2110.02861): a quarter of its memory.
+    """Create AdamW with 8-bit moments (Dettmers et al. 2022, arXiv 2110.02861), at a quarter of AdamW's memory.
 
-    For models whose optimizer state does not fit. 2 bytes of state per parameter; tensors of fewer than
-    `min_8bit_size` elements keep 8, and `ValueError` is raised where all of them do. Needs the extra `bitsandbytes`.
+    For models whose optimizer state does not fit. 2 bytes of state per parameter, but 8 for tensors of fewer than
+    `min_8bit_size` elements; raises ValueError if all tensors are that small. Needs the extra `bitsandbytes`.
     Arguments as for `adamw`.
     """
-    params = list(params)
+    params = scale_rates(params, lr, lr_by_pattern)
     largest = max((parameter.numel() for parameter in tensors(params)), default=0)
     if largest < min_8bit_size:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What an optimizer keeps beside the weights."""
+"""Measures the memory of optimizer state."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def state_bytes(optimizer: torch.optim.Optimizer) -> int:
-    """Bytes of the tensors in an optimizer's state, after at least one step; counters of steps are left out."""
-    held = [value for state in optimizer.state.values() for value in _tensors(state) if value.ndim]
-    return sum(value.numel() * value.element_size() for value in held)
+    """Return the bytes of an optimizer's state tensors, after at least one step; step counters are excluded."""
+    tensors = [value for state in optimizer.state.values() for value in _tensors(state) if value.ndim]
+    return sum(value.numel() * value.element_size() for value in tensors)
 
 
 def _tensors(state: object) -> list[Tensor]:

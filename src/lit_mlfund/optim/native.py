@@ -1,7 +1,7 @@
-"""torch's own optimizers as they are used here: without its compiler, and with fused kernels where these apply.
+"""Adapts torch's optimizers: bypasses the compiler, and uses fused kernels where they apply.
 
-Each method of `torch.optim` keeps the compiler away from itself at every call, for which it imports it: 0.7 CPU seconds
-in the first constructor, and calls in each step. `Adam`, `AdamW` and `SGD` here are the same to the bit without that.
+The methods of `torch.optim` disable the compiler at every call and import it to do so: 0.7 CPU seconds in the first
+constructor, and overhead in each step. `Adam`, `AdamW` and `SGD` here avoid that; their results are bit-identical.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
 
 
 def _step(optimizer: type[Optimizer]) -> Any:
-    """The step of `optimizer` with gradients off, which is what is left of torch's own decorators."""
+    """Return the undecorated `step` of `optimizer` under `no_grad`, the only effect of torch's decorators needed."""
     return torch.no_grad()(unwrap(optimizer.step))
 
 
@@ -43,18 +43,18 @@ class SGD(_Eager, torch.optim.SGD):
 
 
 def tensors(params: Iterable[Any]) -> list[Tensor]:
-    """The parameters of all groups, of a plain list, or of (name, parameter) pairs."""
-    found = []
+    """Return the parameters of groups, of a plain list, or of (name, parameter) pairs."""
+    parameters = []
     for entry in params:
         for value in entry["params"] if isinstance(entry, dict) else [entry]:
-            found.append(value[1] if isinstance(value, tuple) else value)
-    return found
+            parameters.append(value[1] if isinstance(value, tuple) else value)
+    return parameters
 
 
 def can_fuse(params: Iterable[Any], *, shards: bool = True) -> bool:
-    """Whether one fused kernel can update all of `params` (a list, not a generator).
+    """Return whether one fused kernel can update all of `params` (a list, not a generator).
 
-    `shards` says whether that kernel takes the shards of FSDP2; SGD's does not.
+    `shards` states whether that kernel supports FSDP2's shards; SGD's does not.
     """
     return all(
         p.device.type in DEVICES and torch.is_floating_point(p) and (shards or not hasattr(p, "to_local"))
@@ -63,11 +63,11 @@ def can_fuse(params: Iterable[Any], *, shards: bool = True) -> bool:
 
 
 def clippable(optimizer: OptimizerT) -> OptimizerT:
-    """Let gradients of a fused optimizer be clipped in mixed precision.
+    """Allow gradients of a fused optimizer to be clipped in mixed precision.
 
-    Fused kernels claim to undo loss scaling by themselves, for which Lightning refuses to clip before them
-    (and does so in bfloat16, too, where nothing is scaled). Without the claim, scaled gradients are unscaled
-    first, as for any other optimizer.
+    Fused kernels declare that they undo loss scaling themselves, and Lightning then refuses to clip gradients (also
+    in bfloat16, where nothing is scaled). Without that declaration, scaled gradients are unscaled first, as for any
+    other optimizer.
     """
     optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
     return optimizer

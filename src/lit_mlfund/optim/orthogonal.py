@@ -1,8 +1,8 @@
-"""Muon for the hidden matrices, AdamW for everything else, as one optimizer."""
+"""Combines Muon for hidden matrices and AdamW for everything else in one optimizer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from lit_mlfund.optim.adaptive import adamw
 from lit_mlfund.optim.combined import Combined
 from lit_mlfund.optim.extras import MissingExtraError
-from lit_mlfund.optim.groups import as_groups
+from lit_mlfund.optim.groups import as_groups, scale_rates
 
 
 def muon(
@@ -25,42 +25,44 @@ def muon(
     betas: tuple[float, float] = (0.9, 0.95),
     eps: float = 1e-8,
     adamw_for: tuple[str, ...] = ("*head*",),
+    lr_by_pattern: Mapping[str, float] | None = None,
 ) -> Optimizer:
-    """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): momentum, orthogonalised, for matrices.
+    """Create Muon, which orthogonalises the momentum of matrices, with AdamW for all other parameters.
 
-    Fewer steps than AdamW for transformers and MLPs. A matrix moves by one with singular values near 1,
-    scaled to the size of AdamW's steps (Liu et al. 2025, arXiv 2502.16982, eq. 4), so that AdamW's learning
-    rate and decay carry over. AdamW itself trains vectors, convolutions, the group "no_decay" of
-    `parameter_groups` (embeddings) and what is named like one of `adamw_for`. 4 bytes of state per parameter
-    of a matrix, 8 of the others. Needs torch >= 2.9.
+    Source: Jordan et al. 2024, kellerjordan.github.io/posts/muon. Needs fewer steps than AdamW for transformers and
+    MLPs. The update of a matrix has singular values near 1 and is scaled to the size of AdamW's steps (Liu et al.
+    2025, arXiv 2502.16982, eq. 4), so that AdamW's learning rate and weight decay carry over. AdamW trains vectors,
+    convolutions, the group "no_decay" of `parameter_groups` (embeddings) and parameters whose names match
+    `adamw_for`. 4 bytes of state per parameter of a matrix, 8 for the others. Needs torch >= 2.9.
 
     Args:
         params: parameters, (name, parameter) pairs, or groups of either (`parameter_groups`).
-        lr: learning rate of both.
+        lr: learning rate of both optimizers.
         momentum: of Muon.
-        nesterov: look-ahead form of momentum.
-        weight_decay: of groups that do not name their own; decoupled.
+        nesterov: use Nesterov momentum in Muon.
+        weight_decay: default for groups without their own; decoupled.
         betas: of AdamW.
         eps: of AdamW.
-        adamw_for: shell patterns of names, where parameters have names: output layers.
+        adamw_for: shell patterns of names of output layers; applies only to named parameters.
+        lr_by_pattern: factors of `lr` by shell pattern of a parameter's name, `{"*table*": 0.1}`; needs named ones.
     """
     if not hasattr(torch.optim, "Muon"):
-        raise MissingExtraError(f"muon needs torch >= 2.9, this is {torch.__version__}")
+        raise MissingExtraError(f"muon needs torch >= 2.9, but version {torch.__version__} is installed")
     split: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-    for group in as_groups(params):
+    for group in as_groups(scale_rates(params, lr, lr_by_pattern)):
         options = {key: value for key, value in group.items() if key != "params"}
         parts: dict[bool, list[Any]] = {True: [], False: []}
         for entry in group["params"]:
             name, parameter = entry if isinstance(entry, tuple) else ("", entry)
-            hidden = parameter.ndim == 2 and not str(group.get("name", "")).startswith("no_decay")
-            parts[hidden and not any(fnmatchcase(name, pattern) for pattern in adamw_for)].append(entry)
+            is_hidden = parameter.ndim == 2 and not str(group.get("name", "")).startswith("no_decay")
+            parts[is_hidden and not any(fnmatchcase(name, pattern) for pattern in adamw_for)].append(entry)
         for is_muon, entries in parts.items():
             if entries:
                 algorithm = "muon" if is_muon else "adamw"
-                own = {"params": entries, "algorithm": algorithm}
+                overrides = {"params": entries, "algorithm": algorithm}
                 if is_muon and "name" in options:
-                    own["name"] = f"{options['name']} muon"
-                split[is_muon].append({**options, **own})
+                    overrides["name"] = f"{options['name']} muon"
+                split[is_muon].append({**options, **overrides})
     optimizers: list[Optimizer] = []
     if split[True]:
         optimizers.append(

@@ -1,4 +1,4 @@
-"""Row-wise Adagrad: a learning rate for each row of an embedding table."""
+"""Implements row-wise Adagrad, which adapts the learning rate of each row of an embedding table."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch.optim import Optimizer
 
 
 class RowwiseAdagrad(Optimizer):
-    """Adagrad with one sum per row of a table (Mudigere et al. 2022, arXiv 2104.05158).
+    """Implements Adagrad with one accumulator per row of a table (Mudigere et al. 2022, arXiv 2104.05158).
 
-    For row r with gradient g of d numbers: `sum_r += mean(g²)`, then `w_r -= lr·g / (√sum_r + eps)`. A row without a
-    gradient changes neither its weights nor its sum, so that a sparse gradient trains exactly as the dense one would,
-    in the time of the rows that it has. (Adam's moments fade in every step; to skip the rows that a batch does not
-    look up makes another algorithm of it.) 4 bytes of state per row.
+    For row r with gradient g of d numbers: `sum_r += mean(g²)`, then `w_r -= lr·g / (√sum_r + eps)`. Without a
+    gradient, neither a row's weights nor its sum change, so that sparse gradients train exactly as dense ones would, at
+    a cost proportional to their rows. (Adam's moments decay in every step; skipping the rows that a batch does not use
+    would make it a different algorithm.) 4 bytes of state per row.
 
     Args:
         params: tables `[rows, d]`, (name, table) pairs, or groups of either; no weight decay.
-        lr: learning rate: how far the first gradient moves a row, as a root mean square.
+        lr: learning rate, the root mean square of a row's first update.
         eps: added to the root of the sum.
     """
 
-    # called in each step when the gradients are there and no row has moved; a hook of torch's comes before the closure
-    before_move: Callable[[], None] | None = None
+    # called in each step once gradients exist and before any row changes; torch's own hook runs before the closure
+    before_update: Callable[[], None] | None = None
 
     def __init__(self, params: Iterable[Any], *, lr: float = 0.05, eps: float = 1e-8) -> None:
         for name, value in (("lr", lr), ("eps", eps)):
@@ -39,8 +39,8 @@ class RowwiseAdagrad(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if self.before_move is not None:
-            self.before_move()
+        if self.before_update is not None:
+            self.before_update()
         for group in self.param_groups:
             for table in group["params"]:
                 if table.grad is not None:
@@ -51,22 +51,22 @@ class RowwiseAdagrad(Optimizer):
         return loss
 
 
-def rowwise_adagrad_(table: Tensor, total: Tensor, gradient: Tensor, *, lr: float, eps: float) -> None:
-    """One step of `RowwiseAdagrad`, in place.
+def rowwise_adagrad_(table: Tensor, row_sums: Tensor, gradient: Tensor, *, lr: float, eps: float) -> None:
+    """Apply one step of `RowwiseAdagrad` in place.
 
     Args:
         table: `[rows, d]`.
-        total: `[rows]`, the running sums of the mean squares.
+        row_sums: `[rows]`, the running sums of the mean squares.
         gradient: `[rows, d]`, sparse (coalesced or not) or dense.
         lr: learning rate.
         eps: added to the root of the sum.
     """
     if not gradient.is_sparse:
-        total.add_(gradient.square().mean(1))
-        table.sub_(gradient * (lr / (total.sqrt() + eps))[:, None])
+        row_sums.add_(gradient.square().mean(1))
+        table.sub_(gradient * (lr / (row_sums.sqrt() + eps))[:, None])
         return
     gradient = gradient.coalesce()
     rows, values = gradient.indices()[0], gradient.values()
-    sums = total.index_select(0, rows) + values.square().mean(1)
-    total.index_copy_(0, rows, sums)
-    table.index_add_(0, rows, values * (-lr / (sums.sqrt() + eps))[:, None])
+    new_sums = row_sums.index_select(0, rows) + values.square().mean(1)
+    row_sums.index_copy_(0, rows, new_sums)
+    table.index_add_(0, rows, values * (-lr / (new_sums.sqrt() + eps))[:, None])

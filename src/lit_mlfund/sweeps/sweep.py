@@ -63,7 +63,7 @@ def _runner(plan: Plan) -> SweepRunner:
     """Instantiate the runner that `sweep=…` names; ConfigError where it cannot run this plan."""
     if not plan.is_in_process:
         raise ConfigError("sweep: runs in this process; leave out sweepers and launchers of Hydra")
-    from lit_mlfund.runs.assembly.objects import instantiate  # torch: too slow for the check of a sweep
+    from lit_mlfund.config.instantiate import instantiate  # torch: too slow for the check of a sweep
 
     runner: SweepRunner = instantiate(plan.first.config["sweep"], plan=plan)
     return runner

@@ -145,7 +145,7 @@ def test_a_draw_in_blocks_is_that_of_one_sorted_permutation(
         start = np.repeat(np.cumsum(counts) - counts, counts)
         within = (np.arange(size) - start + 0.5) / np.repeat(counts, counts)
         expected = np.empty(size, dtype=int)
-        expected[by_class] = np.searchsorted(split.remaining(shares)[1:], within, side="right")
+        expected[by_class] = np.searchsorted(split.split_starts(shares)[1:], within, side="right")
         drawn = split_at_random(size, shares, seed, classes.astype(dtype))
         for code, name in enumerate(SPLITS):
             assert drawn[name].tolist() == np.flatnonzero(expected == code).tolist()

@@ -1,4 +1,4 @@
-"""Columns as numbers, labels and moments; the kinds of columns; what dates become."""
+"""Columns as numbers, labels and timestamps; the kinds of columns; what dates become."""
 
 import datetime
 
@@ -42,7 +42,7 @@ def test_numbers():
         ([[1, 2]], "List"),
     ],
 )
-def test_what_is_no_number(values, message):
+def test_values_that_are_not_numbers(values, message):
     with pytest.raises(DataError, match=message):
         table(x=values).numbers("x")
 
@@ -65,21 +65,21 @@ def test_codes():
     assert table(x=[30, 4, 30]).codes("x").max() == 1
 
 
-def test_moments():
+def test_timestamps():
     moment = datetime.datetime(2013, 1, 2, 3, 4)
     utc = pl.Series([moment]).dt.replace_time_zone("UTC")
     for values in ([moment], ["2013-01-02 03:04:00"], ["2013-01-02T03:04:00Z"], utc):
-        assert table(x=values).moments("x").to_list() == [moment]
-    assert table(x=[moment.date(), None]).moments("x").to_list() == [datetime.datetime(2013, 1, 2), None]
+        assert table(x=values).timestamps("x").to_list() == [moment]
+    assert table(x=[moment.date(), None]).timestamps("x").to_list() == [datetime.datetime(2013, 1, 2), None]
     with pytest.raises(DataError, match=r"not a date \('soon'\): row 2"):
-        table(x=["2013-01-02", "soon"]).moments("x")
+        table(x=["2013-01-02", "soon"]).timestamps("x")
     with pytest.raises(DataError, match="Int64 where a date belongs"):
-        table(x=[1]).moments("x")
+        table(x=[1]).timestamps("x")
 
 
 def test_kinds():
     days = [datetime.date(2013, 1, day) for day in (1, 2, 3)]
-    found = infer_schema(
+    schema = infer_schema(
         table(
             y=[0, 1, 0],
             number=[1, 2, 3],
@@ -96,17 +96,17 @@ def test_kinds():
             user=[7, 8, 9],
         ),
         roles=["y", None],
-        left_out={"user": "grouped by it"},
+        excluded={"user": "grouped by it"},
         categorical=["code"],
     )
-    assert found.numeric == ("number", "written", "clock")
-    assert found.categorical == ("code", "zip", "word")
-    assert found.boolean == ("flag",)
-    assert found.date == ("day", "iso")
-    assert found.dropped == {
+    assert schema.numeric == ("number", "written", "clock")
+    assert schema.categorical == ("code", "zip", "word")
+    assert schema.boolean == ("flag",)
+    assert schema.date == ("day", "iso")
+    assert schema.dropped == {
         "user": "grouped by it",
         "empty": "empty",
-        "nested": "a column of List(Int64) is no feature",
+        "nested": "a column of type List(Int64) cannot be a feature",
     }
 
 

@@ -1,4 +1,4 @@
-"""Preprocessing: what is fitted on train, what becomes of the strange, what a checkpoint carries."""
+"""Preprocessing: fitted on train alone, applied to odd values, and saved in a checkpoint."""
 
 import datetime
 
@@ -107,7 +107,7 @@ def test_a_whole_table(train):
     assert "day (days)" in fit(train).fields["numeric"].names
 
 
-def test_only_train_is_looked_at(train):
+def test_only_train_is_fitted_on(train):
     fitted = fit(train)
     later = train.frame.with_columns(
         number=pl.lit(1e6), holes=None, flag=None, word=pl.lit("new"), day=pl.lit("2014-05-05")
@@ -119,7 +119,7 @@ def test_only_train_is_looked_at(train):
     assert encoded.x["numeric"][:, 0].unique().tolist() == [10]
 
 
-def test_a_checkpoint_carries_it(train, tmp_path):
+def test_a_checkpoint_restores_it(train, tmp_path):
     fitted = fit(train, time="day")
     torch.save(fitted.to_dict(), tmp_path / "state.pt")
     restored = Preprocessor.from_dict(torch.load(tmp_path / "state.pt", weights_only=True))
@@ -147,8 +147,8 @@ def test_a_new_file_must_have_the_columns(train):
 def test_types_may_differ_between_files(train):
     fitted = Preprocessor.fit(train, infer_schema(train, categorical=["flag"]))
     same = train.frame.with_columns(pl.col("number").cast(pl.String), pl.col("holes").cast(pl.Float32))
-    expected, found = fitted.transform(train), fitted.transform(Table.of(same, "new.csv"))
-    assert torch.equal(expected.x["numeric"], found.x["numeric"])
+    expected, actual = fitted.transform(train), fitted.transform(Table.of(same, "new.csv"))
+    assert torch.equal(expected.x["numeric"], actual.x["numeric"])
     coded = table(x=[1, 2] * 10)
     codes = Preprocessor.fit(coded, infer_schema(coded, categorical=["x"]))
     for values in (["1", "2", "3"], [1.0, 2.0, 3.0], [1, 2, 3]):

@@ -126,7 +126,7 @@ def test_no_text_and_no_word():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "bpe"}, "'bpe' is none of"),
+        ({"kind": "bpe"}, "ngrams, words or bytes, got 'bpe'"),
         ({"kind": "words", "vocab_size": 1}, "vocab_size must be at least 2"),
         ({"kind": "words", "max_length": 0}, "max_length must be at least 1"),
         ({"kind": "ngrams", "char_ngrams": (4, 3)}, "char_ngrams"),

@@ -65,7 +65,7 @@ def test_characters() -> None:
     [
         (b"", "book.txt: the file is empty"),
         (b" \n\n", "book.txt: the file is empty"),
-        (b"fine\nna\xefve\n", "book.txt: line 2: byte 0xef is no UTF-8"),
+        (b"fine\nna\xefve\n", "book.txt: line 2: byte 0xef is not valid UTF-8"),
     ],
 )
 def test_wrong_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:
@@ -82,14 +82,14 @@ def test_reading_leaves_marks_of_files_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("num_tokens", "length"), [(9, 8), (10, 8), (100, 8), (101, 7), (50, 1), (33, 32)])
-def test_windows_count_each_token_once(num_tokens: int, length: int) -> None:
+def test_windows_score_each_token_once(num_tokens: int, length: int) -> None:
     tokens = torch.arange(num_tokens, dtype=torch.uint8)
-    store = WindowStore.once(tokens, length)
+    store = WindowStore.scored_once(tokens, length)
     batch = store.batch(torch.arange(len(store)))
     counted = batch.weight > 0
     assert batch.y[counted].tolist() == list(range(1, num_tokens))  # in order, each once
-    place = batch.index[:, None] + torch.arange(length)
-    assert torch.equal(tokens[place].long(), batch.y)
+    position = batch.index[:, None] + torch.arange(length)
+    assert torch.equal(tokens[position].long(), batch.y)
     assert torch.equal(batch.x["tokens"] + 1, batch.y)
     context = counted.int().argmax(1)  # before the first that counts
     assert (context[1:-1] == length - length // 2 if length > 1 else context == 0).all()
@@ -97,11 +97,11 @@ def test_windows_count_each_token_once(num_tokens: int, length: int) -> None:
 
 def test_training_windows_begin_at_every_stride_and_end_with_the_text() -> None:
     tokens = torch.arange(30, dtype=torch.int32)
-    store = WindowStore.every(tokens, 8, 5)
+    store = WindowStore.strided(tokens, 8, 5)
     assert store.start.tolist() == [0, 5, 10, 15, 20, 21]
     batch = store.batch(torch.tensor([5, 1]))
     assert batch.weight is None and batch.y[0].tolist() == list(range(22, 30)) and batch.y[1, 0] == 6
     with pytest.raises(ValueError, match="30 tokens are fewer than a window of 30"):
-        WindowStore.every(tokens, 30, 1)
+        WindowStore.strided(tokens, 30, 1)
     moved = store.to("cpu")
     assert moved.length == 8 and torch.equal(moved.start, store.start)

@@ -1,4 +1,4 @@
-"""Files that change under a run are told of, once each."""
+"""Files that change during a run are reported, once each."""
 
 import os
 import warnings
@@ -16,7 +16,7 @@ def files(tmp_path):
     return paths
 
 
-def test_told_once_of_each(files):
+def test_each_change_is_reported_once(files):
     watch = Watch()
     watch.add(*(Signature.of(str(path)) for path in files))
     watch()

@@ -55,7 +55,7 @@ def test_words_for_missing(tmp_path):
         ("t.csv", b"a,b\n1,2,3\n4,5,6\n", "damaged"),
         ("t.csv", b"a,b\n", "no rows"),
         ("t.csv", b"", "the file is empty"),
-        ("t.xlsx", b"x", "unknown ending; tables are read from .parquet, .csv"),
+        ("t.xlsx", b"x", "unknown file extension; tables are read from .parquet, .csv"),
     ],
 )
 def test_broken_files(tmp_path, name, content, message):

@@ -28,22 +28,22 @@ def check(splits, size, tolerance=0.02):
 
 
 def test_by_time():
-    moments = np.random.default_rng(0).permutation(1000) // 3
-    splits = split_by_time(moments, SHARES)
+    times = np.random.default_rng(0).permutation(1000) // 3
+    splits = split_by_time(times, SHARES)
     check(splits, 1000)
-    assert moments[splits["train"]].max() < moments[splits["val"]].min()
-    assert moments[splits["val"]].max() < moments[splits["test"]].min()
+    assert times[splits["train"]].max() < times[splits["val"]].min()
+    assert times[splits["val"]].max() < times[splits["test"]].min()
 
 
 def test_by_time_with_groups_kept_together():
     rng = np.random.default_rng(0)
     groups = np.sort(rng.integers(0, 200, 1000))
-    moments = groups * 10.0 + rng.integers(0, 9, 1000)
-    splits = split_by_time(moments, SHARES, groups)
+    times = groups * 10.0 + rng.integers(0, 9, 1000)
+    splits = split_by_time(times, SHARES, groups)
     check(splits, 1000)
     assert not set(groups[splits["train"]]) & set(groups[splits["val"]])
     assert not set(groups[splits["val"]]) & set(groups[splits["test"]])
-    assert moments[splits["train"]].max() < moments[splits["test"]].max()
+    assert times[splits["train"]].max() < times[splits["test"]].max()
 
 
 def test_by_group():
@@ -55,7 +55,7 @@ def test_by_group():
     assert not np.array_equal(split_by_group(groups, SHARES, seed=2)["test"], splits["test"])
 
 
-def test_at_random_with_classes_alike():
+def test_at_random_stratified_by_class():
     classes = np.repeat([0, 1, 2], [900, 99, 1])
     splits = split_at_random(1000, SHARES, seed=0, classes=classes)
     check(splits, 1000)
@@ -66,7 +66,7 @@ def test_at_random_with_classes_alike():
     assert all(np.array_equal(again[name], splits[name]) for name in splits)
 
 
-def test_only_what_is_asked_for():
+def test_only_requested_splits():
     assert list(split_at_random(10, {"val": 0.5}, seed=0)) == ["train", "val"]
     assert split_at_random(10, {}, seed=0)["train"].tolist() == list(range(10))
     assert split_by_time(np.arange(10), {})["train"].tolist() == list(range(10))
@@ -91,7 +91,7 @@ def test_of_a_table():
         name: set(part.frame["user"])
         for name, part in split_table(table, SHARES, seed=0, group="user").items()
     }
-    assert {name: len(found) for name, found in users.items()} == {"train": 7, "val": 2, "test": 1}
+    assert {name: len(values) for name, values in users.items()} == {"train": 7, "val": 2, "test": 1}
     classes = split_table(table, SHARES, seed=0, classes="user")
     assert set(classes["val"].frame["user"].value_counts()["count"]) == {2}
 
@@ -120,7 +120,7 @@ def test_too_few_rows():
 
 
 @pytest.mark.parametrize("dtype", [pl.String, pl.Categorical])
-def test_as_a_column_says(dtype):
+def test_by_the_labels_of_a_column(dtype):
     words = ["train", " Test", "validation", "TRAIN", "dev", "val", "train", "valid"]
     table = Table.of(
         pl.DataFrame({"c": pl.Series(words, dtype=dtype), "q": [1, 2, 3, 1, 4, 3, 5, 6]}), "x.csv"
@@ -140,14 +140,14 @@ def test_as_a_column_says(dtype):
         (["train", None, "val", "test"], "column 'c': the split of the row is missing: row 2"),
         (
             ["train", "tset", "val", "x"],
-            "column 'c': the split of a row is train, val or test, not 'tset': rows 2, 4",
+            "column 'c': the split of a row must be train, val or test, not 'tset': rows 2, 4",
         ),
         ([1, 1, 2, 3], "column 'c': .* not '1': rows 1, 2, 3, 4"),
-        (["train", "train", "val", "val"], "column 'c': no row says 'test'"),
+        (["train", "train", "val", "val"], "column 'c': no row has the value 'test'"),
         (["train", "val", "test", "test"], "column 'c': q 'a' lies in more than one split: rows 2, 3"),
     ],
 )
-def test_columns_that_do_not_say_the_split(words, message):
+def test_columns_without_valid_split_labels(words, message):
     table = Table.of(pl.DataFrame({"c": words, "q": ["a", "a", "a", "b"]}), "x.csv")
     with pytest.raises(DataError, match=f"^x.csv: {message}$"):
         split_by_column(table, "c", "q")

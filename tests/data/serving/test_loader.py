@@ -28,8 +28,8 @@ def test_in_order():
 
 
 @pytest.mark.parametrize("inference", [False, True])
-def test_rows_in_order_are_the_stores_own(inference: bool):
-    """No copy, but of the first batch."""
+def test_batches_in_order_are_views_of_the_store(inference: bool):
+    """Only the first batch is a copy."""
     data = store(10)
     with torch.inference_mode(inference):
         batches = list(BatchLoader(data, 4))
@@ -53,7 +53,7 @@ def test_a_model_that_changes_its_inputs_does_not_change_the_store(inference: bo
     assert torch.equal(data.x["numeric"][:, 0], torch.arange(10.0))
 
 
-def test_who_changes_later_inputs_alone_is_told():
+def test_changing_only_later_inputs_is_an_error():
     with pytest.raises(RuntimeError, match="changed this batch in place"):
         for number, batch in enumerate(BatchLoader(store(10), 4)):
             if number:

@@ -71,7 +71,7 @@ def test_pairs():
     ).query_id.tolist() == [2]
 
 
-def test_rows_are_told_from_one():
+def test_rows_are_counted_from_one():
     assert name_rows([2]) == "row 3"
     assert name_rows([0, 4]) == "rows 1, 5"
     assert name_rows(range(7), limit=3) == "rows 1, 2, 3, … (7 in all)"

@@ -70,7 +70,6 @@ def test_nothing_is_shared_outside_of_the_block(monkeypatch: pytest.MonkeyPatch)
         "_target_": "lit_mlfund.datamodules.BreastCancerDataModule",
         "batch_size": 32,
         "seed": 0,
-        "max_epochs": 3,
     }
     config = OmegaConf.create({"data": node})
     with loading_once():

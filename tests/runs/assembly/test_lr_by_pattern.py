@@ -33,7 +33,7 @@ def optimizer_of(*lines: str) -> Any:
     problems = Composer(None, lines).compose(lines)
     assert [told for told in problems.problems if "bitsandbytes" not in told] == []
     module = build_module(OmegaConf.create(problems.config), SPEC)
-    return module, module.make_optimizer(module)
+    return module, module.make_optimizer()
 
 
 @pytest.mark.parametrize("name", [installed(name) for name in sorted(catalog().groups["optim"])])
@@ -97,7 +97,7 @@ def test_automatic_rate_tensorboard_and_resume(mlfund: Command) -> None:  # noqa
     [
         (
             ['optim.lr_by_pattern={"*bdy*": 0.1}'],
-            "optim.lr_by_pattern: no trainable parameter is named like *bdy* (there are model.body.0.weight, ",
+            "optim.lr_by_pattern: no trainable parameter matches *bdy* (there are model.body.0.weight, ",
         ),
         (
             ["optim.lr_by_pattern={*head*: -1}"],

@@ -21,7 +21,8 @@ from lit_mlfund.runs.execution.run_folder import freeze, load_frozen
 def config(tmp_path: Path, **values: Any) -> dict[str, Any]:
     """The least that a run has."""
     return {
-        "task": {"name": "binary"},
+        "task": {},
+        "shape": "binary",
         "name": "mine",
         "runs_dir": str(tmp_path / "runs"),
         "data": {
@@ -97,7 +98,7 @@ def test_a_read_only_folder() -> None:
     code = (
         "import os, sys\nfrom lit_mlfund.runs.execution.run_folder import freeze\n"
         "from lit_mlfund.atomic import WriteError\n"
-        "config = {'task': {'name': 'b'}, 'name': 'n', 'data': {}, 'runs_dir': sys.argv[1] + '/before'}\n"
+        "config = {'task': {}, 'shape': 'b', 'name': 'n', 'data': {}, 'runs_dir': sys.argv[1] + '/before'}\n"
         "freeze(config)\nos.chmod(sys.argv[1], 0o555)\nif os.getuid() == 0: os.setuid(65534)\n"
         "try: freeze(config | {'runs_dir': sys.argv[1] + '/after'})\nexcept WriteError as error: print(error)"
     )

@@ -12,9 +12,9 @@ import numpy as np
 
 from lit_mlfund.data.disk.assign_splits import SplitAssigner
 from lit_mlfund.data.preprocessing.features import Encoded
-from lit_mlfund.data.preprocessing.table_encoder import Encoder, all_weightless
+from lit_mlfund.data.preprocessing.table_encoder import Encoder, zero_weights_error
 from lit_mlfund.data.reading.errors import DataError
-from lit_mlfund.data.reading.scan import Scan, lists_lie_together, whole_lists
+from lit_mlfund.data.reading.scan import Scan, lists_are_contiguous, whole_lists
 from lit_mlfund.data.reading.split import SPLITS
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.mapped import RowWriter
@@ -80,7 +80,7 @@ def convert(sources: dict[str, tuple[Scan, SplitAssigner]], encoder: Encoder, fo
         writers = {split: RowWriter(folder, split, files) for split in SPLITS}
         for scan, split_of in sources.values():
             needed = [*encoder.features.columns, *encoder.roles.required(True), *split_of.columns]
-            if query is not None and not lists_lie_together(scan, query):
+            if query is not None and not lists_are_contiguous(scan, query):
                 raise DataError(
                     f"{scan.path}: column {query!r}: with data.cache the rows of a list must stand side by side; sort "
                     "the file by this column, or read it into memory with data.cache=null"
@@ -99,7 +99,7 @@ def convert(sources: dict[str, tuple[Scan, SplitAssigner]], encoder: Encoder, fo
         if not count.rows:
             raise DataError(f"{source}: the {split} split is empty")
         if not count.weighted:
-            raise all_weightless(f"{source} ({split})", encoder.roles.weight)
+            raise zero_weights_error(f"{source} ({split})", encoder.roles.weight)
     return {split: {**count.to_dict(), "layout": writers[split].layout} for split, count in counts.items()}
 
 

@@ -150,7 +150,7 @@ def _recount(scan: Scan, split_of: SplitAssigner, encoder: Encoder, sample: Tabl
             labels.add(train.labels(name))
     categorical, dropped = [], dict(features.dropped)
     for name in names:
-        column = CategoricalColumn.of(name, counts[name].table(), min_count)
+        column = CategoricalColumn.from_counts(name, counts[name].table(), min_count)
         if isinstance(column, str):
             dropped[name] = column
         else:

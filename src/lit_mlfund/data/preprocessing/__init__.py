@@ -1,1 +1,1 @@
-"""Turn columns, texts and images into tensors, with statistics fitted on the training split."""
+"""Turns columns, texts and images into tensors, with statistics fitted on the training split."""

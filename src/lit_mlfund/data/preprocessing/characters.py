@@ -1,4 +1,4 @@
-"""Text to ids of single characters, by a vocabulary fitted on the training text."""
+"""Encodes text as ids of single characters, by a vocabulary fitted on the training text."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PIECE = 2**20  # characters that are encoded at a time
 
 @dataclass(frozen=True)
 class Characters:
-    """The characters of a training text, sorted: id 0 is any other character, ids 1 … are those of `known`."""
+    """Maps the sorted characters of a training text, `known`, to ids 1 …, and any other character to id 0."""
 
     known: str
 
     @classmethod
     def fit(cls, text: str) -> Self:
-        """The vocabulary of everything that occurs in `text`."""
+        """Build the vocabulary of all characters that occur in `text`."""
         return cls("".join(sorted(set(text))))
 
     def __len__(self) -> int:
@@ -30,24 +30,24 @@ class Characters:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What each id stands for."""
+        """Return the character of each id, and a name for the unknown one."""
         return (UNKNOWN_NAME, *self.known)
 
     def encode(self, text: str) -> Tensor:
-        """Ids `[N]` of N characters: uint8 where they fit, else int32."""
+        """Return ids `[N]` of N characters: uint8 if they fit, else int32."""
         table = np.zeros(0x110000, dtype=np.uint8 if len(self) <= 256 else np.int32)
-        table[_points(self.known)] = np.arange(1, len(self))
+        table[_code_points(self.known)] = np.arange(1, len(self))
         ids = np.empty(len(text), dtype=table.dtype)
-        for start in range(0, len(text), PIECE):  # in between a character has four bytes
-            ids[start : start + PIECE] = table[_points(text[start : start + PIECE])]
+        for start in range(0, len(text), PIECE):  # in between, a character takes four bytes
+            ids[start : start + PIECE] = table[_code_points(text[start : start + PIECE])]
         return torch.from_numpy(ids)
 
     def decode(self, ids: Tensor) -> str:
-        """The text of ids `[N]`, with U+FFFD for unknown characters."""
+        """Return the text of ids `[N]`, with U+FFFD for unknown characters."""
         return "".join(
             "\N{REPLACEMENT CHARACTER}" if i == UNKNOWN else self.known[i - 1] for i in ids.tolist()
         )
 
 
-def _points(text: str) -> np.ndarray:
+def _code_points(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)

@@ -1,4 +1,4 @@
-"""Which columns of a table are features, and of what kind."""
+"""Decides which columns of a table are features, and of what kind."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.table import Table
 
 ISO_DATE = r"^\d{4}-\d{2}-\d{2}"
-# A text column of which more than this share are numbers is taken for a number column with mistakes in it.
+# A text column with more than this share of numbers is taken for a numeric column that contains mistakes.
 MOSTLY_NUMBERS = 0.5
 
 
 @dataclass(frozen=True)
 class Schema:
-    """Feature columns by kind, in the order of the file; `dropped` tells why a column is none."""
+    """Lists feature columns by kind, in file order; `dropped` holds the reason why a column is not a feature."""
 
     numeric: tuple[str, ...] = ()
     boolean: tuple[str, ...] = ()
@@ -29,21 +29,21 @@ class Schema:
 def infer_schema(
     table: Table,
     roles: Collection[str | None] = (),
-    left_out: Mapping[str, str] | None = None,
+    excluded: Mapping[str, str] | None = None,
     categorical: Collection[str] = (),
 ) -> Schema:
-    """Recognise the kind of every column that has no other role (target, weight, query).
+    """Infer the kind of every column that has no other role (target, weight, query).
 
-    `left_out` are columns that are no features, each with the reason.
+    `excluded` maps columns that are not features to the reason.
 
-    Numbers are numeric (codes in numbers are the user's to name in `categorical`); text is categorical,
-    unless all of it reads as numbers or as ISO dates; dates and times become numeric features.
+    Numbers are numeric (the user names numeric codes in `categorical`); text is categorical, unless all of it
+    parses as numbers or as ISO dates; dates and times become numeric features.
 
     Raises:
         DataError: a text column that is mostly numbers.
     """
     kinds: dict[str, list[str]] = {"numeric": [], "boolean": [], "categorical": [], "date": []}
-    dropped = dict(left_out or {})
+    dropped = dict(excluded or {})
     for name in table.frame.columns:
         if name in roles or name in dropped:
             continue
@@ -60,7 +60,7 @@ def _is_date(text: pl.Series) -> bool:
 
 
 def _kind(table: Table, name: str) -> str:
-    """A kind, or the reason why the column cannot be used."""
+    """Return the kind of a column, or the reason why it cannot be used."""
     column = table.frame[name]
     dtype = column.dtype
     if dtype == pl.Null:
@@ -74,7 +74,7 @@ def _kind(table: Table, name: str) -> str:
     if dtype in (pl.Categorical, pl.Enum):
         return "categorical"
     if dtype != pl.String:
-        return f"a column of {dtype} is no feature"
+        return f"a column of type {dtype} cannot be a feature"
     text = column.drop_nulls()
     if _is_date(text.head(100)) and _is_date(text):
         return "date"

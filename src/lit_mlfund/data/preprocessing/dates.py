@@ -1,4 +1,4 @@
-"""Dates as numbers: a trend, and the cycles that the training split saw whole."""
+"""Turns dates into numbers: a trend, and the cycles that the training split covers completely."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 import polars as pl
 
 DAY = 86_400e6  # microseconds
-# A cycle's length in days, and how many days training must span before it is a feature.
+# Length of a cycle in days, and how many days training must span for it to be a feature.
 CYCLES = {"hour": (1.0, 2), "weekday": (7.0, 14), "day_of_year": (365.2425, 365)}
 
 
 @dataclass(frozen=True)
 class DateColumn:
-    """A date as numeric columns: `trend` in days, and sine and cosine of each of `cycles`.
+    """Expands a date into numeric columns: `trend` in days, and sine and cosine of each of `cycles`.
 
-    A cycle is used only if training spans it whole. The column that the split follows has no trend: by
-    construction, validation and test lie outside of what training saw of it.
+    A cycle is used only if training spans it completely. The column that the split follows has no trend: by
+    construction, its values in validation and test lie outside the range of training.
     """
 
     name: str
@@ -27,9 +27,9 @@ class DateColumn:
     cycles: tuple[str, ...]
 
     @classmethod
-    def fit(cls, name: str, moments: pl.Series, trend: bool) -> Self | str:
-        """Fit on a column of `Datetime("us")`; the reason why not where it says nothing."""
-        ticks = moments.drop_nulls().to_physical().to_numpy()
+    def fit(cls, name: str, timestamps: pl.Series, trend: bool) -> Self | str:
+        """Fit on a column of `Datetime("us")`; return a reason instead if it carries no information."""
+        ticks = timestamps.drop_nulls().to_physical().to_numpy()
         if len(ticks) == 0:
             return "empty"
         span = (ticks.max() - ticks.min()) / DAY
@@ -40,9 +40,9 @@ class DateColumn:
             return "one moment only" if span == 0 else "too short a time for a cycle"
         return cls(name, trend and bool(span > 0), tuple(cycles))
 
-    def expand(self, moments: pl.Series) -> Iterator[tuple[str, np.ndarray]]:
-        """Names and float64 columns `[N]`, NaN where the date is missing."""
-        days = moments.to_physical().cast(pl.Float64).to_numpy() / DAY
+    def expand(self, timestamps: pl.Series) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield names and float64 columns `[N]`, NaN where the date is missing."""
+        days = timestamps.to_physical().cast(pl.Float64).to_numpy() / DAY
         if self.trend:
             yield f"{self.name} (days)", days
         for cycle in self.cycles:

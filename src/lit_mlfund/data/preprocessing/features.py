@@ -1,4 +1,4 @@
-"""Feature columns to tensors: fitted on the training split, carried in the checkpoint."""
+"""Turns feature columns into tensors: fitted on the training split, saved in the checkpoint."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.batch import Inputs
 from lit_mlfund.data.serving.spec import Field
 
-HEAVY_TAIL = 8.0  # standard deviations: a column that reaches beyond is compressed
+HEAVY_TAIL = 8.0  # standard deviations: a column with values beyond it is compressed
 IDENTIFIER = "every value is different: an identifier or free text"
-CLIP = 10.0  # standard deviations: what a served value far outside of training is cut to
+CLIP = 10.0  # standard deviations: limit of values far outside the training range
 
 
 @dataclass(frozen=True)
 class NumericColumn:
-    """A number, standardised: z = (t(x) - mean) / std, cut to ±10; a missing one is the median.
+    """Standardises a number: z = (t(x) - mean) / std, clipped to ±10; a missing one becomes the median.
 
-    t is the identity, or where the training values reach beyond 8 standard deviations
+    t is the identity, or if the training values reach beyond 8 standard deviations
     t(x) = asinh((x - median) / scale) with the interquartile range as scale: linear in the middle,
     logarithmic in both tails. `indicator` adds a column that is 1 where the number was missing,
     unless an earlier column was missing in the very same rows.
@@ -43,22 +43,22 @@ class NumericColumn:
 
     @classmethod
     def fit(cls, name: str, values: np.ndarray) -> Self | None:
-        """Fit on float64 `[N]` with NaN for missing; None where the column says nothing."""
+        """Fit on float64 `[N]` with NaN for missing; return None if the column carries no information."""
         missing = np.isnan(values)
-        seen = values[~missing]
-        if len(seen) == 0 or (seen.min() == seen.max() and not missing.any()):
+        present = values[~missing]
+        if len(present) == 0 or (present.min() == present.max() and not missing.any()):
             return None
-        median = float(np.median(seen))
-        mean, std, scale = float(seen.mean()), float(seen.std()), None
-        if np.abs(seen - mean).max() > HEAVY_TAIL * std > 0:
-            low, high = np.percentile(seen, (25, 75))
-            scale = float(high - low) or float(np.abs(seen - median).mean())
-            seen = np.arcsinh((seen - median) / scale)
-            mean, std = float(seen.mean()), float(seen.std())
+        median = float(np.median(present))
+        mean, std, scale = float(present.mean()), float(present.std()), None
+        if np.abs(present - mean).max() > HEAVY_TAIL * std > 0:
+            low, high = np.percentile(present, (25, 75))
+            scale = float(high - low) or float(np.abs(present - median).mean())
+            present = np.arcsinh((present - median) / scale)
+            mean, std = float(present.mean()), float(present.std())
         return cls(name, median, scale, mean, std or 1.0, bool(missing.any()))
 
     def transform(self, values: np.ndarray) -> np.ndarray:
-        """Float64 `[N]` with NaN to standardised values without."""
+        """Convert float64 `[N]` with NaN for missing to standardised values without NaN."""
         values = np.where(np.isnan(values), self.median, values)
         if self.scale is not None:
             values = np.arcsinh((values - self.median) / self.scale)
@@ -67,30 +67,30 @@ class NumericColumn:
 
 @dataclass(frozen=True)
 class CategoricalColumn:
-    """A label, coded by its rank in frequency from 1; 0 is missing, rare in training, or unknown."""
+    """Codes a label by its rank in frequency from 1; 0 is missing, rare in training, or unknown."""
 
     name: str
     vocabulary: tuple[str, ...]
 
     @classmethod
     def fit(cls, table: Table, name: str, min_count: int) -> Self | str:
-        """Fit on the labels of a column; the reason why not where it says nothing."""
-        return cls.of(name, table.labels(name).drop_nulls().alias("label").value_counts(), min_count)
+        """Fit on the labels of a column; return a reason instead if it carries no information."""
+        return cls.from_counts(name, table.labels(name).drop_nulls().alias("label").value_counts(), min_count)
 
     @classmethod
-    def of(cls, name: str, counts: pl.DataFrame, min_count: int) -> Self | str:
-        """Fit on the columns `label` and `count`, one row per label; the reason why not as in `fit`."""
+    def from_counts(cls, name: str, counts: pl.DataFrame, min_count: int) -> Self | str:
+        """Fit on the columns `label` and `count`, one row per label; return a reason as `fit` does."""
         if counts.height <= 1:
             return "one value only" if counts.height else "empty"
         if counts["count"].max() == 1:
             return IDENTIFIER
-        kept = counts.filter(counts["count"] >= min_count).sort(["count", "label"], descending=[True, False])
-        if kept.height == 0:
+        frequent = counts.filter(counts["count"] >= min_count)
+        if frequent.height == 0:
             return f"no value occurs {min_count} times"
-        return cls(name, tuple(kept["label"]))
+        return cls(name, tuple(frequent.sort(["count", "label"], descending=[True, False])["label"]))
 
     def transform(self, table: Table) -> tuple[np.ndarray, int]:
-        """Codes int64 `[N]`, and how many labels were not in the vocabulary."""
+        """Return codes int64 `[N]`, and how many labels were not in the vocabulary."""
         labels = table.labels(self.name)
         codes = labels.replace_strict(
             self.vocabulary, range(1, len(self.vocabulary) + 1), default=0, return_dtype=pl.Int64
@@ -100,7 +100,7 @@ class CategoricalColumn:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Inputs of a model, and how many cells of which columns were imputed or not in the vocabulary."""
+    """Holds the inputs of a model, and per column the number of cells imputed or not in the vocabulary."""
 
     x: Inputs
     imputed: dict[str, int]
@@ -109,13 +109,13 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """The fitted columns of a table, in the order in which they make up the tensors.
+    """Holds the fitted columns of a table, in the order in which they make up the tensors.
 
-    Among the numeric ones, numbers and truth values come first, then the parts of the dates; the missing
-    indicators follow. `dropped` tells which columns say nothing, and why.
+    Among the numeric ones, numbers and booleans come first, then the parts of the dates; the missing
+    indicators follow. `dropped` maps columns that carry no information to the reason.
     """
 
-    source: tuple[str, ...]  # the columns that are read as numbers
+    source: tuple[str, ...]  # columns that are read as numbers
     dates: tuple[DateColumn, ...]
     numeric: tuple[NumericColumn, ...]
     categorical: tuple[CategoricalColumn, ...]
@@ -132,7 +132,7 @@ class Preprocessor:
             time: the column that the split follows, if any.
 
         Raises:
-            DataError: no column is of any use.
+            DataError: no column can serve as a feature.
         """
         dropped = dict(schema.dropped)
         source, dates, numeric, categorical = [], [], [], []
@@ -152,12 +152,12 @@ class Preprocessor:
             else:
                 dropped[name] = "one value only"
         for name in schema.date:
-            date = DateColumn.fit(name, moments := table.moments(name), trend=name != time)
+            date = DateColumn.fit(name, timestamps := table.timestamps(name), trend=name != time)
             if isinstance(date, str):
                 dropped[name] = date
             else:
                 dates.append(date)
-                for part, values in date.expand(moments):
+                for part, values in date.expand(timestamps):
                     add(part, values)
         for name in schema.categorical:
             coded = CategoricalColumn.fit(table, name, min_count)
@@ -174,7 +174,7 @@ class Preprocessor:
 
     @property
     def columns(self) -> list[str]:
-        """The columns that a new file must have."""
+        """Return the columns that a new file must have."""
         return [
             *self.source,
             *(date.name for date in self.dates),
@@ -183,7 +183,7 @@ class Preprocessor:
 
     @property
     def fields(self) -> dict[str, Field]:
-        """The tensors of `transform`, for `DataSpec.inputs`."""
+        """Describe the tensors of `transform`, for `DataSpec.inputs`."""
         fields = {}
         if self.numeric:
             names = [column.name for column in self.numeric]
@@ -196,17 +196,17 @@ class Preprocessor:
         return fields
 
     def transform(self, table: Table) -> Encoded:
-        """The rows of `table` as tensors.
+        """Encode the rows of `table` as tensors.
 
         Raises:
-            DataError: a column is missing, or holds what it cannot.
+            DataError: a column is missing, or holds invalid values.
         """
         require_columns(table.frame, self.columns, table.source)
         x: Inputs = {}
         imputed: dict[str, int] = {}
         unknown: dict[str, int] = {}
         if self.numeric:
-            # a row per column: to write column by column into rows would go through all of the memory each time
+            # a row per column: writing columns into row-major memory would traverse all of it for each column
             numeric = np.empty((self.fields["numeric"].shape[0], len(table)), dtype=np.float32)
             indicator = len(self.numeric)
             for position, (column, values) in enumerate(zip(self.numeric, self._numbers(table))):
@@ -228,22 +228,22 @@ class Preprocessor:
         return Encoded(x, imputed, unknown)
 
     def _numbers(self, table: Table) -> Iterator[np.ndarray]:
-        """Raw values of each of `numeric`."""
+        """Yield the raw values of each of `numeric`."""
         for name in self.source:
             yield table.numbers(name)
-        kept = {column.name for column in self.numeric}
+        fitted = {column.name for column in self.numeric}
         for date in self.dates:
-            for part, values in date.expand(table.moments(date.name)):
-                if part in kept:
+            for part, values in date.expand(table.timestamps(date.name)):
+                if part in fitted:
                     yield values
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python, for a checkpoint."""
+        """Return plain Python values, for a checkpoint."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Restore the object from the result of `to_dict`."""
         return cls(
             tuple(state["source"]),
             tuple(DateColumn(d["name"], d["trend"], tuple(d["cycles"])) for d in state["dates"]),

@@ -1,4 +1,4 @@
-"""The image of each row of a table: encoded bytes, a file's path, or one column per pixel."""
+"""Reads the image of each row of a table: encoded bytes, a file's path, or one column per pixel."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from lit_mlfund.data.serving.store import PointStore
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Where the images of a table are, and their shape and statistics in train.
+    """Locates the images of a table, and holds their shape and statistics in train.
 
     columns     one column of bytes (or of structs with the field `bytes`) or of paths; or one number per
                 pixel, row by row, with the channels of a coloured pixel side by side
     shape       C, H, W
     mean, std   per channel, on the scale 0 … 255
-    scale       what numbers are multiplied with to reach 0 … 255
-    decoded     the table that all this was fitted on and its pixels: decoding is what takes the time
+    scale       factor that brings numbers to 0 … 255
+    decoded     the table that this was fitted on and its pixels, cached as decoding is slow
     """
 
     columns: list[str]
@@ -52,19 +52,19 @@ class ImageFeatures:
         """Fit on the training split.
 
         Args:
-            image: the column of images; None finds it, or takes all numeric columns without a role as pixels.
-            size: side of the squares that all are resized to; None keeps them, if they are all of one size.
+            image: the column of images; None searches for it, or takes all numeric columns without a role as pixels.
+            size: side of the squares that all images are resized to; None keeps their size, if all have the same.
 
         Raises:
-            DataError: no column of images, damaged images, or such of different sizes.
+            DataError: no column of images, damaged images, or images of different sizes.
         """
-        columns = [image] if image is not None else _find(train, roles)
+        columns = [image] if image is not None else _find_columns(train, roles)
         shape = None if size is None else (size, size)
         scale = 1.0
         if _is_pixels(train, columns):
-            values = _numbers(train, columns)
+            values = _pixel_values(train, columns)
             scale = 255.0 if values.max() <= 1 else 1.0
-            pixels = _square(train, columns, values, scale)
+            pixels = _as_images(train, columns, values, scale)
             pixels = pixels if shape is None else resize_pixels(pixels, shape)
         else:
             pixels = _decode(train, columns[0], shape)
@@ -73,26 +73,26 @@ class ImageFeatures:
 
     @property
     def fields(self) -> dict[str, Field]:
-        """The tensor that a batch has, for `DataSpec.inputs`."""
+        """Describe the tensor of a batch, for `DataSpec.inputs`."""
         return {"image": Field("image", self.shape)}
 
     def transform(self, table: Table) -> Encoded:
-        """Pixels uint8 `[N, C, H, W]`, resized to the shape of train.
+        """Return pixels uint8 `[N, C, H, W]`, resized to the shape of train.
 
         Raises:
-            DataError: damaged images, or pixels outside of the range.
+            DataError: damaged images, or pixels out of range.
         """
         if self.decoded is not None and self.decoded[0] is table:
             pixels = self.decoded[1]
         elif _is_pixels(table, self.columns):
-            values = _numbers(table, self.columns)
-            pixels = resize_pixels(_square(table, self.columns, values, self.scale), self.shape[1:])
+            values = _pixel_values(table, self.columns)
+            pixels = resize_pixels(_as_images(table, self.columns, values, self.scale), self.shape[1:])
         else:
             pixels = _decode(table, self.columns[0], self.shape[1:], self.shape[0])
         return Encoded({"image": torch.from_numpy(pixels)}, {}, {})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python, for a checkpoint."""
+        """Return plain Python values, for a checkpoint."""
         return {
             "columns": self.columns,
             "shape": list(self.shape),
@@ -103,13 +103,13 @@ class ImageFeatures:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Restore the object from the result of `to_dict`."""
         return cls(**{**state, "shape": tuple(state["shape"])})
 
 
 @dataclass(frozen=True)
 class ImageEncoder(Encoder):
-    """Target as in any table, and one image per row."""
+    """Encodes the target as in any table, and one image per row."""
 
     features: ImageFeatures  # type: ignore[assignment]  # has the members of a Preprocessor
 
@@ -117,12 +117,12 @@ class ImageEncoder(Encoder):
     def of(
         cls, train: Table, roles: Roles, *, image: str | None, size: int | None, positive: str | None = None
     ) -> Self:
-        """Fit on the training split; errors as in `Target.fit` and `ImageFeatures.fit`."""
+        """Fit on the training split; raise as `Target.fit` and `ImageFeatures.fit` do."""
         target = Target.fit(train, roles.target, roles.task, positive)
         return cls(roles, ImageFeatures.fit(train, image, size, roles), target)
 
     def store(self, table: Table, labelled: bool = True, part: bool = False) -> tuple[ImageStore, Encoded]:
-        """The rows of `table`; without labels, zeros in their place."""
+        """Encode the rows of `table`; without labels, the targets are 0."""
         store, encoded = super().store(table, labelled, part)
         assert isinstance(store, PointStore)  # a ranking has no such encoder
         mean, std = as_tensor(self.features.mean), as_tensor(self.features.std)
@@ -130,7 +130,7 @@ class ImageEncoder(Encoder):
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Restore the object from the result of `to_dict`."""
         roles: dict[str, Any] = {
             name: tuple(v) if isinstance(v, list) else v for name, v in state["roles"].items()
         }
@@ -139,15 +139,15 @@ class ImageEncoder(Encoder):
         )
 
 
-def _find(table: Table, roles: Roles) -> list[str]:
-    """The columns of images, where none is named."""
+def _find_columns(table: Table, roles: Roles) -> list[str]:
+    """Find the columns of images if none is named."""
     schema = table.frame.schema
     encoded = [name for name, dtype in schema.items() if dtype == pl.Binary or isinstance(dtype, pl.Struct)]
     if "image" in schema or len(encoded) == 1:
         return ["image"] if "image" in schema else encoded
     if encoded:
-        told = ", ".join(encoded)
-        raise DataError(f"{table.source}: which column has the images? Set data.image to one of {told}")
+        names = ", ".join(encoded)
+        raise DataError(f"{table.source}: which column has the images? Set data.image to one of {names}")
     taken = {*roles.required(labelled=True), *roles.exclude, roles.time}
     pixels = [name for name, dtype in schema.items() if dtype.is_numeric() and name not in taken]
     if not pixels:
@@ -160,8 +160,8 @@ def _is_pixels(table: Table, columns: list[str]) -> bool:
     return len(columns) > 1 or table.frame.schema[columns[0]].is_numeric()
 
 
-def _numbers(table: Table, columns: list[str]) -> NDArray[np.float32]:
-    """`[N, P]`, without missing cells."""
+def _pixel_values(table: Table, columns: list[str]) -> NDArray[np.float32]:
+    """Return pixel columns as `[N, P]`; raise a DataError for missing cells."""
     values = np.empty((len(table), len(columns)), dtype=np.float32)
     for position, name in enumerate(columns):
         values[:, position] = column = table.numbers(name)
@@ -170,13 +170,15 @@ def _numbers(table: Table, columns: list[str]) -> NDArray[np.float32]:
     return values
 
 
-def _square(table: Table, columns: list[str], values: NDArray[np.float32], scale: float) -> NDArray[np.uint8]:
-    """Pixel columns as `[N, C, H, W]`."""
+def _as_images(
+    table: Table, columns: list[str], values: NDArray[np.float32], scale: float
+) -> NDArray[np.uint8]:
+    """Reshape the values of pixel columns to `[N, C, H, W]`."""
     values = np.rint(values * scale)
     bad = (values < 0) | (values > 255)
     if bad.any():
-        worst = int(bad.any(axis=0).argmax())
-        raise table.error(columns[worst], f"a pixel must be in 0 … {255 / scale:g}", bad[:, worst])
+        first = int(bad.any(axis=0).argmax())
+        raise table.error(columns[first], f"a pixel must be in 0 … {255 / scale:g}", bad[:, first])
     for channels in (1, 3):
         side = math.isqrt(len(columns) // channels)
         if side * side * channels == len(columns):
@@ -184,7 +186,7 @@ def _square(table: Table, columns: list[str], values: NDArray[np.float32], scale
             return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
     raise DataError(
         f"{table.source}: {len(columns)} numeric columns are no square image of one or three channels; "
-        "leave others out with data.exclude=[…], or name the column of images with data.image="
+        "exclude others with data.exclude=[…], or name the column of images with data.image="
     )
 
 

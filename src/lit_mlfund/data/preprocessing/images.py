@@ -1,4 +1,4 @@
-"""Image files to one array of bytes, and the store that standardises it batch by batch."""
+"""Decodes image files into one array of bytes, and standardises it batch by batch in a store."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-GREY = ("1", "L", "LA", "I", "I;16")  # Pillow's modes of one channel
-# How people name the folders of the three splits.
+GREY = ("1", "L", "LA", "I", "I;16")  # Pillow's single-channel modes
+# Common names of the folders of the three splits.
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
@@ -34,36 +34,36 @@ SPLIT_FOLDERS = {
 
 @dataclass(frozen=True)
 class ImageStore(PointStore):
-    """A `PointStore` whose `x["image"] [N, C, H, W]` stays uint8; a batch of it is float32, standardised.
+    """Stores `x["image"] [N, C, H, W]` as uint8, and serves batches of it as standardised float32.
 
-    mean, std `[C, 1, 1]` are on the scale 0 … 255: a quarter of the memory that float32 would take.
+    It takes a quarter of the memory of float32. mean, std `[C, 1, 1]` are on the scale 0 … 255.
     """
 
     mean: Tensor = field(default_factory=lambda: torch.zeros(1, 1, 1))
     std: Tensor = field(default_factory=lambda: torch.ones(1, 1, 1))
 
     def batch(self, index: Tensor) -> PointBatch:
-        """The images at `index [B]`."""
+        """Return the images at `index [B]`."""
         batch = super().batch(index)
         return replace(batch, x={"image": (batch.x["image"] - self.mean) / self.std})
 
 
 def split_folders(path: str) -> dict[str, str]:
-    """Folder of each split, where `path` has one for train and one more."""
+    """Return split -> folder if `path` has one for train and at least one more, else nothing."""
     names = {name.lower(): name for name in _subfolders(path)}
-    found = {
+    folders = {
         split: os.path.join(path, names[alias])
         for split, aliases in SPLIT_FOLDERS.items()
         for alias in aliases
         if alias in names
     }
-    return found if "train" in found and len(found) > 1 else {}
+    return folders if "train" in folders and len(folders) > 1 else {}
 
 
 def read_folder(path: str, label: str) -> pl.DataFrame:
-    """One row per image, sorted: `image` is its path, `label` the folder in `path` that it is in.
+    """List images, one row each, sorted: `image` is the path, `label` the folder in `path` that contains it.
 
-    The label is null for what lies in no folder. Raises DataError for a folder without images.
+    The label is null for images in `path` itself. Raises DataError for a folder without images.
     """
     rows: list[tuple[str, str | None]] = []
     for name in _subfolders(path):
@@ -86,25 +86,25 @@ def read_images(
 ) -> NDArray[np.uint8]:
     """Decode files or encoded bytes into `[N, C, H, W]`.
 
-    shape       height and width that all are resized to; None keeps them, if they are all of one size
+    shape       height and width that all are resized to; None keeps their size, if all have the same
     channels    1 or 3; None takes 1 if all images are grey, else 3
     names       what to call each source in a message
 
-    Raises DataError that names what cannot be decoded or differs in size.
+    Raises a DataError that names the images that cannot be decoded or differ in size.
     """
     from PIL import Image
 
     unreadable = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
-    def every(work: Callable[[Image.Image], Any], problem: str) -> list[Any]:
+    def map_images(function: Callable[[Image.Image], Any], problem: str) -> list[Any]:
         def attempt(source: str | bytes) -> Any:
             try:
                 with Image.open(source if isinstance(source, str) else io.BytesIO(source)) as image:
-                    return work(image)
-            except unreadable:  # SyntaxError is what Pillow says of a broken PNG
+                    return function(image)
+            except unreadable:  # SyntaxError is what Pillow raises for a broken PNG
                 return None
 
-        with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
+        with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes
             results = list(pool.map(attempt, sources))
         bad = [name for name, result in zip(names, results) if result is None]
         if bad:
@@ -112,29 +112,33 @@ def read_images(
             raise DataError(f"{shown}: {problem}")
         return results
 
-    headers = every(lambda image: (image.mode in GREY, image.size), "cannot be opened as an image")
+    headers = map_images(lambda image: (image.mode in GREY, image.size), "cannot be opened as an image")
     sizes = dict(reversed([(size, name) for (_, size), name in zip(headers, names)]))
     if shape is None and len(sizes) > 1:
-        told = "; ".join(f"{name} is {width}×{height}" for (width, height), name in list(sizes.items())[-3:])
-        raise DataError(f"images differ in size ({told}); resize them all with data.size=64 or another side")
-    chosen = channels or (1 if all(grey for grey, _ in headers) else 3)
-    return np.stack(every(lambda image: _pixels(image, shape, chosen), "is damaged"))
+        examples = "; ".join(
+            f"{name} is {width}×{height}" for (width, height), name in list(sizes.items())[-3:]
+        )
+        raise DataError(
+            f"images differ in size ({examples}); resize them all with data.size=64 or another side"
+        )
+    num_channels = channels or (1 if all(grey for grey, _ in headers) else 3)
+    return np.stack(map_images(lambda image: _pixels(image, shape, num_channels), "is damaged"))
 
 
 def _pixels(image: Image.Image, shape: tuple[int, int] | None, channels: int) -> NDArray[np.uint8]:
-    """`[C, H, W]` of one image."""
+    """Return one image as `[C, H, W]`."""
     from PIL import Image, ImageOps
 
     mode = "L" if channels == 1 else "RGB"
-    if shape is not None:  # a JPEG decoder can leave out what would be averaged away
+    if shape is not None:  # a JPEG decoder can skip detail that would be averaged away
         image.draft(mode, (2 * shape[1], 2 * shape[0]))
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits: `convert` would cut at 255
+    if image.mode.startswith("I"):  # 16 bits: `convert` would clip at 255
         image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8))
-    return _resized(image.convert(mode), shape)
+    return _resize(image.convert(mode), shape)
 
 
-def _resized(image: Image.Image, shape: tuple[int, int] | None) -> NDArray[np.uint8]:
+def _resize(image: Image.Image, shape: tuple[int, int] | None) -> NDArray[np.uint8]:
     from PIL import Image
 
     if shape is not None and image.size != shape[::-1]:
@@ -144,17 +148,17 @@ def _resized(image: Image.Image, shape: tuple[int, int] | None) -> NDArray[np.ui
 
 
 def resize_pixels(pixels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """`[N, C, H, W]` resized to height and width `shape`."""
+    """Resize `[N, C, H, W]` to height and width `shape`."""
     from PIL import Image
 
     if pixels.shape[2:] == shape:
         return pixels
     flat = [pixel[0] if len(pixel) == 1 else pixel.transpose(1, 2, 0) for pixel in pixels]
-    return np.stack([_resized(Image.fromarray(np.ascontiguousarray(part)), shape) for part in flat])
+    return np.stack([_resize(Image.fromarray(np.ascontiguousarray(part)), shape) for part in flat])
 
 
 def channel_statistics(pixels: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation per channel of `[N, C, H, W]`, from counts of the 256 values."""
+    """Return mean and standard deviation per channel of `[N, C, H, W]`, from counts of the 256 values."""
     mean, std = [], []
     for channel in range(pixels.shape[1]):
         count = np.bincount(pixels[:, channel].ravel(), minlength=256)
@@ -166,7 +170,7 @@ def channel_statistics(pixels: NDArray[np.uint8]) -> tuple[list[float], list[flo
 
 
 def as_tensor(statistic: Sequence[float]) -> Tensor:
-    """Per-channel numbers as `[C, 1, 1]`."""
+    """Return per-channel numbers as `[C, 1, 1]`."""
     return torch.tensor(statistic, dtype=torch.float32)[:, None, None]
 
 
@@ -177,10 +181,10 @@ def _subfolders(folder: str) -> list[str]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """Paths of the images in `folder` and below, sorted."""
-    for where, folders, names in os.walk(folder):
+    """Yield the paths of the images in `folder` and below, sorted."""
+    for directory, folders, names in os.walk(folder):
         folders.sort()
-        yield from (os.path.join(where, name) for name in sorted(names) if _is_image(name))
+        yield from (os.path.join(directory, name) for name in sorted(names) if _is_image(name))
 
 
 def _is_image(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Who took what, and when: users, items, and each user's past, kept so that no future can leak into it."""
+"""Encodes timed interactions: users, items, and each user's past, such that no future can leak into it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from lit_mlfund.data.serving.store import PairStore
 
 @dataclass(frozen=True)
 class Entities:
-    """Users or items: an id, and the columns of a side table if there is one.
+    """Holds users or items: an id, and the columns of a side table if there is one.
 
-    names       those of train come first (`num_known` of them), then those that are only elsewhere
-    inputs      tensors `[len(names) + 1, …]`; the last row stands for anyone unknown. Column 0 of
+    names       those of train come first (`num_known` of them), then those that occur only elsewhere
+    inputs      tensors `[len(names) + 1, …]`; the last row stands for any unknown id. Column 0 of
                 `categorical` is the id: row + 1 for those of train, 0 for the others
     features    the fitted columns of the side table
     """
@@ -49,14 +49,14 @@ class Entities:
         min_count: int = 5,
         categorical: Collection[str] = (),
     ) -> Self:
-        """Ids of a table of interactions, of which the rows `train` are the training split.
+        """Collect the ids of a table of interactions, whose rows `train` are the training split.
 
         Args:
             side: one row per id, in `column`; its other columns are features.
             min_count, categorical: as in `Preprocessor.fit` and `infer_schema`.
 
         Raises:
-            DataError: the side table lacks the column, or has an id twice or missing.
+            DataError: the side table lacks the column, or has a missing or duplicate id.
         """
         labels = table.labels(column)
         known = labels[train].unique(maintain_order=True)
@@ -69,18 +69,18 @@ class Entities:
         entities = cls(column, names, len(known), {"categorical": torch.from_numpy(code)})
         if side is None:
             return entities
-        where = entities.rows(side.labels(column))
-        trained = side.take(np.flatnonzero(where < len(known)), "train")
+        side_rows = entities.rows(side.labels(column))
+        trained = side.take(np.flatnonzero(side_rows < len(known)), "train")
         schema = infer_schema(side, roles=(column,), categorical=categorical)
         features = Preprocessor.fit(trained if len(trained) else side, schema, min_count=min_count)
-        return entities._with_features(features, side, where)
+        return entities._with_features(features, side, side_rows)
 
-    def _with_features(self, features: Preprocessor, side: Table, where: NDArray[np.int64]) -> Self:
-        """The columns of `side`, whose rows are those of the entities `where`; others have none of them."""
-        nobody = side.frame.clear(1)
-        encoded = features.transform(Table.of(pl.concat([side.frame, nobody]), side.source))
+    def _with_features(self, features: Preprocessor, side: Table, side_rows: NDArray[np.int64]) -> Self:
+        """Add the columns of `side`, whose rows are the entities `side_rows`; others get missing values."""
+        missing = side.frame.clear(1)
+        encoded = features.transform(Table.of(pl.concat([side.frame, missing]), side.source))
         row = np.full(len(self.names) + 1, len(side))
-        row[where] = np.arange(len(side))
+        row[side_rows] = np.arange(len(side))
         values = {name: tensor[torch.from_numpy(row)] for name, tensor in encoded.x.items()}
         codes = [self.inputs["categorical"], *([values["categorical"]] if "categorical" in values else [])]
         inputs = {**values, "categorical": torch.cat(codes, dim=1)}
@@ -88,7 +88,7 @@ class Entities:
 
     @property
     def fields(self) -> dict[str, Field]:
-        """The tensors of `inputs`, for a model."""
+        """Describe the tensors of `inputs` for a model."""
         fields = {} if self.features is None else self.features.fields
         side = fields.get("categorical", Field("categorical", (0,)))
         names = (self.column, *side.names)
@@ -96,19 +96,19 @@ class Entities:
         return {**fields, "categorical": Field("categorical", (len(names),), names, sizes)}
 
     def rows(self, labels: pl.Series) -> NDArray[np.int64]:
-        """Row of each id `[N]`; `len(names)` for one that is not among them."""
-        found = labels.alias("name").to_frame()
-        found = found.join(self._places, on="name", how="left", maintain_order="left")
-        return found["row"].fill_null(len(self.names)).to_numpy(writable=True)
+        """Return the row of each id `[N]`; `len(names)` for an unknown one."""
+        frame = labels.alias("name").to_frame()
+        frame = frame.join(self._row_of_name, on="name", how="left", maintain_order="left")
+        return frame["row"].fill_null(len(self.names)).to_numpy(writable=True)
 
     @cached_property
-    def _places(self) -> pl.DataFrame:
+    def _row_of_name(self) -> pl.DataFrame:
         return pl.DataFrame(
             {"name": pl.Series(self.names, dtype=pl.String), "row": np.arange(len(self.names))}
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python, for a checkpoint."""
+        """Return plain Python values, for a checkpoint."""
         return {
             "column": self.column,
             "names": list(self.names),
@@ -119,7 +119,7 @@ class Entities:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Restore the object from the result of `to_dict`."""
         inputs = {name: torch.from_numpy(_unpack(values)) for name, values in state["inputs"].items()}
         features = None if state["features"] is None else Preprocessor.from_dict(state["features"])
         return cls(state["column"], tuple(state["names"]), state["num_known"], inputs, features)
@@ -127,9 +127,9 @@ class Entities:
 
 @dataclass(frozen=True)
 class History:
-    """All interactions, user after user and each user's in the order of time.
+    """Holds all interactions, sorted by user and then by time.
 
-    user, item `[N]` are rows of `Entities`, moment `[N]` is when.
+    user, item `[N]` are rows of `Entities`; moment `[N]` is the time.
     """
 
     user: NDArray[np.int64]
@@ -138,14 +138,14 @@ class History:
 
     @classmethod
     def of(cls, user: NDArray[np.int64], item: NDArray[np.int64], moment: NDArray[np.float64]) -> Self:
-        """From interactions in any order; those of one user and moment stay in the order given."""
+        """Sort interactions given in any order; those of the same user and moment keep their order."""
         order = np.lexsort((moment, user))
         return cls(user[order], item[order], moment[order])
 
     def before(
         self, user: NDArray[np.int64], moment: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of each query `[P]` where its user's interactions before `moment` begin and end (exclusive).
+        """Return for each query `[P]` where its user's interactions before `moment` begin and end (exclusive).
 
         Strictly before: what happens at the same moment is not known yet.
         """
@@ -158,12 +158,12 @@ class History:
         )
 
     def restrict(self, num_items: int) -> Self:
-        """Without the items from row `num_items` on."""
-        kept = self.item < num_items
-        return type(self)(self.user[kept], self.item[kept], self.moment[kept])
+        """Drop the items from row `num_items` on."""
+        known = self.item < num_items
+        return type(self)(self.user[known], self.item[known], self.moment[known])
 
     def join(self, other: Self) -> Self:
-        """The interactions of both."""
+        """Merge the interactions of both."""
         return self.of(
             np.concatenate([self.user, other.user]),
             np.concatenate([self.item, other.item]),
@@ -171,7 +171,7 @@ class History:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python, for a checkpoint."""
+        """Return plain Python values, for a checkpoint."""
         return {
             "user": _pack(self.user.astype(np.int32)),
             "item": _pack(self.item.astype(np.int32)),
@@ -180,14 +180,14 @@ class History:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Restore the object from the result of `to_dict`."""
         user, item = (_unpack(state[name]).astype(np.int64) for name in ("user", "item"))
         return cls(user, item, _unpack(state["moment"]))
 
 
 @dataclass(frozen=True)
 class InteractionStore(PairStore):
-    """A `PairStore` whose queries also have `history`, the items that their user took before.
+    """Adds to the queries of a `PairStore` a `history`: the items that their user took before.
 
     timeline `[N]` int32 holds items (row + 1) user after user; the past of pair p begins at `first[p]` and
     ends before `last[p]`. A batch gets the `history_length` latest items of it, oldest first.
@@ -198,8 +198,8 @@ class InteractionStore(PairStore):
     last: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     history_length: int = 1
 
-    def only(self, rows: slice) -> Self:
-        """Some of the pairs; users, items and the timeline are shared."""
+    def subset(self, rows: slice) -> Self:
+        """Return some of the pairs; users, items and the timeline are shared."""
         return replace(
             self,
             query_row=self.query_row[rows],
@@ -212,29 +212,29 @@ class InteractionStore(PairStore):
         )
 
     def batch(self, index: Tensor) -> PairBatch:
-        """The pairs at `index [B]`, `history [B, T]` int64 with T the longest of the batch."""
+        """Return the pairs at `index [B]`, `history [B, T]` int64 with T the longest of the batch."""
         batch = super().batch(index)
         last = self.last.index_select(0, index)
         start = torch.maximum(self.first.index_select(0, index), last - self.history_length)
         length = last - start
-        place = torch.arange(max(1, int(length.max()) if len(index) else 0), device=index.device)
-        known = place < length[:, None]
-        rows = torch.where(known, start[:, None] + place, 0)
+        position = torch.arange(max(1, int(length.max()) if len(index) else 0), device=index.device)
+        known = position < length[:, None]
+        rows = torch.where(known, start[:, None] + position, 0)
         history = torch.where(known, self.timeline[rows].long(), 0)
         return replace(batch, query={**batch.query, "history": history})
 
 
-def moments_of(table: Table, column: str) -> NDArray[np.float64]:
-    """A column of numbers, dates or ISO text as float64 `[N]` (dates in microseconds).
+def timestamps_of(table: Table, column: str) -> NDArray[np.float64]:
+    """Return a column of numbers, dates or ISO text as float64 `[N]` (dates in microseconds).
 
     Raises:
-        DataError: missing cells, or text that is no date.
+        DataError: missing cells, or text that is not a date.
     """
     series = table.frame[column]
     if series.dtype.is_numeric():
         values = table.numbers(column)
     else:
-        values = table.moments(column).to_physical().cast(pl.Float64).to_numpy()
+        values = table.timestamps(column).to_physical().cast(pl.Float64).to_numpy()
     if np.isnan(values).any():
         raise table.error(column, "the time is missing", np.isnan(values))
     return values
@@ -251,7 +251,7 @@ def _unique_ids(side: Table, column: str) -> pl.Series:
 
 
 def _pack(values: np.ndarray) -> dict[str, Any]:
-    """An array as plain Python; unlike tensors, states that hold it can be compared."""
+    """Convert an array to plain Python; states that hold it can be compared, unlike those with tensors."""
     return {"dtype": str(values.dtype), "shape": list(values.shape), "data": values.tobytes()}
 
 

@@ -1,4 +1,4 @@
-"""Rows of a table to a store: features, target, weight and lists, as fitted on the training split."""
+"""Encodes rows of a table as a store: features, target, weight and lists, as fitted on the training split."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from lit_mlfund.data.serving.store import ListStore, PointStore
 
 @dataclass(frozen=True)
 class Roles:
-    """What the columns of a table are for; one without a role is a feature.
+    """Assigns roles to the columns of a table; a column without one is a feature.
 
-    target      what is to be predicted
-    query       which rows are one list (ranking only)
+    target      the column to predict
+    query       identifies the rows of one list (ranking only)
     weight      weight of an example; a query has the mean of its rows
-    time        what the split follows: the cycles of a date are features still, a trend or a number is not
-    exclude     columns that are no features
+    time        the column that the split follows: the cycles of a date remain features, a trend or a number does not
+    exclude     columns that are not features
     categorical columns whose numbers are codes
     """
 
@@ -51,16 +51,16 @@ class Roles:
             )
 
     def required(self, labelled: bool) -> list[str | None]:
-        """The columns with a role that any file must have."""
+        """Return the columns with a role that any file must have."""
         return [self.query, *((self.target, self.weight) if labelled else ())]
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """The fitted preprocessing of a table and of its target.
+    """Holds the fitted preprocessing of a table and of its target.
 
-    `per_query` says what becomes of a ranking's numeric features: `none` leaves them, `replace` standardises
-    them within their query, `append` adds that beside them.
+    `per_query` controls the numeric features of a ranking: `none` leaves them, `replace` standardises them
+    within their query, `append` adds the standardised ones to them.
     """
 
     roles: Roles
@@ -81,37 +81,37 @@ class Encoder:
     ) -> Self:
         """Fit on the training split; arguments and errors as in `Target.fit` and `Preprocessor.fit`.
 
-        A `target` that was fitted already, on more rows than these, is taken as it is.
+        A `target` that was already fitted, on more rows than these, is used as it is.
         """
         if per_query not in ("none", "replace", "append"):
             raise ValueError(f"per_query must be none, replace or append, got {per_query!r}")
         target = target or Target.fit(train, roles.target, roles.task, positive)
-        left_out = dict.fromkeys(roles.exclude, "left out on request")
+        excluded = dict.fromkeys(roles.exclude, "excluded on request")
         if roles.time is not None and train.frame.schema[roles.time].is_numeric():
-            left_out[roles.time] = "the split follows it"
-        schema = infer_schema(train, roles.required(labelled=True), left_out, roles.categorical)
+            excluded[roles.time] = "the split follows it"
+        schema = infer_schema(train, roles.required(labelled=True), excluded, roles.categorical)
         features = Preprocessor.fit(train, schema, min_count=min_count, time=roles.time)
         return cls(roles, features, target, per_query)
 
     def store(
         self, table: Table, labelled: bool = True, part: bool = False
     ) -> tuple[PointStore | ListStore, Encoded]:
-        """The rows of `table`; without labels, zeros in their place.
+        """Encode the rows of `table`; without labels, the targets are 0.
 
-        As `part` of a split its weights may all be 0.
+        In a `part` of a split, all weights may be 0.
 
         Raises:
             DataError: missing columns, missing or impossible values, a query without documents.
         """
-        rows, encoded = self.piece(table, labelled)
+        rows, encoded = self.encode_rows(table, labelled)
         x, y, weight, index = rows.x, rows.y, rows.weight, rows.index
         assert index is not None
         if not part and weight is not None and not weight.any():
-            raise all_weightless(table.source, self.roles.weight)
+            raise zero_weights_error(table.source, self.roles.weight)
         if self.roles.query is None:
             return rows, encoded
 
-        order, offsets = (torch.from_numpy(part) for part in group_rows(table.codes(self.roles.query)))
+        order, offsets = (torch.from_numpy(array) for array in group_rows(table.codes(self.roles.query)))
         x = {name: values[order] for name, values in x.items()}
         if self.per_query != "none" and "numeric" in x:
             relative = standardize_within(x["numeric"], offsets)
@@ -120,8 +120,8 @@ class Encoder:
             weight = torch.segment_reduce(weight[order], "mean", offsets=offsets)
         return ListStore(x, y[order], offsets, weight, index[order]), encoded
 
-    def piece(self, table: Table, labelled: bool = True) -> tuple[PointStore, Encoded]:
-        """Some rows of a split, each for itself, as `store` has them; their weights may all be 0."""
+    def encode_rows(self, table: Table, labelled: bool = True) -> tuple[PointStore, Encoded]:
+        """Encode rows as `store` does, but without grouping them into lists; all weights may be 0."""
         require_columns(table.frame, [*self.roles.required(labelled), *self.features.columns], table.source)
         if self.roles.query is not None:
             check_queries(table, self.roles.query)
@@ -136,7 +136,7 @@ class Encoder:
         return PointStore(encoded.x, y, weight, torch.from_numpy(table.rows)), encoded
 
     def spec(self, num_train: int) -> DataSpec:
-        """What a model needs to know."""
+        """Describe the encoded data for a model."""
         fields = self.features.fields
         if self.per_query == "append" and "numeric" in fields:
             names = fields["numeric"].names
@@ -154,7 +154,7 @@ class Encoder:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python, for a checkpoint."""
+        """Return plain Python values, for a checkpoint."""
         roles = {
             name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self.roles).items()
         }
@@ -167,7 +167,7 @@ class Encoder:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Restore the object from the result of `to_dict`."""
         roles: dict[str, Any] = {
             name: tuple(v) if isinstance(v, list) else v for name, v in state["roles"].items()
         }
@@ -180,19 +180,19 @@ class Encoder:
 
 
 def check_queries(table: Table, query: str) -> None:
-    """Refuse a row without a query, and a query without a document (as a left join leaves one behind)."""
+    """Raise a DataError for a row without a query, or a query without documents (as a left join leaves)."""
     missing = table.labels(query).is_null()
     if missing.any():
         raise table.error(query, "the query is missing", missing)
     others = [name for name in table.frame.columns if name != query]
-    bare = table.frame.select(pl.all_horizontal(pl.col(others).is_null())).to_series()
-    if bare.any():
-        label = table.frame[query].filter(bare)[0]
-        raise table.error(query, f"query {label!r} has no documents: nothing else stands in the row", bare)
+    empty = table.frame.select(pl.all_horizontal(pl.col(others).is_null())).to_series()
+    if empty.any():
+        label = table.frame[query].filter(empty)[0]
+        raise table.error(query, f"query {label!r} has no documents: nothing else stands in the row", empty)
 
 
-def all_weightless(source: str, name: str | None) -> DataError:
-    """The error for a split that nothing could be learnt from or measured on."""
+def zero_weights_error(source: str, name: str | None) -> DataError:
+    """Build the error for a split with only zero weights, which can be neither trained on nor measured on."""
     return DataError(f"{source}: column {name!r}: all weights are 0")
 
 

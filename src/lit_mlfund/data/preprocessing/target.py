@@ -1,4 +1,4 @@
-"""The target column, checked and encoded for the task that it is trained on."""
+"""Checks the target column, and encodes it for the task that it is trained on."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ MAX_GRADE = 30  # 2^relevance must stay a number that float32 sums over a list
 
 @dataclass(frozen=True)
 class Target:
-    """How the column `name` becomes `y`.
+    """Encodes the column `name` as `y`.
 
-    binary      float32 in {0, 1}, from truth values, the numbers 0 and 1, or two labels; `classes` are the
+    binary      float32 in {0, 1}, from booleans, the numbers 0 and 1, or two labels; `classes` are the
                 negative and the positive one
     multiclass  int64 codes of `classes`, sorted
     regression  float32; `mean` and `std` are those of the training split
@@ -44,7 +44,7 @@ class Target:
             positive: which of two labels is 1 (binary; without it the later one in sorted order).
 
         Raises:
-            DataError: missing cells, one value only, or values that the task cannot have.
+            DataError: missing cells, one value only, or values that are invalid for the task.
         """
         refuse_missing(table, name)
         if task == "binary":
@@ -59,10 +59,10 @@ class Target:
         return cls(name, task, mean=float(values.mean()), std=float(values.std()))
 
     def encode(self, table: Table) -> Tensor:
-        """`y [N]` of any split.
+        """Return `y [N]` of any split.
 
         Raises:
-            DataError: missing cells, or values that training did not have or the task cannot have.
+            DataError: missing cells, classes that train does not have, or values that are invalid for the task.
         """
         refuse_missing(table, self.name)
         if self.classes:
@@ -82,12 +82,12 @@ class Target:
         return torch.from_numpy(values.astype(np.float32))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python, for a checkpoint."""
+        """Return plain Python values, for a checkpoint."""
         return {**dataclasses.asdict(self), "classes": list(self.classes)}
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Restore the object from the result of `to_dict`."""
         return cls(**{**state, "classes": tuple(state["classes"])})
 
 
@@ -101,22 +101,22 @@ def refuse_missing(table: Table, name: str) -> None:
 
 def _two_classes(table: Table, name: str, positive: str | None) -> tuple[str, ...]:
     column, labels = table.frame[name], table.labels(name)
-    found = _sorted(labels.unique())
+    classes = _sort_labels(labels.unique())
     if column.dtype.is_numeric() and (bad := ~np.isin(column.to_numpy(), (0, 1))).any():
         raise table.error(name, f"task=binary needs 0 and 1, found {labels.filter(bad)[0]}", bad)
-    if len(found) > 2:
-        shown = ", ".join(map(repr, found[:5])) + (", …" if len(found) > 5 else "")
+    if len(classes) > 2:
+        shown = ", ".join(map(repr, classes[:5])) + (", …" if len(classes) > 5 else "")
         raise DataError(
-            f"{table.source}: column {name!r}: task=binary needs two classes, found {len(found)} ({shown}); "
+            f"{table.source}: column {name!r}: task=binary needs two classes, found {len(classes)} ({shown}); "
             "task=multiclass takes more"
         )
-    if len(found) == 1:
-        raise DataError(f"{table.source}: column {name!r}: the target is {found[0]!r} in all rows")
+    if len(classes) == 1:
+        raise DataError(f"{table.source}: column {name!r}: the target is {classes[0]!r} in all rows")
     if positive is None:
-        return tuple(found)
-    if positive not in found:
+        return tuple(classes)
+    if positive not in classes:
         raise DataError(f"{table.source}: column {name!r}: the positive class {positive!r} does not occur")
-    return next(label for label in found if label != positive), positive
+    return next(label for label in classes if label != positive), positive
 
 
 def _classes(table: Table, name: str) -> tuple[str, ...]:
@@ -126,14 +126,14 @@ def _classes(table: Table, name: str) -> tuple[str, ...]:
             f"task=multiclass needs labels, found {labels.filter(bad)[0]}; task=regression takes numbers"
         )
         raise table.error(name, problem, bad)
-    found = _sorted(labels.unique())
-    if len(found) == 1:
-        raise DataError(f"{table.source}: column {name!r}: the target is {found[0]!r} in all rows")
-    return tuple(found)
+    classes = _sort_labels(labels.unique())
+    if len(classes) == 1:
+        raise DataError(f"{table.source}: column {name!r}: the target is {classes[0]!r} in all rows")
+    return tuple(classes)
 
 
-def _sorted(labels: Iterable[str]) -> list[str]:
-    """Numbers by value, then words by letter: 2 before 10."""
+def _sort_labels(labels: Iterable[str]) -> list[str]:
+    """Sort by value if all labels are numbers (2 before 10), else alphabetically."""
     labels = list(labels)
     try:
         return sorted(labels, key=float)

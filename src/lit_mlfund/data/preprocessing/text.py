@@ -1,4 +1,4 @@
-"""A column of text to token ids: kept narrow in memory, served without padding that a batch does not need."""
+"""Encodes a text column as token ids: narrow in memory, served without padding that a batch does not need."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from lit_mlfund.data.serving.store import PairStore, PointStore
 
 
 def trim(inputs: Inputs) -> Inputs:
-    """The same inputs, token ids (what is int32 `[B, T]`) as int64 and cut to the longest row of them.
+    """Convert token ids (inputs of dtype int32, `[B, T]`) to int64, cut to the longest row of each.
 
-    The ids of a row stand before its padding zeros; at least one column stays.
+    The ids of a row come before its padding zeros; at least one column stays.
     """
     return {
         name: values[:, : _longest(values)].long() if values.dtype == torch.int32 else values
@@ -38,49 +38,49 @@ def _longest(ids: Tensor) -> int:
 
 @dataclass(frozen=True)
 class TextStore(PointStore):
-    """A `PointStore` whose int32 inputs are token ids; the loader puts texts of similar length together."""
+    """Stores token ids as int32 inputs; `lengths` lets a loader put texts of similar length together."""
 
     @property
     def lengths(self) -> Tensor:
-        """Tokens of each example `[N]`."""
+        """Return the number of tokens of each example `[N]`."""
         ids = [values for values in self.x.values() if values.dtype == torch.int32]
         return torch.stack([(values != 0).sum(1) for values in ids]).sum(0)
 
     def batch(self, index: Tensor) -> PointBatch:
-        """The examples at `index [B]`, token ids int64 `[B, T]` with T the longest of the batch."""
+        """Return the examples at `index [B]`, token ids int64 `[B, T]` with T the longest of the batch."""
         batch = super().batch(index)
         return replace(batch, x=trim(batch.x))
 
 
 @dataclass(frozen=True)
 class TextPairStore(PairStore):
-    """A `PairStore` whose int32 inputs are token ids, of queries or of items."""
+    """Stores pairs whose int32 inputs are token ids, of queries or of items."""
 
     def batch(self, index: Tensor) -> PairBatch:
-        """The pairs at `index [B]`, token ids int64 and as short as the batch allows."""
+        """Return the pairs at `index [B]`, token ids int64 and as short as the batch allows."""
         batch = super().batch(index)
         return replace(batch, query=trim(batch.query), item=trim(batch.item))
 
 
 @dataclass(frozen=True)
 class TextFeatures:
-    """One column of text as the input `tokens`; what `Preprocessor` is for the other columns."""
+    """Encodes one column of text as the input `tokens`, in place of a `Preprocessor` of other columns."""
 
     column: str
     tokenizer: Tokenizer
 
     @property
     def columns(self) -> list[str]:
-        """The columns that a new file must have."""
+        """Return the columns that a new file must have."""
         return [self.column]
 
     @property
     def fields(self) -> dict[str, Field]:
-        """The tensor of `transform`, for `DataSpec.inputs`."""
+        """Describe the tensor of `transform`, for `DataSpec.inputs`."""
         return {"tokens": self.tokenizer.field}
 
     def transform(self, table: Table) -> Encoded:
-        """Token ids int32 `[N, T]`; a missing text has none, and counts as imputed.
+        """Return token ids int32 `[N, T]`; a missing text has none, and counts as imputed.
 
         Raises:
             DataError: the column holds no text.
@@ -93,18 +93,18 @@ class TextFeatures:
         return Encoded({"tokens": ids}, {self.column: missing} if missing else {}, {})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python, for a checkpoint."""
+        """Return plain Python values, for a checkpoint."""
         return {"column": self.column, "tokenizer": self.tokenizer.to_dict()}
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Restore the object from the result of `to_dict`."""
         return cls(state["column"], Tokenizer(**state["tokenizer"]))
 
 
 @dataclass(frozen=True)
 class TextEncoder(Encoder):
-    """Target and weight as in any table, and one column of text as the only feature."""
+    """Encodes target and weight as in any table, and one column of text as the only feature."""
 
     features: TextFeatures  # type: ignore[assignment]  # has the members of a Preprocessor
 
@@ -121,14 +121,14 @@ class TextEncoder(Encoder):
         return cls(roles, features, target)
 
     def store(self, table: Table, labelled: bool = True, part: bool = False) -> tuple[TextStore, Encoded]:
-        """The rows of `table`; without labels, zeros in their place."""
+        """Encode the rows of `table`; without labels, the targets are 0."""
         store, encoded = super().store(table, labelled, part)
         assert isinstance(store, PointStore)  # a ranking has no such encoder
         return TextStore(store.x, store.y, store.weight, store.index), encoded
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Restore the object from the result of `to_dict`."""
         roles: dict[str, Any] = {
             name: tuple(v) if isinstance(v, list) else v for name, v in state["roles"].items()
         }

@@ -1,7 +1,7 @@
-"""Text to token ids without a fitted vocabulary: hashed words, hashed n-grams, or bytes.
+"""Turns text into token ids without a fitted vocabulary: hashed words, hashed n-grams, or bytes.
 
-All texts of a call are worked on as one array of code points, so the cost per text is a few array
-operations. The hash is our own arithmetic modulo 2^64: the same on every machine and in every process,
+All texts of a call are processed as one array of code points, so the cost per text is a few array
+operations. The hash is plain arithmetic modulo 2^64: the same on every machine and in every process,
 which Python's `hash` of a string is not.
 """
 
@@ -27,7 +27,7 @@ _SPACE, _LOWER, _UPPER, _DIGIT = range(4)
 
 
 class Words(NamedTuple):
-    """The words of N texts, text after text.
+    """Holds the words of N texts, text after text.
 
     `letters [L]` are the code points of all W words in lower case, `start [W+1]` where a word begins in them,
     `text [W]` the text that a word is from and `hash [W]` a 64-bit hash of the word.
@@ -40,32 +40,32 @@ class Words(NamedTuple):
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every input bit moves every output bit."""
+    """Apply the finaliser of SplitMix64 (Steele, Lea and Flood 2014): all input bits affect all output bits."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
 
 
 def _powers(count: int) -> NDArray[np.uint64]:
-    """1, p, p², … modulo 2^64."""
+    """Return 1, p, p², … modulo 2^64."""
     powers = np.full(count, _PRIME)
     powers[:1] = 1
     return np.cumprod(powers, dtype=np.uint64)
 
 
 def _classify(points: NDArray[np.uint32]) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
-    """Class (space, lower, upper, digit) and lower-case code point of each code point."""
-    seen = np.zeros(0x110000, dtype=bool)
-    seen[points] = True
+    """Return class (space, lower, upper, digit) and lower-case code point of each code point."""
+    occurs = np.zeros(0x110000, dtype=bool)
+    occurs[points] = True
     kind = np.zeros(0x110000, dtype=np.uint8)
     lower = np.zeros(0x110000, dtype=np.uint32)
-    for point in np.flatnonzero(seen).tolist():
+    for point in np.flatnonzero(occurs).tolist():
         character = chr(point)
         category = unicodedata.category(character)
         if category[0] in "LMN":  # marks belong to words: Hindi or Arabic vowels are marks
             kind[point] = _UPPER if category == "Lu" else _DIGIT if category == "Nd" else _LOWER
-        small = character.lower()
-        lower[point] = ord(small) if len(small) == 1 else point
+        lowered = character.lower()
+        lower[point] = ord(lowered) if len(lowered) == 1 else point
     return kind[points], lower[points]
 
 
@@ -93,20 +93,20 @@ def split_words(texts: Sequence[str]) -> Words:
     if len(letters) == 0:
         return Words(letters, start, text, np.zeros(0, np.uint64))
     length = np.diff(start)
-    place = np.arange(len(letters)) - np.repeat(start[:-1], length)
-    terms = _mix(letters.astype(np.uint64) + np.uint64(1)) * _powers(int(length.max()))[place]
+    position = np.arange(len(letters)) - np.repeat(start[:-1], length)
+    terms = _mix(letters.astype(np.uint64) + np.uint64(1)) * _powers(int(length.max()))[position]
     return Words(letters, start, text, _mix(np.add.reduceat(terms, start[:-1])))
 
 
 def _ranges(start: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
-    """start[0], start[0]+1, … (count[0] of them), start[1], …"""
+    """Return start[0], start[0]+1, … (count[0] of them), start[1], … in one array."""
     return np.arange(count.sum()) + np.repeat(start - (np.cumsum(count) - count), count)
 
 
 def _word_ngrams(
     letters: NDArray[np.uint32], length: NDArray[np.int64], sizes: range
 ) -> list[NDArray[np.uint64]]:
-    """Per size n the hashes of the character n-grams of ` word ` (two spaces added), word after word."""
+    """Hash, for each size n, the character n-grams of ` word ` (two spaces added), word after word."""
     padded = np.full(len(letters) + 2 * len(length), ord(" "), dtype=np.uint64)
     padded[np.arange(len(letters)) + 2 * np.repeat(np.arange(len(length)), length) + 1] = letters
     values, powers = _mix(padded + np.uint64(1)), _powers(sizes.stop)
@@ -120,7 +120,7 @@ def _word_ngrams(
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Text to ids 1 … vocab_size-1, right-padded with 0, at most `max_length` of them (the first ones).
+    """Maps text to ids 1 … vocab_size-1, right-padded with 0, keeping the first `max_length` of them.
 
     kind        tokens of a text
     words       its words, identifiers split (see `split_words`), hashed
@@ -136,7 +136,7 @@ class Tokenizer:
 
     def __post_init__(self) -> None:
         if self.kind not in ("ngrams", "words", "bytes"):
-            raise ValueError(f"tokenizer: {self.kind!r} is none of ngrams, words, bytes")
+            raise ValueError(f"tokenizer must be ngrams, words or bytes, got {self.kind!r}")
         if self.kind == "bytes":
             object.__setattr__(self, "vocab_size", 257)
         if self.vocab_size < 2:
@@ -149,27 +149,29 @@ class Tokenizer:
         object.__setattr__(self, "char_ngrams", (shortest, longest))  # a checkpoint holds a list
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Ids `[N, T]` int32 of N texts, T the longest of them (at least 1, at most `max_length`)."""
+        """Return ids `[N, T]` int32 of N texts, T the longest of them (at least 1, at most `max_length`)."""
         ragged = {"bytes": self._bytes, "words": self._words, "ngrams": self._ngrams}[self.kind]
-        blocks = [self._cut(*ragged(texts[i : i + _BLOCK])) for i in range(0, max(1, len(texts)), _BLOCK)]
+        blocks = [
+            self._truncate(*ragged(texts[i : i + _BLOCK])) for i in range(0, max(1, len(texts)), _BLOCK)
+        ]
         length = np.concatenate([length for _, length in blocks])
         ids = np.zeros((len(texts), max(1, length.max(initial=0))), dtype=np.int32)
         ids[np.arange(ids.shape[1]) < length[:, None]] = np.concatenate([flat for flat, _ in blocks])
         return torch.from_numpy(ids)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python, for a checkpoint: `Tokenizer(**state)` is this one again."""
+        """Return plain Python values, for a checkpoint; `Tokenizer(**state)` restores the tokenizer."""
         return {**asdict(self), "char_ngrams": list(self.char_ngrams)}
 
     @property
     def field(self) -> Field:
-        """What the ids are, for a model."""
+        """Describe the ids for a model."""
         return Field("tokens", (self.max_length,), cardinalities=(self.vocab_size,))
 
-    def _cut(
+    def _truncate(
         self, flat: NDArray[np.int32], length: NDArray[np.int64]
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """The same ids without those behind `max_length`."""
+        """Drop the ids of each text beyond `max_length`."""
         if len(length) and length.max() > self.max_length:
             flat = flat[_ranges(np.zeros_like(length), length) < self.max_length]
             length = np.minimum(length, self.max_length)
@@ -186,22 +188,22 @@ class Tokenizer:
 
     def _ngrams(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         words = split_words(texts)
-        # Texts repeat their words: the n-grams are worked out once per distinct word, as a block of ids
-        # (word, its successor, n-grams), and the blocks are then laid out in the order of the texts.
-        _, sample, which = np.unique(words.hash, return_index=True, return_inverse=True)
-        length = np.diff(words.start)[sample]
+        # Texts repeat their words: the n-grams are computed once per distinct word, as a block of ids
+        # (word, its successor, n-grams), and the blocks are then arranged in the order of the texts.
+        _, first, inverse = np.unique(words.hash, return_index=True, return_inverse=True)
+        length = np.diff(words.start)[first]
         sizes = range(self.char_ngrams[0], self.char_ngrams[1] + 1)
-        grams = _word_ngrams(words.letters[_ranges(words.start[sample], length)], length, sizes)
+        grams = _word_ngrams(words.letters[_ranges(words.start[first], length)], length, sizes)
         counts = np.stack([np.full_like(length, 2), *(np.maximum(length + 3 - n, 0) for n in sizes)])
         block = counts.sum(axis=0)
         begin = np.cumsum(block) - block
         table = np.zeros(block.sum(), dtype=np.int32)
-        table[begin] = self._ids(words.hash[sample])
-        for place, count, values in zip(np.cumsum(counts, axis=0), counts[1:], grams):
-            table[_ranges(begin + place, count)] = self._ids(values)
+        table[begin] = self._ids(words.hash[first])
+        for offset, count, values in zip(np.cumsum(counts, axis=0), counts[1:], grams):
+            table[_ranges(begin + offset, count)] = self._ids(values)
 
-        count = block[which]
-        flat = table[_ranges(begin[which], count)]
+        count = block[inverse]
+        flat = table[_ranges(begin[inverse], count)]
         follower = np.zeros_like(words.hash)  # 0: the end of the text
         same = words.text[1:] == words.text[:-1]
         follower[:-1][same] = words.hash[1:][same]
@@ -209,5 +211,5 @@ class Tokenizer:
         return flat, np.bincount(words.text, weights=count, minlength=len(texts)).astype(np.int64)
 
     def _ids(self, hashes: NDArray[np.uint64]) -> NDArray[np.int32]:
-        """Id of each hash, never the 0 of padding."""
+        """Map each hash to an id, never the 0 of padding."""
         return (hashes % np.uint64(self.vocab_size - 1)).astype(np.int32) + 1

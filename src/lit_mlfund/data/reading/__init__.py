@@ -1,1 +1,1 @@
-"""Read files of every kind into frames, and split their rows."""
+"""Reads files of every kind into frames, and splits their rows."""

@@ -1,4 +1,4 @@
-"""The error that a user's data gets: one message that names the file, the column and the rows."""
+"""Reports problems of a user's data: one message that names the file, the column and the rows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from difflib import get_close_matches
 
 
 class DataError(ValueError):
-    """The data given cannot be used; the message says where and why."""
+    """Reports that the data cannot be used; the message says where and why."""
 
 
 def name_rows(rows: Iterable[int], limit: int = 5) -> str:
-    """`row 3` or `rows 3, 8, 12, … (41 in all)`.
+    """Format row numbers as `row 3` or `rows 3, 8, 12, … (41 in all)`.
 
-    rows: positions from 0 in the file's data (the header is not counted); they are told from 1.
+    rows: positions from 0 in the file's data (the header is not counted); the text counts from 1.
     """
     numbers = [int(row) + 1 for row in rows]
     if len(numbers) == 1:
@@ -23,7 +23,7 @@ def name_rows(rows: Iterable[int], limit: int = 5) -> str:
 
 
 def did_you_mean(name: str, known: Sequence[str], limit: int = 12) -> str:
-    """`; did you mean 'arr_delay'?` where one is close, else `; there are 'a', 'b', …`."""
+    """Suggest a name as `; did you mean 'arr_delay'?` if one is close, else list `; there are 'a', 'b', …`."""
     lowered = {other.lower(): other for other in known}
     close = get_close_matches(name.lower(), lowered, n=1)
     if close:

@@ -1,4 +1,4 @@
-"""Whether the files of a run are still what they were."""
+"""Detects whether the files of a run have changed since they were read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 
 from lit_mlfund.data.reading.read import find_file
 
-PROBES = 16  # places of a file that are looked at, of 4 KiB each
+PROBES = 16  # blocks of a file that are hashed, of 4 KiB each
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What tells a file from a later or another one: path, size, time of change, and some of its bytes."""
+    """Identifies the state of a file: path, size, modification time, and a hash of some of its bytes."""
 
     path: str
     size: int
@@ -27,18 +27,18 @@ class Signature:
 
     @classmethod
     def of(cls, path: str) -> Self:
-        """Of the file as it is now; a DataError where there is none."""
+        """Sign the file as it is now; raise a DataError if there is none."""
         file = find_file(path).resolve()
         stat = file.stat()
         digest = hashlib.blake2b(digest_size=16)
         with open(file, "rb") as content:
-            for place in np.linspace(0, max(stat.st_size - 4096, 0), PROBES).astype(int):
-                content.seek(int(place))
+            for offset in np.linspace(0, max(stat.st_size - 4096, 0), PROBES).astype(int):
+                content.seek(int(offset))
                 digest.update(content.read(4096))
         return cls(str(file), stat.st_size, stat.st_mtime_ns, digest.hexdigest())
 
     def difference(self) -> str | None:
-        """What has become of the file since; None when it is the same by size and time of change."""
+        """Describe how the file has changed since; return None if size and modification time are the same."""
         try:
             now = os.stat(self.path)
         except OSError:
@@ -48,15 +48,15 @@ class Signature:
         return None if now.st_mtime_ns == self.changed else "was written to"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python."""
+        """Return plain Python values."""
         return asdict(self)
 
 
 class Watch:
-    """The files that a run has read; when called it tells, once of each, which have changed since.
+    """Watches the files that a run has read; each call warns about those that changed since, once each.
 
     signatures  by path
-    changes     what was told
+    changes     the warnings so far
     """
 
     def __init__(self) -> None:
@@ -64,28 +64,29 @@ class Watch:
         self.changes: list[str] = []
 
     def add(self, *signatures: Signature) -> None:
-        """Watch further files; one that is watched already stays as it was read first."""
+        """Watch further files; one that is watched already keeps its first signature."""
         for signature in signatures:
             self.signatures.setdefault(signature.path, signature)
 
     def __call__(self) -> None:
         for signature in self.signatures.values():
-            told = any(change.startswith(f"{signature.path} ") for change in self.changes)
-            if not told and (difference := signature.difference()):
-                self._tell(
-                    f"{signature.path} {difference} since this run read it; the run goes on with the rows as they "
-                    "were, another run will read the file anew"
+            reported = any(change.startswith(f"{signature.path} ") for change in self.changes)
+            if not reported and (difference := signature.difference()):
+                self._warn(
+                    f"{signature.path} {difference} since this run read it; the run continues with the rows it "
+                    "read, and a new run will read the file again"
                 )
 
     def compare(self, earlier: Iterable[dict[str, Any]]) -> None:
-        """Tell of the files that are others than those that an interrupted run had read."""
-        for told in earlier:
-            before, now = Signature(**told), self.signatures.get(told["path"])
+        """Warn about files that differ from what an interrupted run had read."""
+        for state in earlier:
+            before, now = Signature(**state), self.signatures.get(state["path"])
             if now is not None and (now.size, now.probes) != (before.size, before.probes):
-                self._tell(
-                    f"{now.path} has changed since the run was interrupted; it was resumed on the rows as they are now"
+                self._warn(
+                    f"{now.path} has changed since the run was interrupted; the resumed run uses the rows as they "
+                    "are now"
                 )
 
-    def _tell(self, change: str) -> None:
+    def _warn(self, change: str) -> None:
         self.changes.append(change)
         warnings.warn(change, stacklevel=3)

@@ -1,4 +1,4 @@
-"""Rows of documents to lists by query."""
+"""Groups rows of documents into lists by query."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def group_rows(queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of each query side by side, queries in the order of their first row.
+    """Order rows so that those of a query are adjacent, queries in the order of their first row.
 
     Args:
-        queries: `[N]`, one code per row; the rows of a query may lie apart.
+        queries: `[N]`, one code per row; the rows of a query need not be adjacent.
 
     Returns:
         order `[N]` of the rows, and offsets `[Q + 1]` of the queries in that order.
@@ -24,10 +24,10 @@ def group_rows(queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def standardize_within(values: Tensor, offsets: Tensor) -> Tensor:
-    """Each column with mean 0 and deviation 1 within each query; 0 where a query has one value only.
+    """Scale each column to mean 0 and deviation 1 within each query; 0 where a query has only one value.
 
     Args:
-        values: `[N, F]`, rows of a query side by side.
+        values: `[N, F]`, the rows of a query adjacent.
         offsets: `[Q + 1]`.
     """
     lengths = offsets.diff()

@@ -1,4 +1,4 @@
-"""SVMlight/LETOR files: `relevance qid:query index:value … # comment`, one document per line."""
+"""Reads SVMlight/LETOR files: `relevance qid:query index:value … # comment`, one document per line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHUNK = 2**20  # bytes of text that are parsed at a time
 
 @dataclass(frozen=True)
 class _Documents:
-    """Parsed lines: a sparse matrix `[N, features]`, relevance `[N]`, query `[N]`."""
+    """Holds parsed lines: a sparse matrix `[N, features]`, relevance `[N]`, query `[N]`."""
 
     features: Any
     relevance: NDArray[np.float64]
@@ -35,7 +35,7 @@ class _Documents:
     def __len__(self) -> int:
         return len(self.query)
 
-    def part(self, rows: slice) -> Self:
+    def take(self, rows: slice) -> Self:
         return type(self)(self.features[rows], self.relevance[rows], self.query[rows])
 
     def join(self, other: Self) -> Self:
@@ -56,30 +56,30 @@ def read_letor(path: str, width: int | None = None) -> Table:
 
     Args:
         path: the file.
-        width: read the features 0 … width-1, be they in the file or not; without it, all that the file has.
+        width: read the features 0 … width-1, whether the file has them or not; by default all that it has.
 
     Raises:
-        DataError: no such file, no document, a line of another form, a query whose documents list no feature.
+        DataError: no such file, no document, a malformed line, a query whose documents list no feature.
     """
-    documents = next(_parsed(path, None), None)
+    documents = next(_parse(path, None), None)
     if documents is None:
         raise DataError(f"{path}: the file has no documents")
-    _refuse_bare(path, documents, 0)
+    _require_features(path, documents, 0)
     first = 0 if width is not None or 0 in documents.features.indices else 1
     width = documents.features.shape[1] if width is None else width
     return Table.of(_frame(documents, _names(first, width)), path)
 
 
 def scan_letor(path: str, width: int | None = None) -> tuple[pl.Schema, Batches]:
-    """The columns of a file as `read_letor` reads it, and how to get its rows in pieces, queries kept whole.
+    """Return the columns of a file as `read_letor` reads it, and a function that yields its rows in pieces.
 
-    Without `width` the file is gone through once to find it. Raises as `read_letor` does; a query is taken to end
-    where another one begins.
+    Queries stay whole; a query is taken to end where another one begins. Without `width` the file is read once to
+    find it. Raises as `read_letor` does.
     """
     first = 0
     if width is None:
         first, width = 1, 0
-        for part in _parsed(path, CHUNK):
+        for part in _parse(path, CHUNK):
             width = max(width, part.features.shape[1])
             first = 0 if 0 in part.features.indices else first
         if not width:
@@ -88,17 +88,17 @@ def scan_letor(path: str, width: int | None = None) -> tuple[pl.Schema, Batches]
     types = {"relevance": pl.Float64(), "query": pl.Int64(), **dict.fromkeys(names, pl.Float32())}
 
     def batches(columns: list[str], rows: int) -> Iterator[pl.DataFrame]:
-        if columns == ["query"]:  # no need to read numbers
-            for text in _lines(path, CHUNK):
+        if columns == ["query"]:  # no need to parse the features
+            for text in _read_lines(path, CHUNK):
                 yield pl.DataFrame(
                     {"query": [int(query) for query in QUERY.findall(text)]}, {"query": pl.Int64}
                 )
             return
         wanted = [name for name in names if name in set(columns)]
         for start, part in _whole_queries(path):
-            _refuse_bare(path, part, start)
+            _require_features(path, part, start)
             for begin in range(0, len(part), rows):
-                yield _frame(part.part(slice(begin, begin + rows)), wanted).select(columns)
+                yield _frame(part.take(slice(begin, begin + rows)), wanted).select(columns)
 
     return pl.Schema(types), batches
 
@@ -108,7 +108,7 @@ def _names(first: int, width: int) -> list[str]:
 
 
 def _frame(documents: _Documents, names: Sequence[str]) -> pl.DataFrame:
-    """With the features of these names, which rise; those that no document has are 0."""
+    """Build a frame with the features `names`, in ascending order; those that no document has are 0."""
     numbers = [int(name.removeprefix("f")) for name in names]
     features = documents.features
     features.resize(len(documents), max([features.shape[1], *(n + 1 for n in numbers)]))
@@ -118,58 +118,58 @@ def _frame(documents: _Documents, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _whole_queries(path: str) -> Iterator[tuple[int, _Documents]]:
-    """The row that a part begins at, and the part: of about `CHUNK` bytes, but no query is torn."""
-    left: _Documents | None = None
+    """Yield the first row of a part, and the part: of about `CHUNK` bytes, but without splitting a query."""
+    remainder: _Documents | None = None
     start = 0
-    for part in _parsed(path, CHUNK):
-        part = part if left is None else left.join(part)
+    for part in _parse(path, CHUNK):
+        part = part if remainder is None else remainder.join(part)
         others = np.flatnonzero(part.query != part.query[-1])
         cut = int(others[-1]) + 1 if len(others) else 0
         if cut:
-            yield start, part.part(slice(cut))
-        left, start = part.part(slice(cut, None)), start + cut
-    if left is not None:
-        yield start, left
+            yield start, part.take(slice(cut))
+        remainder, start = part.take(slice(cut, None)), start + cut
+    if remainder is not None:
+        yield start, remainder
 
 
-def _parsed(path: str, size: int | None) -> Iterator[_Documents]:
-    """The documents of a file in parts of about `size` bytes of text, or all of them."""
-    from sklearn.datasets import load_svmlight_file  # imports scipy: only who reads such a file waits for it
+def _parse(path: str, size: int | None) -> Iterator[_Documents]:
+    """Yield the documents of a file in parts of about `size` bytes of text, or all at once."""
+    from sklearn.datasets import load_svmlight_file  # slow, as it imports scipy: only for such files
 
-    for text in _lines(path, size):
+    for text in _read_lines(path, size):
         try:
-            told = load_svmlight_file(io.BytesIO(text), dtype=np.float32, query_id=True, zero_based=True)
+            parsed = load_svmlight_file(io.BytesIO(text), dtype=np.float32, query_id=True, zero_based=True)
         except ValueError as error:
-            raise DataError(f"{path}: {_first_wrong_line(path) or error}") from error
-        documents = _Documents(*told)
+            raise DataError(f"{path}: {_describe_malformed_line(path) or error}") from error
+        documents = _Documents(*parsed)
         if len(documents) != len(documents.relevance):
-            raise DataError(f"{path}: {_first_wrong_line(path) or 'lines without qid'}")
+            raise DataError(f"{path}: {_describe_malformed_line(path) or 'lines without qid'}")
         if len(documents):
             yield documents
 
 
-def _lines(path: str, size: int | None) -> Iterator[bytes]:
-    """Whole lines of about `size` bytes together, or all of them."""
+def _read_lines(path: str, size: int | None) -> Iterator[bytes]:
+    """Yield whole lines of about `size` bytes together, or all at once."""
     try:
-        with _opened(find_file(path)) as stream:
+        with _open(find_file(path)) as stream:
             while lines := stream.readlines(-1 if size is None else size):
                 yield b"".join(lines)
     except (OSError, EOFError) as error:
-        raise DataError(f"{path}: {_first_wrong_line(path) or error}") from error
+        raise DataError(f"{path}: {_describe_malformed_line(path) or error}") from error
 
 
-def _refuse_bare(path: str, documents: _Documents, start: int) -> None:
-    """A query of which no document, from row `start` on, lists a feature."""
+def _require_features(path: str, documents: _Documents, start: int) -> None:
+    """Raise a DataError for a query whose documents list no feature; the first document is row `start`."""
     listed = np.diff(documents.features.indptr) > 0
-    bare = np.setdiff1d(documents.query, documents.query[listed])
-    if len(bare):
-        rows = name_rows(start + np.flatnonzero(documents.query == bare[0]))
-        raise DataError(f"{path}: query {bare[0]} has no documents: its lines list no feature: {rows}")
+    empty = np.setdiff1d(documents.query, documents.query[listed])
+    if len(empty):
+        rows = name_rows(start + np.flatnonzero(documents.query == empty[0]))
+        raise DataError(f"{path}: query {empty[0]} has no documents: its lines list no feature: {rows}")
 
 
-def _first_wrong_line(path: str) -> str | None:
-    """The first line that is not of the form, told for the user."""
-    with suppress(OSError, EOFError), _opened(find_file(path)) as lines:
+def _describe_malformed_line(path: str) -> str | None:
+    """Describe the first malformed line, for an error message."""
+    with suppress(OSError, EOFError), _open(find_file(path)) as lines:
         for number, line in enumerate(io.TextIOWrapper(lines, "utf-8", "replace"), start=1):
             if line.strip() and not line.lstrip().startswith("#") and not LINE.match(line):
                 shown = line.strip()[:60]
@@ -177,5 +177,5 @@ def _first_wrong_line(path: str) -> str | None:
     return None
 
 
-def _opened(file: Path) -> BinaryIO:
+def _open(file: Path) -> BinaryIO:
     return cast(BinaryIO, (gzip.open if file.suffix == ".gz" else open)(file, "rb"))

@@ -1,4 +1,4 @@
-"""A user's table from disk: Parquet, CSV or Arrow, with the reader's failures told in one line."""
+"""Reads a user's table from disk: Parquet, CSV or Arrow, reporting a reader's failure in one line."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import polars as pl
 from lit_mlfund.data.reading.csv_pieces import csv_batches, csv_schema
 from lit_mlfund.data.reading.errors import DataError, did_you_mean
 
-# What stands for a missing cell in text files.
+# Cells of text files that mean a missing value.
 MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"]
 
-CHUNK = 2**23  # bytes of a file: the most that is taken of it at a time, be its cells never so large
+CHUNK = 2**23  # bytes of a file: the most that is read at a time, however large its cells
 
-# How many row groups or record batches polars reads ahead: dozens, if it is not told. It looks at each reading.
-_AHEAD = ("POLARS_ROW_GROUP_PREFETCH_SIZE", "POLARS_RECORD_BATCH_PREFETCH_SIZE")
+# How many row groups or record batches polars prefetches: dozens by default. It reads the variables at each scan.
+_PREFETCH_VARIABLES = ("POLARS_ROW_GROUP_PREFETCH_SIZE", "POLARS_RECORD_BATCH_PREFETCH_SIZE")
 
-# From names of columns and a number of rows to frames of as many rows of them, or fewer.
+# Takes column names and a number of rows; yields frames of these columns with at most that many rows.
 Batches = Callable[[list[str], int], Iterator[pl.DataFrame]]
 
 
 def read_table(path: str) -> pl.DataFrame:
-    """Read a table; the ending of its name says how: .parquet, .csv, .tsv (also .gz), .arrow, .feather, .ipc.
+    """Read a table in the format of its extension: .parquet, .csv, .tsv (also .gz), .arrow, .feather, .ipc.
 
     In text files a cell of `MISSING` is null and ISO dates are parsed; a semicolon may separate the columns.
 
     Raises:
-        DataError: no such file, an unknown ending, a damaged file, or no rows.
+        DataError: no such file, an unknown extension, a damaged file, or no rows.
     """
     file = find_file(path)
-    reader = _READERS[_ending(path, file)]
+    reader = _READERS[_extension(path, file)]
     try:
         frame = reader(file)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
@@ -44,15 +44,15 @@ def read_table(path: str) -> pl.DataFrame:
 
 
 def scan_table(path: str) -> tuple[pl.Schema, Batches]:
-    """The columns of a table as `read_table` reads it, and how to get its rows in pieces.
+    """Return the columns of a table as `read_table` reads it, and a function that yields its rows in pieces.
 
     Raises:
-        DataError: as `read_table` does, or an Arrow stream, which has no places to begin at.
+        DataError: as in `read_table`, or for an Arrow stream, which can only be read as a whole.
     """
     file = find_file(path)
-    ending = _ending(path, file)
+    extension = _extension(path, file)
     try:
-        if ending in ("csv", "tsv"):
+        if extension in ("csv", "tsv"):
             separator = _separator(file)
             schema = csv_schema(file, separator, MISSING)
             return pl.Schema(schema), lambda names, rows: (
@@ -60,21 +60,21 @@ def scan_table(path: str) -> tuple[pl.Schema, Batches]:
                 for frame in csv_batches(file, separator, MISSING, schema, names)
                 for piece in frame.iter_slices(rows)
             )
-        for ahead in _AHEAD:
-            os.environ.setdefault(ahead, "1")
+        for variable in _PREFETCH_VARIABLES:
+            os.environ.setdefault(variable, "1")
         frame = _lazy(file)
-        most = max(1, CHUNK * _height(frame) // file.stat().st_size)
+        max_rows = max(1, CHUNK * _height(frame) // file.stat().st_size)
         return frame.collect_schema(), lambda names, rows: frame.select(names).collect_batches(
-            chunk_size=min(rows, most), maintain_order=True, engine="streaming"
+            chunk_size=min(rows, max_rows), maintain_order=True, engine="streaming"
         )
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise _damaged(path, error) from error
 
 
 def memory_size(path: str, row: int = 0) -> int:
-    """Bytes of a table in memory, at a guess; of `row` bytes a row, if that is more. Raises as `scan_table` does."""
+    """Estimate the bytes of a table in memory, with at least `row` bytes per row; raise as `scan_table` does."""
     file = find_file(path)
-    if _ending(path, file) in ("csv", "tsv") or is_stream(path):
+    if _extension(path, file) in ("csv", "tsv") or is_stream(path):
         return text_size(path)
     try:
         frame = _lazy(file)
@@ -84,19 +84,19 @@ def memory_size(path: str, row: int = 0) -> int:
 
 
 def text_size(path: str) -> int:
-    """Bytes of a text file, at a guess where it is compressed."""
+    """Return the bytes of a text file, estimated if it is compressed."""
     file = find_file(path)
     return file.stat().st_size * (8 if file.suffix.lower() == ".gz" else 1)
 
 
 def is_stream(path: str) -> bool:
-    """Whether a file in Arrow's format is a stream, which can only be read as a whole."""
+    """Return whether a file in Arrow's format is a stream, which can only be read as a whole."""
     with open(find_file(path), "rb") as file:
         return file.read(4) == b"\xff\xff\xff\xff"
 
 
 def find_file(path: str) -> Path:
-    """The file at `path`, or a DataError: there is none, it is a folder, or it is empty."""
+    """Return the file at `path`; raise a DataError if there is none, it is a folder, or it is empty."""
     file = Path(path).expanduser()
     if not file.exists():
         near = sorted(other.name for other in file.parent.iterdir()) if file.parent.is_dir() else []
@@ -110,19 +110,19 @@ def find_file(path: str) -> Path:
 
 
 def require_columns(frame: pl.DataFrame, names: Iterable[str | None], source: str) -> None:
-    """Raise a DataError that names every one of `names` that `frame` lacks; None asks for nothing."""
+    """Raise a DataError that names every one of `names` that `frame` lacks; None is skipped."""
     missing = [name for name in names if name is not None and name not in frame.columns]
     if missing:
-        told = "; ".join(f"no column {name!r}{did_you_mean(name, frame.columns)}" for name in missing)
-        raise DataError(f"{source}: {told}")
+        problems = "; ".join(f"no column {name!r}{did_you_mean(name, frame.columns)}" for name in missing)
+        raise DataError(f"{source}: {problems}")
 
 
-def _ending(path: str, file: Path) -> str:
-    """What the name says of the format; a DataError for an unknown one."""
-    ending = file.name.lower().removesuffix(".gz").rpartition(".")[2]
-    if ending not in _READERS:
-        raise DataError(f"{path}: unknown ending; tables are read from .{', .'.join(_READERS)}")
-    return ending
+def _extension(path: str, file: Path) -> str:
+    """Return the extension of a file, `.gz` aside; raise a DataError for an unknown one."""
+    extension = file.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if extension not in _READERS:
+        raise DataError(f"{path}: unknown file extension; tables are read from .{', .'.join(_READERS)}")
+    return extension
 
 
 def _lazy(file: Path) -> pl.LazyFrame:
@@ -130,7 +130,7 @@ def _lazy(file: Path) -> pl.LazyFrame:
 
 
 def _height(frame: pl.LazyFrame) -> int:
-    """Rows, out of the table of contents of the file."""
+    """Return the number of rows, from the metadata of the file."""
     return int(frame.select(pl.len()).collect().item())
 
 

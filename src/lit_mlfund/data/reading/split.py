@@ -1,6 +1,6 @@
-"""Train, validation and test rows of one table, so that nothing leaks from one into the other.
+"""Splits one table into train, validation and test rows, so that nothing leaks from one into the other.
 
-Each function returns split -> positions `[n]` in rising order. `fractions` names the splits that are cut off
+Each function returns split -> positions `[n]` in ascending order. `fractions` names the splits that are cut off
 (`{"val": 0.15, "test": 0.15}`); train is what remains.
 """
 
@@ -15,7 +15,7 @@ from lit_mlfund.data.reading.table import Table
 Splits = dict[str, np.ndarray]
 SPLITS = ("train", "val", "test")
 BLOCK = 2**16  # rows that `draw_rows` looks at together
-OTHER_NAMES = {"valid": "val", "validation": "val", "dev": "val"}  # as files of others have them
+OTHER_NAMES = {"valid": "val", "validation": "val", "dev": "val"}  # other common names in files
 
 
 def split_table(
@@ -27,7 +27,7 @@ def split_table(
     group: str | None = None,
     classes: str | None = None,
 ) -> dict[str, Table]:
-    """Split by the column `time`, else by `group`, else at random, alike within each of `classes`.
+    """Split by the column `time`, else by `group`, else at random, stratified by the column `classes`.
 
     Raises:
         DataError: missing cells in the column, or a split that is left empty.
@@ -39,8 +39,8 @@ def split_table(
     try:
         if time is not None:
             numeric = table.frame.schema[time].is_numeric()
-            moments = table.numbers(time) if numeric else table.moments(time).to_physical().to_numpy()
-            splits = split_by_time(moments, fractions, groups)
+            times = table.numbers(time) if numeric else table.timestamps(time).to_physical().to_numpy()
+            splits = split_by_time(times, fractions, groups)
         elif groups is not None:
             splits = split_by_group(groups, fractions, seed)
         else:
@@ -53,62 +53,60 @@ def split_table(
 
 
 def split_by_column(table: Table, name: str, group: str | None = None) -> dict[str, Table]:
-    """Split as a column says: train, val (or valid, validation, dev) and test, in any case.
+    """Split by the labels of a column: train, val (or valid, validation, dev) and test, in any case.
 
     Raises:
-        DataError: missing cells or other words in the column, a split without rows, or a value of the column
-            `group` that lies in two splits.
+        DataError: missing cells or other labels in the column, a split without rows, or a value of the column
+            `group` that occurs in two splits.
     """
     labels = split_labels(table, name)
     for split in SPLITS:
         if not (labels == split).any():
-            raise DataError(f"{table.source}: column {name!r}: no row says {split!r}")
+            raise DataError(f"{table.source}: column {name!r}: no row has the value {split!r}")
     if group is not None:
         codes, split_of = table.codes(group), labels.rank("dense").to_numpy()
         first = np.empty(codes.max() + 1, dtype=split_of.dtype)
-        first[codes[::-1]] = split_of[::-1]  # of the first row of each group
-        torn = split_of != first[codes]
-        if torn.any():
-            value = table.frame[group].filter(torn)[0]
-            raise table.error(name, f"{group} {value!r} lies in more than one split", torn)
+        first[codes[::-1]] = split_of[::-1]  # split of the first row of each group
+        differs = split_of != first[codes]
+        if differs.any():
+            value = table.frame[group].filter(differs)[0]
+            raise table.error(name, f"{group} {value!r} lies in more than one split", differs)
     return {split: table.take((labels == split).arg_true().to_numpy(), split) for split in SPLITS}
 
 
 def split_labels(table: Table, name: str) -> pl.Series:
-    """The column `name` as train, val and test; a DataError where it is missing or says something else."""
+    """Return the column `name` as train, val and test; raise a DataError for missing or other labels."""
     labels = table.labels(name).str.strip_chars().str.to_lowercase().replace(OTHER_NAMES)
     if labels.is_null().any():
         raise table.error(name, "the split of the row is missing", labels.is_null())
     other = ~labels.is_in(SPLITS)
     if other.any():
-        word = str(table.frame[name].filter(other)[0])
-        raise table.error(name, f"the split of a row is train, val or test, not {word!r}", other)
+        label = str(table.frame[name].filter(other)[0])
+        raise table.error(name, f"the split of a row must be train, val or test, not {label!r}", other)
     return labels
 
 
-def split_by_time(
-    moments: np.ndarray, fractions: dict[str, float], groups: np.ndarray | None = None
-) -> Splits:
-    """The latest rows are the test split, those before them validation; equal moments stay together.
+def split_by_time(times: np.ndarray, fractions: dict[str, float], groups: np.ndarray | None = None) -> Splits:
+    """Take the latest rows as test and those before them as validation; equal times stay together.
 
     Args:
-        moments: `[N]`, anything that sorts.
+        times: `[N]`, anything that sorts.
         fractions: shares of the rows.
         groups: `[N]` codes; a group stays together, at the time of its latest row.
     """
     if groups is not None:
-        latest = np.full(groups.max() + 1, moments.min())
-        np.maximum.at(latest, groups, moments)
-        moments = latest[groups]
-    ordered = np.sort(moments)
-    split_of = np.zeros(len(moments), dtype=np.int8)
-    for code, share in enumerate(remaining(fractions)[1:], start=1):
-        split_of[moments >= ordered[min(round(share * len(ordered)), len(ordered) - 1)]] = code
-    return _collect(split_of, fractions, "too few different moments")
+        latest = np.full(groups.max() + 1, times.min())
+        np.maximum.at(latest, groups, times)
+        times = latest[groups]
+    ordered = np.sort(times)
+    split_of = np.zeros(len(times), dtype=np.int8)
+    for code, start in enumerate(split_starts(fractions)[1:], start=1):
+        split_of[times >= ordered[min(round(start * len(ordered)), len(ordered) - 1)]] = code
+    return _collect(split_of, fractions, "too few distinct times")
 
 
 def split_by_group(groups: np.ndarray, fractions: dict[str, float], seed: int) -> Splits:
-    """Whole groups, in an order drawn from `seed`, fill up the splits to their shares of the rows.
+    """Fill the splits to their shares of the rows with whole groups, in an order drawn from `seed`.
 
     Args:
         groups: `[N]` codes 0, 1, ….
@@ -120,7 +118,7 @@ def split_by_group(groups: np.ndarray, fractions: dict[str, float], seed: int) -
 def split_at_random(
     size: int, fractions: dict[str, float], seed: int, classes: np.ndarray | None = None
 ) -> Splits:
-    """Rows drawn from `seed`; with `classes [N]` each class is shared out alike (its lone row to train)."""
+    """Draw rows from `seed`, stratified by `classes [N]` if given (the only row of a class goes to train)."""
     return _collect(draw_rows(size, fractions, seed, classes), fractions, f"only {size} rows")
 
 
@@ -131,10 +129,10 @@ def draw_groups(sizes: np.ndarray, fractions: dict[str, float], seed: int) -> np
         sizes: `[G]`, rows of each group, groups in the order of their labels.
     """
     order = np.random.default_rng(seed).permutation(len(sizes))
-    # position of a group's middle when all groups are laid side by side
+    # middle of each group in the cumulative number of rows, from 0 to 1
     middle = (np.cumsum(sizes[order]) - sizes[order] / 2) / sizes.sum()
     split_of_group = np.empty(len(sizes), dtype=np.int8)
-    split_of_group[order] = _code(middle, fractions)
+    split_of_group[order] = _split_codes(middle, fractions)
     return split_of_group
 
 
@@ -163,24 +161,24 @@ def draw_rows(
         own = classes[by_class]
         in_block = np.bincount(own, minlength=len(counts))
         rank = np.arange(len(rows)) - np.repeat(np.cumsum(in_block) - in_block - seen, in_block)
-        split_of[by_class] = _code((rank + 0.5) / counts[own], fractions)
+        split_of[by_class] = _split_codes((rank + 0.5) / counts[own], fractions)
         seen += in_block
     return split_of
 
 
-def remaining(fractions: dict[str, float]) -> list[float]:
-    """Where train, and then each split, begins on a scale from 0 to 1."""
+def split_starts(fractions: dict[str, float]) -> list[float]:
+    """Return where train, and then each split, starts on a scale from 0 to 1."""
     if min(fractions.values(), default=0.5) <= 0 or sum(fractions.values()) >= 1:
         raise ValueError(f"fractions must be positive and leave something for train, got {fractions}")
-    begins = [1.0 - sum(fractions.values())]
+    starts = [1.0 - sum(fractions.values())]
     for share in fractions.values():
-        begins.append(begins[-1] + share)
-    return [0.0, *begins[:-1]]
+        starts.append(starts[-1] + share)
+    return [0.0, *starts[:-1]]
 
 
-def _code(position: np.ndarray, fractions: dict[str, float]) -> np.ndarray:
-    """Number of the split that `position` in 0 … 1 falls into: 0 is train."""
-    return np.searchsorted(remaining(fractions)[1:], position, side="right")
+def _split_codes(position: np.ndarray, fractions: dict[str, float]) -> np.ndarray:
+    """Return the number of the split that each `position` in 0 … 1 falls into; 0 is train."""
+    return np.searchsorted(split_starts(fractions)[1:], position, side="right")
 
 
 def _collect(split_of: np.ndarray, fractions: dict[str, float], reason: str) -> Splits:

@@ -1,4 +1,4 @@
-"""Rows of a user's file; columns are read as numbers, labels or moments, and what cannot be is named."""
+"""Reads columns of a user's file as numbers, labels or timestamps; errors name the rows that cannot be read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lit_mlfund.data.reading.read import read_table
 
 @dataclass(frozen=True)
 class Table:
-    """Rows `frame` of the file `source`; `rows [N]` are their positions in it, counted from 0."""
+    """Holds rows `frame` of the file `source`; `rows [N]` are their positions in it, counted from 0."""
 
     frame: pl.DataFrame
     source: str
@@ -22,37 +22,37 @@ class Table:
 
     @classmethod
     def of(cls, frame: pl.DataFrame, source: str) -> Self:
-        """All rows of `frame`."""
+        """Wrap all rows of `frame`."""
         return cls(frame, source, np.arange(frame.height))
 
     @classmethod
     def read(cls, path: str) -> Self:
-        """All rows of a file; raises as `read_table` does."""
+        """Read all rows of a file; raise as `read_table` does."""
         return cls.of(read_table(path), path)
 
     def __len__(self) -> int:
         return self.frame.height
 
     def take(self, index: np.ndarray, split: str) -> Self:
-        """The rows at `index`, which are the split of that name."""
+        """Return the rows at `index`, which are the split named `split`."""
         return type(self)(self.frame[index], f"{self.source} ({split})", self.rows[index])
 
     def slice(self, start: int, length: int | None = None) -> Self:
-        """`length` rows from `start` on, or all."""
+        """Return `length` rows from `start` on, or all of them."""
         rows = self.rows[start:] if length is None else self.rows[start : start + length]
         return type(self)(self.frame.slice(start, length), self.source, rows)
 
     def error(self, name: str, problem: str, bad: np.ndarray | pl.Series) -> DataError:
-        """The error that names this file, the column and the rows where `bad [N]` is True."""
+        """Build the error that names this file, the column and the rows where `bad [N]` is True."""
         return DataError(
             f"{self.source}: column {name!r}: {problem}: {name_rows(self.rows[np.asarray(bad)])}"
         )
 
     def numbers(self, name: str) -> np.ndarray:
-        """A column as float64 `[N]`, NaN where missing.
+        """Return a column as float64 `[N]`, NaN where missing.
 
         Raises:
-            DataError: text, dates or infinite values in it.
+            DataError: the column has text, dates or infinite values.
         """
         column = self.frame[name]
         if column.dtype == pl.Duration:
@@ -62,7 +62,7 @@ class Table:
         elif column.dtype.is_temporal() or column.dtype.is_nested() or column.dtype == pl.Binary:
             raise DataError(f"{self.source}: column {name!r}: {column.dtype} where a number belongs")
         elif not column.dtype.is_numeric():
-            parsed = _parsed(column)
+            parsed = _parse_numbers(column)
             bad = (parsed.is_null() & column.is_not_null()).to_numpy()
             if bad.any():
                 example = column.filter(bad)[0]
@@ -74,7 +74,7 @@ class Table:
         return values
 
     def labels(self, name: str) -> pl.Series:
-        """A column as text: 1, 1.0 and "1" are one label, whatever stands in other rows."""
+        """Return a column as text: 1, 1.0 and "1" are the same label, whatever other rows hold."""
         column = self.frame[name]
         if column.dtype.is_float():
             column = column.fill_nan(None)
@@ -83,14 +83,14 @@ class Table:
         return column.cast(pl.String)
 
     def codes(self, name: str) -> np.ndarray:
-        """A column without missing cells as int64 `[N]`: equal labels, equal numbers from 0."""
+        """Return a column without missing cells as int64 codes `[N]` from 0, equal for equal labels."""
         return self.labels(name).rank("dense").cast(pl.Int64).to_numpy() - 1
 
-    def moments(self, name: str) -> pl.Series:
-        """A column of dates, or of their ISO text, as microseconds of wall-clock time.
+    def timestamps(self, name: str) -> pl.Series:
+        """Return a column of dates, or of their ISO text, as microseconds of wall-clock time.
 
         Raises:
-            DataError: what is no date.
+            DataError: a value is not a date.
         """
         column = self.frame[name]
         if column.dtype == pl.Date or column.dtype == pl.Null:
@@ -107,13 +107,13 @@ class Table:
 
 
 def join(*tables: Table) -> Table:
-    """The rows of several pieces of one file."""
+    """Concatenate several pieces of one file."""
     frame = pl.concat([table.frame for table in tables])
     return Table(frame, tables[0].source, np.concatenate([table.rows for table in tables]))
 
 
-def _parsed(column: pl.Series) -> pl.Series:
-    """What of a column of text or truth values reads as numbers."""
+def _parse_numbers(column: pl.Series) -> pl.Series:
+    """Convert text or booleans to numbers; a cell that is not a number becomes null."""
     if column.dtype in (pl.Boolean, pl.Null):
         return column.cast(pl.Float64)
     return column.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)

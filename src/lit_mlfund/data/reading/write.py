@@ -1,4 +1,4 @@
-"""Tables written in pieces, so that none has to be in memory as a whole."""
+"""Writes tables in pieces, so that none has to be in memory as a whole."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from polars.io.plugins import register_io_source
 
 from lit_mlfund.atomic import whole_file
 
-GROUP = 2**23  # bytes of a part, which is in memory when it is written
+GROUP = 2**23  # bytes of a part; one part is in memory at a time
 
 
 class TableWriter:
-    """Rows to one CSV or Parquet file, a frame after another; all have the same columns."""
+    """Writes rows to one CSV or Parquet file, frame by frame; all frames have the same columns."""
 
     def __init__(self, path: Path, parts: Path) -> None:
         self.path = path
         self.parts = parts
         self.rows = 0
-        self._waiting: list[pl.DataFrame] = []
+        self._buffer: list[pl.DataFrame] = []
         self._files: list[Path] = []
 
     def write(self, frame: pl.DataFrame) -> None:
@@ -31,24 +31,24 @@ class TableWriter:
             with open(self.path, "ab") as file:
                 frame.write_csv(file, include_header=not self.rows)
         else:
-            self._waiting.append(frame)
-            if sum(part.estimated_size() for part in self._waiting) >= GROUP:
+            self._buffer.append(frame)
+            if sum(part.estimated_size() for part in self._buffer) >= GROUP:
                 self._flush()
         self.rows += frame.height
 
     def _flush(self) -> None:
         self._files.append(self.parts / f"{len(self._files)}.arrow")
-        pl.concat(self._waiting).write_ipc(self._files[-1])
-        self._waiting = []
+        pl.concat(self._buffer).write_ipc(self._files[-1])
+        self._buffer = []
 
     def finish(self) -> None:
-        """Parquet has its table of contents at the end, so it is made of its parts then."""
+        """Assemble a Parquet file from its parts, as its metadata comes at the end; a CSV file is complete."""
         if self.path.suffix == ".csv":
             return
         if not self._files:
-            pl.concat(self._waiting).write_parquet(self.path)
+            pl.concat(self._buffer).write_parquet(self.path)
             return
-        if self._waiting:
+        if self._buffer:
             self._flush()
         schema = pl.scan_ipc(self._files[0]).collect_schema()
         rows = max(1, self.rows // len(self._files))
@@ -65,15 +65,15 @@ def _read(part: Path) -> pl.DataFrame:
 
 @contextmanager
 def table_writer(path: str) -> Iterator[TableWriter]:
-    """A writer to `path`, which appears when the block ends without an error.
+    """Yield a writer to `path`, which appears when the block ends without an error.
 
     Raises:
-        WriteError: the disk would not take it.
+        WriteError: the file cannot be written.
     """
     with (
-        whole_file(path) as beside,
-        tempfile.TemporaryDirectory(dir=beside.parent, prefix=".parts-") as parts,
+        whole_file(path) as temporary,
+        tempfile.TemporaryDirectory(dir=temporary.parent, prefix=".parts-") as parts,
     ):
-        writer = TableWriter(beside, Path(parts))
+        writer = TableWriter(temporary, Path(parts))
         yield writer
         writer.finish()

@@ -1,1 +1,1 @@
-"""Serve batches: dataclasses of tensors, the stores that hold rows, and loaders that draw whole batches by index."""
+"""Serves batches: tensor dataclasses, stores that hold rows, and loaders that draw whole batches by index."""

@@ -1,7 +1,7 @@
-"""The batches that task modules train on: frozen dataclasses of tensors.
+"""Defines the batches that task modules train on: frozen dataclasses of tensors.
 
-`x` is a dict of named tensors whose names and shapes are those of `DataSpec.inputs` behind the leading
-dimension(s). `index`, `query_id` and `item_id` point back to rows of the user's file, so that a finding
+`x` is a dict of named tensors whose names and trailing shapes are those of `DataSpec.inputs`, after the
+leading dimension(s). `index`, `query_id` and `item_id` point back to rows of the user's file, so that a finding
 can name the row.
 """
 
@@ -20,10 +20,10 @@ Inputs = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Movable:
-    """`.to(device)` for a dataclass whose fields are tensors, dicts of tensors, or None."""
+    """Adds `to` and `pin_memory` to a dataclass whose fields are tensors, dicts of tensors, or None."""
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """The same batch with every tensor moved; arguments as in `torch.Tensor.to`."""
+        """Return the same batch with every tensor moved; arguments as in `torch.Tensor.to`."""
 
         def move(value: Any) -> Any:
             if isinstance(value, Tensor):
@@ -35,13 +35,13 @@ class Movable:
         return type(self)(*(move(getattr(self, field.name)) for field in dataclasses.fields(self)))
 
     def pin_memory(self) -> Self:
-        """The same batch in page-locked memory, for an asynchronous copy to a GPU."""
+        """Return the same batch in page-locked memory, for an asynchronous copy to a GPU."""
         return pytree.tree_map_only(Tensor, lambda tensor: tensor.pin_memory(), self)
 
 
 @dataclass(frozen=True)
 class PointBatch(Movable):
-    """B examples of one target each: `x[name]` is `[B, …]`, `y [B]`, `weight [B]` or None, `index [B]`."""
+    """Holds B examples of one target each: `x[name]` is `[B, …]`, `y [B]`, `weight [B]` or None, `index [B]`."""
 
     x: Inputs
     y: Tensor
@@ -54,17 +54,17 @@ class PointBatch(Movable):
 
 @dataclass(frozen=True)
 class MixedBatch(PointBatch):
-    """Examples mixed in pairs: `share [B]` of an example is of target `y`, the rest of target `other [B]`.
+    """Holds examples mixed in pairs: a share `share [B]` has target `y`, the rest has target `other [B]`.
 
-    `other_weight [B]` is the weight of the example that the rest is of.
+    `other_weight [B]` is the weight of the example that was mixed in.
     """
 
     other: Tensor | None = None
     share: Tensor | None = None
     other_weight: Tensor | None = None
 
-    def parts(self) -> tuple[Tensor, Tensor]:
-        """Targets and weights `[2 B]` of the examples and, behind them, of those that they were mixed with."""
+    def targets_and_weights(self) -> tuple[Tensor, Tensor]:
+        """Return targets and weights `[2 B]` of the examples, followed by those of the examples mixed in."""
         assert self.other is not None and self.share is not None
         shares = torch.cat([self.share, 1 - self.share])
         if self.weight is not None and self.other_weight is not None:
@@ -74,7 +74,7 @@ class MixedBatch(PointBatch):
 
 @dataclass(frozen=True)
 class ListBatch(Movable):
-    """Q queries of up to L documents: `x[name]` is `[Q, L, …]`, `relevance` and `mask` are `[Q, L]`.
+    """Holds Q queries of up to L documents: `x[name]` is `[Q, L, …]`, `relevance` and `mask` are `[Q, L]`.
 
     `mask` is True where a document is real; `query [Q]` numbers the query within its split, `weight [Q]` is
     the query's, and `index [Q, L]` is the row of the file (-1 on padding).
@@ -93,10 +93,10 @@ class ListBatch(Movable):
 
 @dataclass(frozen=True)
 class PairBatch(Movable):
-    """B positive (query, item) pairs: `query[name]` and `item[name]` are `[B, …]`.
+    """Holds B positive (query, item) pairs: `query[name]` and `item[name]` are `[B, …]`.
 
     `item_id [B]` and `query_id [B]` tell which pairs share an item or a query; `negatives[name]` is
-    `[N, …]`, further items that are nobody's positive in this batch; `log_q [B]` is the log of each
+    `[N, …]`, further items that are not the positive of any pair in this batch; `log_q [B]` is the log of each
     item's sampling probability.
     """
 
@@ -117,7 +117,7 @@ Batch = PointBatch | ListBatch | PairBatch
 
 
 def _register(cls: type) -> None:
-    """Make `cls` a pytree, so that Lightning, DDP and `torch.utils` see the tensors inside."""
+    """Register `cls` as a pytree, so that Lightning, DDP and `torch.utils` see the tensors inside."""
     names = [field.name for field in dataclasses.fields(cls)]
     pytree.register_pytree_node(
         cls,
@@ -132,7 +132,7 @@ for _cls in (PointBatch, MixedBatch, ListBatch, PairBatch):
 
 
 def concatenate(values: list[Tensor]) -> Tensor:
-    """Join buffered `[B, …]` tensors; a second dimension that differs (ragged lists) is padded with zeros."""
+    """Concatenate buffered `[B, …]` tensors, zero-padding a second dimension that differs (ragged lists)."""
     if values[0].ndim > 1 and len({value.shape[1] for value in values}) > 1:
         width = max(value.shape[1] for value in values)
         values = [torch.nn.functional.pad(value, (0, width - value.shape[1])) for value in values]

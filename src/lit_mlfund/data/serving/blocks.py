@@ -1,4 +1,4 @@
-"""An order of rows that is near the disk's: blocks are shuffled, then the rows of several blocks together."""
+"""Shuffles rows with locality on disk: first the blocks, then the rows of several blocks together."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Takes the rows of a window, the number of rows before it and a generator; returns the rows in their final order.
 Arrange = Callable[[Tensor, int, torch.Generator], Tensor]
-WINDOW = 64  # blocks whose rows are mixed: as many places of the file meet in one batch
+WINDOW = 64  # blocks whose rows are mixed: a batch draws from as many places of the file
 
 
 @dataclass(frozen=True)
 class BlockOrder:
-    """The rows 0 … size - 1 in an order drawn from a seed, made a window at a time.
+    """Generates the rows 0 … size - 1 in an order drawn from a seed, one window at a time.
 
     `block` neighbouring rows stay in one window of `window` blocks drawn from the whole file; within a window all
-    orders are equally likely. Memory is that of a window, whatever the size, and any place of the order is
-    found without making what lies before it.
+    orders are equally likely. Only one window of rows is in memory, whatever the size, and the order can start
+    anywhere without generating what comes before.
     """
 
     size: int
@@ -26,9 +27,9 @@ class BlockOrder:
     window: int = WINDOW
 
     def rows(self, seed: int, start: int = 0, arrange: Arrange | None = None) -> Iterator[Tensor]:
-        """The order from its row `start` on, in int64 pieces `[n]`, one for each window.
+        """Yield the order from position `start` on, in int64 pieces `[n]`, one for each window.
 
-        `arrange` has the last word on a window: from its rows, how many come before it, and a generator.
+        `arrange` may reorder the shuffled rows of a window.
         """
         blocks = torch.randperm(-(-self.size // self.block), generator=torch.Generator().manual_seed(seed))
         before = 0
@@ -49,12 +50,12 @@ class BlockOrder:
 
 
 def regroup(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """The same rows in groups of `size`, the last one shorter."""
-    left = torch.empty(0, dtype=torch.int64)
+    """Yield the same rows in groups of `size`, the last one shorter."""
+    remainder = torch.empty(0, dtype=torch.int64)
     for piece in pieces:
-        joined = torch.cat([left, piece]) if len(left) else piece
+        joined = torch.cat([remainder, piece]) if len(remainder) else piece
         whole = len(joined) - len(joined) % size
         yield from joined[:whole].split(size) if whole else ()
-        left = joined[whole:]
-    if len(left):
-        yield left
+        remainder = joined[whole:]
+    if len(remainder):
+        yield remainder

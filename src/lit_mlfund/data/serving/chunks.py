@@ -1,4 +1,4 @@
-"""Batches in tuples, for a training step that takes several of them at once."""
+"""Groups batches into tuples, for a training step that takes several of them at once."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from lit_mlfund.data.serving.store import BatchT
 
 
 class Chunks(Generic[BatchT]):
-    """The batches of `loader` in tuples of `size`, the last one shorter; its state is the loader's own."""
+    """Yields the batches of `loader` in tuples of `size`, the last one shorter; its state is the loader's own."""
 
     def __init__(self, loader: BatchLoader[BatchT], size: int):
         self.loader = loader
         self.size = size
-        self.batch_sampler = loader.batch_sampler  # through which Lightning sets the epoch
+        self.batch_sampler = loader.batch_sampler  # Lightning sets the epoch through it
 
     def __len__(self) -> int:
         return -(-len(self.loader) // self.size)

@@ -1,4 +1,4 @@
-"""What a data module tells a model: names, shapes, cardinalities, classes. Nothing here is typed by hand."""
+"""Describes the data to a model: names, shapes, cardinalities and classes, none of them typed by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Kind = Literal["numeric", "categorical", "tokens", "sequence", "image"]
 
 @dataclass(frozen=True)
 class Field:
-    """One named input tensor, without its leading (batch, list) dimensions.
+    """Describes one named input tensor, without its leading (batch, list) dimensions.
 
     kind        shape      content
     numeric     (F,)       float32, standardised; `names` are the F columns (missing indicators included)
@@ -33,7 +33,7 @@ class Field:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """The shape of one data set, as models see it; `to_dict` is plain Python and travels in checkpoints.
+    """Describes one data set as models see it; `to_dict` is plain Python and is saved in checkpoints.
 
     inputs          the tensors of `batch.x`, or of `batch.query` for retrieval
     items           the tensors of `batch.item` (retrieval only)
@@ -56,11 +56,11 @@ class DataSpec:
 
     @property
     def num_classes(self) -> int:
-        """K of a multi-class task."""
+        """Return K, the number of classes of a multi-class task."""
         return len(self.classes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and numbers."""
+        """Return plain dicts, lists, strings and numbers."""
         state = asdict(self)
         for group in ("inputs", "items"):
             for entry in state[group].values():
@@ -71,7 +71,7 @@ class DataSpec:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Restore a spec from the result of `to_dict`."""
         state = dict(state)
         for group in ("inputs", "items"):
             state[group] = {name: Field.from_dict(entry) for name, entry in state[group].items()}

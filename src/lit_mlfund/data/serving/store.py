@@ -1,6 +1,6 @@
-"""A whole split in memory, served as batches by index: no per-row objects, no collate.
+"""Holds a whole split in memory and serves it as batches by index: no per-row objects, no collate.
 
-A store is anything with `len(store)` and `store.batch(index)`; what streams from disk can take its place.
+A store is anything with `len(store)` and `store.batch(index)`, so one that streams from disk can take its place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BatchT = TypeVar("BatchT", bound=Batch, covariant=True)
 
 
 class Store(Protocol[BatchT]):
-    """`len(store)` examples (queries for lists); `batch(index)` gathers those at any int64 `[B]`."""
+    """Provides `len(store)` examples (queries for lists); `batch(index)` gathers those at any int64 `[B]`."""
 
     def __len__(self) -> int: ...
 
@@ -28,7 +28,7 @@ class Store(Protocol[BatchT]):
 
 @dataclass(frozen=True)
 class PointStore(Movable):
-    """N examples: `x[name] [N, …]`, `y [N]`, `weight [N]`; `index [N]` is the row of the file."""
+    """Stores N examples: `x[name] [N, …]`, `y [N]`, `weight [N]`; `index [N]` is the row of the file."""
 
     x: Inputs
     y: Tensor
@@ -42,7 +42,7 @@ class PointStore(Movable):
         return self.y.shape[0]
 
     def batch(self, index: Tensor) -> PointBatch:
-        """The examples at `index [B]`."""
+        """Return the examples at `index [B]`."""
         return PointBatch(
             _take(self.x, index),
             self.y.index_select(0, index),
@@ -50,8 +50,8 @@ class PointStore(Movable):
             index if self.index is None else self.index.index_select(0, index),
         )
 
-    def part(self, start: int, stop: int) -> PointBatch:
-        """The examples from `start` to `stop`, as views: who changes the batch changes the store."""
+    def slice(self, start: int, stop: int) -> PointBatch:
+        """Return the examples from `start` to `stop` as views: modifying the batch modifies the store."""
         return PointBatch(
             {name: values[start:stop] for name, values in self.x.items()},
             self.y[start:stop],
@@ -64,7 +64,7 @@ class PointStore(Movable):
 
 @dataclass(frozen=True)
 class ListStore(Movable):
-    """Q queries whose documents lie one after another in N rows.
+    """Stores Q queries whose documents are adjacent in N rows.
 
     x[name] [N, …], relevance [N], index [N] (row of the file); the documents of query q are the rows from
     `offsets[q]` to `offsets[q + 1]` of `offsets [Q + 1]`. `weight [Q]` is the query's.
@@ -88,11 +88,11 @@ class ListStore(Movable):
 
     @property
     def lengths(self) -> Tensor:
-        """Documents of each query `[Q]`."""
+        """Return the number of documents of each query `[Q]`."""
         return self.offsets.diff()
 
     def batch(self, index: Tensor) -> ListBatch:
-        """The queries at `index [Q]`, padded with zeros to the longest of them."""
+        """Return the queries at `index [Q]`, padded with zeros to the longest of them."""
         start = self.offsets.index_select(0, index)
         length = self.offsets.index_select(0, index + 1) - start
         position = torch.arange(int(length.max()) if len(index) else 0, device=index.device)
@@ -115,10 +115,10 @@ class ListStore(Movable):
 
 @dataclass(frozen=True)
 class PairStore(Movable):
-    """P positive (query, item) pairs over a table of queries and a table of items, the corpus.
+    """Stores P positive (query, item) pairs over a table of queries and a table of items, the corpus.
 
     query[name] [Nq, …] and item[name] [I, …]; pair p joins row `query_row[p]` of the first with row
-    `item_id[p]` of the second. `query_id [P]` tells which pairs share a query (default: `query_row`),
+    `item_id[p]` of the second. `query_id [P]` identifies pairs that share a query (default: `query_row`),
     `log_q [I]` is the log of each item's sampling probability, `weight [P]` and `index [P]` (row of the file)
     are the pair's.
     """
@@ -144,11 +144,11 @@ class PairStore(Movable):
 
     @property
     def num_items(self) -> int:
-        """I, the size of the corpus."""
+        """Return I, the size of the corpus."""
         return next(iter(self.item.values())).shape[0]
 
     def batch(self, index: Tensor) -> PairBatch:
-        """The pairs at `index [B]`."""
+        """Return the pairs at `index [B]`."""
         row = self.query_row.index_select(0, index)
         item = self.item_id.index_select(0, index)
         return PairBatch(

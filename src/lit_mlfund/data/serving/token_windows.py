@@ -1,4 +1,4 @@
-"""One long sequence, served in windows of a fixed length with the next token as each position's target."""
+"""Serves one long sequence in windows of a fixed length with the next token as each position's target."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lit_mlfund.data.serving.batch import Movable, PointBatch
 
 @dataclass(frozen=True)
 class WindowStore(Movable):
-    """W windows of T positions over `tokens [N]` (uint8 or int32); window w begins at `start[w]`.
+    """Stores W windows of T positions over `tokens [N]` (uint8 or int32); window w begins at `start[w]`.
 
-    `scored [W]` is how many of its last positions count, the others being context; None: all T. The windows of
-    `every` overlap and are for training; those of `once` count each token but the first exactly once.
+    `scored [W]` is how many of its last positions are scored, the others being context; None: all T. The windows of
+    `strided` overlap and are for training; those of `scored_once` score each token but the first exactly once.
     """
 
     tokens: Tensor
@@ -25,21 +25,22 @@ class WindowStore(Movable):
     scored: Tensor | None = None
 
     @classmethod
-    def every(cls, tokens: Tensor, length: int, stride: int) -> Self:
-        """A window from every `stride`-th token on; `ValueError` for fewer than `length` + 1 tokens."""
+    def strided(cls, tokens: Tensor, length: int, stride: int) -> Self:
+        """Start a window at every `stride`-th token; raise ValueError for fewer than `length` + 1 tokens."""
         return cls(tokens, _starts(len(tokens), length, stride), length)
 
     @classmethod
-    def once(cls, tokens: Tensor, length: int) -> Self:
-        """Windows of which the second half counts (of the first all), so that a token has context.
+    def scored_once(cls, tokens: Tensor, length: int) -> Self:
+        """Build windows whose second half is scored (of the first window, all), so that tokens have context.
 
-        At most `length`, at least half of that, but for the first ones. `ValueError` as in `every`.
+        A token sees at most `length` tokens and at least half as many, except at the start of the text. Raises
+        ValueError as `strided` does.
         """
         start = _starts(len(tokens), length, max(1, length // 2))
         return cls(tokens, start, length, start.diff(prepend=torch.tensor([-length])))
 
-    def only(self, windows: slice) -> Self:
-        """Some of the windows, of the same text."""
+    def subset(self, windows: slice) -> Self:
+        """Return some of the windows, over the same text."""
         return replace(
             self,
             start=self.start[windows],
@@ -50,13 +51,13 @@ class WindowStore(Movable):
         return len(self.start)
 
     def batch(self, index: Tensor) -> PointBatch:
-        """The windows at `index [B]`: `x["tokens"]` and `y` `[B, T]`, `weight [B, T]` 0 on context.
+        """Return the windows at `index [B]`: `x["tokens"]` and `y` are `[B, T]`, `weight [B, T]` is 0 on context.
 
-        `index` of the batch is the place of a window's first target in the text.
+        `index` of the batch is the position of a window's first target in the text.
         """
         start = self.start.index_select(0, index)
-        place = start[:, None] + torch.arange(self.length + 1, device=start.device)
-        ids = self.tokens[place].long()
+        position = start[:, None] + torch.arange(self.length + 1, device=start.device)
+        ids = self.tokens[position].long()
         weight = None
         if self.scored is not None:
             context = self.length - self.scored.index_select(0, index)
@@ -65,7 +66,7 @@ class WindowStore(Movable):
 
 
 def _starts(num_tokens: int, length: int, stride: int) -> Tensor:
-    """0, stride, 2 stride, …, and the last place where a window and its targets fit."""
+    """Return 0, stride, 2 stride, …, and the last start at which a window and its targets fit."""
     last = num_tokens - length - 1
     if last < 0:
         raise ValueError(f"{num_tokens} tokens are fewer than a window of {length} and its last target")

@@ -102,7 +102,7 @@ def load_data(config: DictConfig) -> DataModule:
 
     Raises DataError where the data do not fit the configuration.
     """
-    from lit_mlfund.runs.assembly.objects import build_data, own_left_out
+    from lit_mlfund.runs.assembly.objects import build_data
 
     data = build_data(config)
     if _once is None:
@@ -110,7 +110,7 @@ def load_data(config: DictConfig) -> DataModule:
         return data
     node = OmegaConf.to_container(config.data, resolve=True)
     assert isinstance(node, dict)
-    section = {key: value for key, value in own_left_out("data", node).items() if key not in SERVING}
+    section = {str(key): value for key, value in node.items() if key not in SERVING}
     return _once.load(section, data)
 
 

@@ -1,24 +1,24 @@
-"""From a checked configuration to the objects of a run."""
+"""Builds the objects of a run from its checked configuration."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra.utils
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from lit_mlfund.callbacks import BestAndLast, PreemptionFlag, Progress, StopOnPreemption
 from lit_mlfund.config.compatibility import direction
 from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.config.instantiate import instantiate
 from lit_mlfund.config.schema import SECTIONS
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.data.serving.spec import DataSpec
@@ -26,32 +26,8 @@ from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.optim import Combined, parameter_groups
 from lit_mlfund.optim.native import tensors
-
-
-def instantiate(node: Mapping[str, Any], **supplied: Any) -> Any:
-    """Call the target of a node with its values, as plain Python, and with what the runtime supplies.
-
-    Hydra's own keywords would make configurations of dataclasses, lists and dicts among them. A node of ours, with
-    no node inside, needs nothing of Hydra but to be found: its call takes milliseconds, whatever it calls.
-    """
-    values = {
-        str(key): OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
-        if OmegaConf.is_config(value)
-        else value
-        for key, value in node.items()
-    }
-    if str(values.get("_target_")).startswith("lit_mlfund.") and list(_keys_of_hydra(values)) == ["_target_"]:
-        make = hydra.utils.get_method(str(values.pop("_target_")))
-        return make(**{**values, **supplied})
-    return hydra.utils.instantiate(node, _partial_=True, _convert_="all")(**supplied)
-
-
-def _keys_of_hydra(value: Any) -> Iterator[str]:
-    """Those like `_target_`, at any depth."""
-    if isinstance(value, dict):
-        yield from (key for key in value if str(key).startswith("_") and str(key).endswith("_"))
-    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _keys_of_hydra(part)
+from lit_mlfund.runs.assembly.loggers import build_loggers
+from lit_mlfund.runs.assembly.outside_models import PlainModel, materialize
 
 
 def seed_everything(seed: int) -> None:
@@ -65,24 +41,30 @@ def seed_everything(seed: int) -> None:
 
 def build_data(config: DictConfig) -> DataModule:
     """The data module as configured; nothing is read before its `setup`."""
-    return instantiate(own_left_out("data", config.data))
+    data = instantiate(config.data)
+    if not isinstance(data, DataModule):
+        raise ConfigError(
+            f"data._target_: {config.data._target_} gives a {type(data).__name__}, which is no "
+            "lit_mlfund.datamodules.DataModule: it has neither spec nor stores"
+        )
+    return data
 
 
-def own_left_out(section: str, node: Mapping[Any, Any]) -> dict[str, Any]:
-    """A node without the keys that the runtime reads itself."""
-    return {str(key): value for key, value in node.items() if key not in SECTIONS[section].own}
+def optim_values(node: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a node of `optim` without the keys that are read by the program itself."""
+    return {str(key): value for key, value in node.items() if key not in SECTIONS["optim"].own}
 
 
 def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
     """Model, loss, optimizer and schedule in the module of the task."""
     seed_everything(config.seed)
     loss = instantiate(config.loss)
-    model = instantiate(config.model, spec=spec)
+    model = _build_model(config, spec)
     tables = instantiate(config.embedding) if config.get("embedding") else None
     if tables is not None:
         tables.prepare(model)
     module: TaskModule = instantiate(
-        own_left_out("task", config.task),
+        config.task,
         model=model,
         loss=loss,
         spec=spec,
@@ -95,6 +77,19 @@ def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
     return module
 
 
+def _build_model(config: DictConfig, spec: DataSpec) -> nn.Module:
+    """Build the model; one that takes no `spec` is fitted to our batches."""
+    target = describe(config.model._target_)
+    takes_spec = target.open or "spec" in target.parameters
+    model: nn.Module = instantiate(config.model, **({"spec": spec} if takes_spec else {}))
+    if spec.task == "retrieval":  # called by the names of its towers
+        return model
+    if not takes_spec:
+        model = PlainModel(model, squeeze=spec.task != "multiclass")
+    materialize(model, spec)
+    return model
+
+
 def _optimizer(config: DictConfig, tables: Any) -> Callable[[nn.Module], torch.optim.Optimizer]:
     """The configured one; beside it that of the embedding tables, where these have one of their own."""
 
@@ -103,7 +98,7 @@ def _optimizer(config: DictConfig, tables: Any) -> Callable[[nn.Module], torch.o
         try:
             groups = parameter_groups(
                 module,
-                weight_decay=config.optim.get("weight_decay", 0.0),
+                weight_decay=config.optim.get("weight_decay"),
                 lr=config.optim.get("lr"),
                 lr_by_pattern=config.optim.get("lr_by_pattern"),
                 skip=tensors(beside.param_groups) if beside is not None else (),
@@ -113,7 +108,7 @@ def _optimizer(config: DictConfig, tables: Any) -> Callable[[nn.Module], torch.o
         if beside is not None and not groups:  # a model of nothing but tables
             return beside
         try:
-            optimizer = instantiate(own_left_out("optim", config.optim), params=groups)
+            optimizer = instantiate(optim_values(config.optim), params=groups)
         except ValueError as error:
             raise ConfigError(f"optim: {error}") from error
         return optimizer if beside is None else Combined([optimizer, beside])
@@ -151,15 +146,10 @@ def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Tr
     checkpoints = BestAndLast(run_dir / "checkpoints")
     chosen = [*config.regularization.values(), *config.callbacks.values()]
     callbacks = [instantiate(node) for node in chosen if node is not None]
-    logger = None
-    if config.logger.get("tensorboard"):
-        from lit_mlfund.callbacks.event_files import EventFiles
-
-        logger = EventFiles(save_dir=run_dir, name="tensorboard", version="", default_hp_metric=False)
     trainer = instantiate(
         config.trainer,
         callbacks=[*callbacks, progress, checkpoints, StopOnPreemption(flag, checkpoints)],
-        logger=logger,
+        logger=build_loggers(config, run_dir),
         default_root_dir=str(run_dir),
     )
     return Training(trainer, checkpoints, progress, callbacks)

@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from lit_mlfund.config.catalog import Catalog
+from lit_mlfund.config.instantiate import instantiate
 from lit_mlfund.config.options import node_of, options
 from lit_mlfund.optim import parameter_groups, state_bytes
 from lit_mlfund.optim.extras import MissingExtraError
-from lit_mlfund.runs.assembly.objects import instantiate, own_left_out
+from lit_mlfund.runs.assembly.objects import optim_values
 
 SIZE = 1024  # rows and columns of what is measured
 KINDS = {"matrix": lambda: nn.Linear(SIZE, SIZE, bias=False), "embedding": lambda: nn.Embedding(SIZE, SIZE)}
@@ -21,7 +22,7 @@ FOOT = "bytes of state per parameter in single precision, which itself takes 4 a
 def bytes_per_parameter(node: dict[str, Any], model: nn.Module) -> float:
     """Bytes of state per parameter of `model` after one step of the optimizer that `node` builds."""
     groups = parameter_groups(model, float(node.get("weight_decay") or 0.0))
-    optimizer = instantiate(own_left_out("optim", node), params=groups)
+    optimizer = instantiate(optim_values(node), params=groups)
     parameters = list(model.parameters())
     for parameter in parameters:
         parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))

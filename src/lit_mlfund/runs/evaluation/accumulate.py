@@ -1,4 +1,4 @@
-"""What is kept of rows that are measured piece by piece: a few numbers of each row, query or window of a text."""
+"""Accumulates metrics over the pieces of a split that is larger than memory: a few numbers per row, query or window."""
 
 from __future__ import annotations
 
@@ -7,20 +7,13 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from lit_mlfund.metrics import (
-    Evaluation,
-    evaluate_queries,
-    evaluate_windows,
-    ranking_values,
-    retrieval_values,
-    token_values,
-)
-from lit_mlfund.modules import NextTokenModule, RankingModule, RetrievalModule, TaskModule
-from lit_mlfund.modules.outputs import Evidence
+from lit_mlfund.metrics import Evaluation
+from lit_mlfund.modules import TaskModule
+from lit_mlfund.modules.outputs import Outputs
 
 
-class Gathered:
-    """The evidence of pieces of a split, condensed to what its metrics are made of.
+class MetricAccumulator:
+    """Condenses the outputs of pieces of a split to what its metrics are computed of.
 
     counts  of what was measured: `rows`; for lists also `queries`; for a text `characters` and `windows`
     """
@@ -31,40 +24,22 @@ class Gathered:
         self.counts: Counter[str] = Counter()
         self._columns: dict[str, _Column] = {}
 
-    def add(self, evidence: Evidence) -> None:
+    def add(self, outputs: Outputs) -> None:
         """Keep what the metrics need of a piece."""
-        for name, values in self._condense(evidence).items():
+        self.counts.update(self.module.count(outputs))
+        for name, values in self.module.metric_values(outputs, self.split).items():
             self._columns.setdefault(name, _Column(values)).append(values)
 
     def evaluation(self) -> Evaluation:
-        """The metrics of all pieces together."""
-        values = {name: column.tensor for name, column in self._columns.items()}
-        if isinstance(self.module, (RankingModule, RetrievalModule)):
-            return evaluate_queries(values)
-        if isinstance(self.module, NextTokenModule):
-            return evaluate_windows(values)
-        return self.module.evaluate(values, self.split)
-
-    def _condense(self, evidence: Evidence) -> dict[str, Tensor]:
-        module, size = self.module, len(evidence["output"])
-        if isinstance(module, RankingModule):
-            self.counts.update(rows=int(evidence["mask"].sum()), queries=size)
-            return ranking_values(evidence["output"], evidence["target"], evidence["mask"])
-        if isinstance(module, NextTokenModule):
-            self.counts.update(characters=int(evidence["mask"].sum()), windows=size)
-            correct = evidence["prediction"] == evidence["target"]
-            return token_values(evidence["output"], correct, evidence["mask"])
-        self.counts.update(rows=size)
-        if isinstance(module, RetrievalModule):
-            return retrieval_values(module.ranks(evidence, self.split))
-        return {name: evidence[name] for name in ("output", "target", "weight") if name in evidence}
+        """Compute the metrics of all pieces together."""
+        return self.module.evaluation({name: column.tensor for name, column in self._columns.items()})
 
 
 class _Column:
-    """Rows in one array that grows: between many small ones, memory that was freed is not given back."""
+    """Grows one array of rows: between many small ones, memory that was freed is not given back."""
 
-    def __init__(self, like: Tensor) -> None:
-        self.rows = like[:0].cpu().numpy().copy()
+    def __init__(self, example: Tensor) -> None:
+        self.rows = example[:0].cpu().numpy().copy()
         self.size = 0
 
     def append(self, values: Tensor) -> None:

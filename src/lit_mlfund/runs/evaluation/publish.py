@@ -1,4 +1,4 @@
-"""What a finished run adds to its TensorBoard folder: pictures, the verdict, hyper-parameters, embeddings of items."""
+"""Adds to the TensorBoard folder of a finished run: pictures, the verdict, hyper-parameters, embeddings of items."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import torch
-from omegaconf import DictConfig, OmegaConf
-from torch.nn.functional import normalize
+from omegaconf import DictConfig
 
-from lit_mlfund.datamodules import DataModule, RetrievalDataModule
-from lit_mlfund.modules import RetrievalModule, TaskModule
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.modules import TaskModule
+from lit_mlfund.runs.assembly.loggers import flat_values
 
-# groups whose values are worth a column in the HParams tab
-GROUPS = ("task", "data", "model", "loss", "optim", "schedule", "regularization", "trainer")
-MOST_ITEMS = 3000  # that a browser turns around smoothly
+MOST_VECTORS = 3000  # that a browser turns around smoothly
 
 
 def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
@@ -37,7 +34,7 @@ def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
         for picture in sorted((run_dir / "pictures").glob("*.png")):
             add_picture(writer, f"pictures/{picture.stem}", picture)
         writer.add_text("verdict", _verdict(run_dir))
-        for summary in hparams(_flat(config), metrics):
+        for summary in hparams(flat_values(config), metrics):
             writer._get_file_writer().add_summary(summary)
         for name, value in metrics.items():
             writer.add_scalar(name, value)
@@ -53,31 +50,21 @@ def add_picture(writer: Any, tag: str, file: Path) -> None:
     writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]))
 
 
-def publish_items(run_dir: Path, config: DictConfig, module: TaskModule, data: DataModule) -> None:
-    """Add the items of the test corpus to the projector, as the search compares them and with their names.
+def publish_projection(run_dir: Path, config: DictConfig, module: TaskModule, data: DataModule) -> None:
+    """Add the vectors of the module to TensorBoard's projector, such as the items of a retrieval run.
 
-    Of more than `MOST_ITEMS` the most popular, or evenly spaced ones. Nothing for other tasks, and for a model in
-    shards, which no process alone can run.
+    A model in shards has none, as no process alone can run it.
     """
-    whole = config.trainer.get("strategy") != "fsdp"
-    if not (config.logger.get("tensorboard") and whole and isinstance(module, RetrievalModule)):
+    if not config.logger.get("tensorboard") or config.trainer.get("strategy") == "fsdp":
         return
-    assert isinstance(data, RetrievalDataModule)
-    corpus, names, popularity = data.corpus("test"), data.item_names("test"), data.popularity("test")
-    if len(names) <= MOST_ITEMS:
-        rows = torch.arange(len(names))
-    elif popularity is not None:
-        rows = popularity.topk(MOST_ITEMS).indices
-    else:
-        rows = torch.linspace(0, len(names) - 1, MOST_ITEMS).long()
-    module.eval()
-    embeddings = normalize(
-        module.encode_corpus({name: value[rows] for name, value in corpus.items()}), dim=-1
-    )
+    projection = module.projection(data, MOST_VECTORS)
+    if projection is None:
+        return
     from torch.utils.tensorboard import SummaryWriter
 
+    vectors, names = projection
     with SummaryWriter(str(run_dir / "tensorboard")) as writer:
-        writer.add_embedding(embeddings.cpu(), [" ".join(names[row].split()) for row in rows], tag="items")
+        writer.add_embedding(vectors, names, tag="items")
 
 
 def _verdict(run_dir: Path) -> str:
@@ -86,22 +73,3 @@ def _verdict(run_dir: Path) -> str:
     )
     lines = [f"- **{finding['name']}**: {finding['symptom']}" for finding in findings]
     return "\n".join(lines or ["nothing found that is wrong"])
-
-
-def _flat(config: DictConfig) -> dict[str, Any]:
-    """`optim.lr: 0.001` and the like; nodes appear by the last part of their target."""
-    flat: dict[str, Any] = {"seed": config.seed}
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, part in value.items():
-                walk(f"{prefix}.{key}", part)
-        elif prefix.endswith("._target_"):
-            flat[prefix.removesuffix("._target_")] = str(value).rpartition(".")[2]
-        elif value is not None:
-            flat[prefix] = value if isinstance(value, (bool, int, float, str)) else str(value)
-
-    for group in GROUPS:
-        if config.get(group) is not None:  # schedule=null
-            walk(group, OmegaConf.to_container(config[group], resolve=True))
-    return flat

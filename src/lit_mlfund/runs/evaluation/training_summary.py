@@ -1,4 +1,4 @@
-"""How a training went and what it left, as plain numbers for `metrics.json`."""
+"""Summarizes how a training went and what it left, as plain numbers for `metrics.json`."""
 
 from __future__ import annotations
 
@@ -63,5 +63,5 @@ def training_split(module: TaskModule, data: DataModule) -> dict[str, float]:
     for part in index.split(data.eval_batch_size):
         module.collect(store.batch(part).to(module.device))
     module.train(training)
-    evidence, loss = module.drain()
-    return {f"train/{k}": v for k, v in {"loss": loss, **module.evaluate(evidence, "train").values()}.items()}
+    outputs, loss = module.drain()
+    return {f"train/{k}": v for k, v in {"loss": loss, **module.evaluate(outputs, "train").values()}.items()}

@@ -31,7 +31,7 @@ from lit_mlfund.runs.assembly.objects import (
     seed_everything,
 )
 from lit_mlfund.runs.evaluation.measure import measure_references, measure_splits, write_predictions
-from lit_mlfund.runs.evaluation.publish import publish, publish_items
+from lit_mlfund.runs.evaluation.publish import publish, publish_projection
 from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
 from lit_mlfund.runs.execution.lr_range_test import replace_auto
 from lit_mlfund.runs.execution.provenance import earlier_sources, provenance
@@ -105,8 +105,8 @@ def _run(
         data.watch.compare(earlier_sources(run_dir))
     rate = replace_auto(config, data, run_dir) if config.train else None
     module = build_module(config, data.spec)
-    if config.train and module.make_optimizer is not None:
-        module.make_optimizer(module)  # what is wrong with it is told before anything starts
+    if config.train:
+        module.make_optimizer()  # what is wrong with it is told before anything starts
     training = build_trainer(config, run_dir, flag)
     first = is_first_process()
     if first:
@@ -118,12 +118,12 @@ def _run(
         fit(config, training, module, data, resume)
     except TrainingDiverged:
         if first:
-            write_json(run_dir / "metrics.json", _course(training))
+            write_json(run_dir / "metrics.json", _curves(training))
         raise
     checkpoints = training.checkpoints
     result["objective"]["value"] = checkpoints.best_value
     # taken now: loading a checkpoint puts the callbacks back to its epoch
-    course = _course(training)
+    curves = _curves(training)
     numbers = training_numbers(training.trainer, training.progress) if config.train else {}
     flag.check()
     if not config.test:
@@ -139,7 +139,7 @@ def _run(
     result["test"] = splits["test"]
     result["references"] = {name: measured["test"] for name, measured in references.items()}
     write_predictions(run_dir / "predictions", module)
-    publish_items(run_dir, config, module, data)
+    publish_projection(run_dir, config, module, data)
     write_json(
         run_dir / "metrics.json",
         {
@@ -147,7 +147,7 @@ def _run(
             "splits": splits,
             "references": references,
             "numbers": numbers,
-            **course,
+            **curves,
         },
     )
     findings = verdict.findings(
@@ -155,7 +155,7 @@ def _run(
         module.mode,
         splits,
         references,
-        course["history"],
+        curves["history"],
         config.trainer.max_epochs,
     )
     findings += [chosen.finding(module, data) for chosen in training.chosen if hasattr(chosen, "finding")]
@@ -166,8 +166,8 @@ def _run(
     result["findings"] = [finding.name for finding in findings]
 
 
-def _course(training: Training) -> dict[str, Any]:
-    """What was seen by epoch and by step."""
+def _curves(training: Training) -> dict[str, Any]:
+    """Return what was logged by epoch and by step."""
     return {"history": training.progress.history, "steps": training.progress.steps}
 
 

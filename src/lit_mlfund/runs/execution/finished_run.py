@@ -8,23 +8,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import torch
 from omegaconf import OmegaConf
 
+from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.write import table_writer
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec
-from lit_mlfund.datamodules import DataModule, RetrievalDataModule
-from lit_mlfund.modules import NextTokenModule, RetrievalModule, TaskModule
-from lit_mlfund.modules.outputs import Evidence
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.datamodules.retrieval import NEW
+from lit_mlfund.modules import TaskModule
+from lit_mlfund.modules.outputs import Outputs
 from lit_mlfund.runs.assembly.objects import build_data, build_module
-from lit_mlfund.runs.evaluation.accumulate import Gathered
+from lit_mlfund.runs.evaluation.accumulate import MetricAccumulator
 from lit_mlfund.runs.evaluation.measure import intervals
 from lit_mlfund.runs.execution.run_folder import load_frozen
-
-NEW = "new"
 
 
 def evaluate_run(run_dir: Path, *, split: str, path: str | None, checkpoint: str) -> dict[str, Any]:
@@ -44,16 +43,16 @@ def evaluate_run(run_dir: Path, *, split: str, path: str | None, checkpoint: str
     else:
         split = NEW
         loaders = (loader for loader, _ in data.new_pieces(path, need_target=True))
-    gathered = Gathered(module, split)
+    metrics = MetricAccumulator(module, split)
     for loader in loaders:
-        gathered.add(_evidence(module, data, loader))
-    measured = intervals(gathered.evaluation())
+        metrics.add(_outputs(module, data, loader))
+    measured = intervals(metrics.evaluation())
     return {
         "run": str(run_dir),
         "checkpoint": checkpoint,
         "split": split,
         "path": path,
-        **gathered.counts,
+        **metrics.counts,
         "metrics": measured,
         "notes": data.notes,
     }
@@ -68,17 +67,13 @@ def predict_run(run_dir: Path, *, path: str, output: str, checkpoint: str) -> di
     rows = 0
     with table_writer(output) as writer:
         for loader, frame in data.new_pieces(path, need_target=False):
-            evidence = _evidence(module, data, loader)
-            if isinstance(module, RetrievalModule):
-                writer.write(_search(module, data, evidence, first=rows))
-            else:
-                writer.write(_beside(frame, evidence, module.predictions(evidence)))
+            writer.write(module.predict_rows(frame, _outputs(module, data, loader), first=rows))
             rows += frame.height
     return {
         "run": str(run_dir),
         "checkpoint": checkpoint,
         "output": output,
-        "characters" if isinstance(module, NextTokenModule) else "rows": rows,
+        module.unit: rows,
         "notes": data.notes,
     }
 
@@ -95,10 +90,9 @@ def load_run(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, DataM
     path = named if checkpoint in ("best", "last") else Path(checkpoint)
     state = read_checkpoint(path)
     own = state["lit_mlfund"]
-    if own["task"] != config.task.name:
-        raise ConfigError(
-            f"checkpoint: {path} is of task {own['task']}, the run is of task {config.task.name}"
-        )
+    task = task_name(config)
+    if own["task"] != task:
+        raise ConfigError(f"checkpoint: {path} is of task {own['task']}, the run is of task {task}")
     data = build_data(config)
     try:
         data.load_state_dict(state[type(data).__qualname__])
@@ -137,38 +131,9 @@ def _first_line(error: Exception) -> str:
 
 
 @torch.inference_mode()
-def _evidence(module: TaskModule, data: DataModule, loader: BatchLoader) -> Evidence:
-    """What the module says of the examples of a loader."""
+def _outputs(module: TaskModule, data: DataModule, loader: BatchLoader) -> Outputs:
+    """Run the module on the examples of a loader."""
     module.data = data
     for batch in loader:
         module.collect(batch)
     return module.drain()[0]
-
-
-def _beside(frame: pl.DataFrame, evidence: Evidence, columns: dict[str, Any]) -> pl.DataFrame:
-    """The rows of the file in their order, each with its prediction."""
-    said = pl.DataFrame(columns)
-    if "mask" in evidence:  # documents come query by query
-        rows = (evidence["row"][evidence["mask"]] - 1).argsort()
-        said = said[rows.numpy()]
-    renamed = {name: f"{name}_in_file" for name in said.columns if name in frame.columns}
-    return frame.rename(renamed).hstack(said)
-
-
-@torch.inference_mode()
-def _search(
-    module: RetrievalModule, data: DataModule, evidence: Evidence, first: int, k: int = 10
-) -> pl.DataFrame:
-    """The best items of the corpus for queries that are the rows from `first` on."""
-    assert isinstance(data, RetrievalDataModule)
-    names = list(data.item_names(NEW))
-    scores, items = module.search(evidence, NEW, min(k, len(names)))
-    num_queries, k = items.shape
-    return pl.DataFrame(
-        {
-            "row": torch.arange(first, first + num_queries).repeat_interleave(k).numpy(),
-            "rank": torch.arange(1, k + 1).repeat(num_queries).numpy(),
-            "item": [names[item] for item in items.flatten().tolist()],
-            "score": scores.flatten().numpy(),
-        }
-    )

@@ -11,6 +11,7 @@ from typing import Any
 
 from lit_mlfund.config.catalog import catalog
 from lit_mlfund.config.check import check
+from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.config.schema import SECTIONS, VALUES
 from lit_mlfund.runs.execution.launch import launch
@@ -27,7 +28,7 @@ def run_config(config: dict[str, Any], command: Sequence[str] = ()) -> dict[str,
         ConfigError, DataError, WriteError: the user's input or disk is wrong; no run folder is left.
     """
     runs_dir = Path(config["runs_dir"]).expanduser().absolute()
-    made = [folder for folder in (runs_dir / config["task"]["name"], runs_dir) if not folder.exists()]
+    made = [folder for folder in (runs_dir / task_name(config), runs_dir) if not folder.exists()]
     run_dir = agree(lambda: freeze(config, command), runs_dir)
     try:
         return launch(run_dir, resume=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import secrets
+import sys
 import tempfile
 import time
 from datetime import datetime
@@ -18,13 +19,13 @@ from torch import Tensor
 
 from lit_mlfund.atomic import WriteError, whole_file, write_json, write_text
 from lit_mlfund.config.errors import ConfigError, problems_of
+from lit_mlfund.config.instantiate import instantiate
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics.learning_rate import Recommendation, recommend
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.runs.assembly.objects import (
     build_data,
     build_module,
-    instantiate,
     quiet_lightning,
     seed_everything,
 )
@@ -117,6 +118,7 @@ def range_test(config: DictConfig, data: DataModule) -> tuple[list[float], list[
         node = dict(OmegaConf.to_container(config.trainer, resolve=True))  # type: ignore[arg-type]
         node |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "max_time": None, "max_epochs": -1}
         node |= {"max_steps": NUM_STEPS, "limit_val_batches": 0, "val_check_interval": None}
+        node["log_every_n_steps"] = sys.maxsize  # the callback reads every loss
         chosen = [instantiate(part) for part in config.regularization.values() if part is not None]
         trainer = instantiate(node, callbacks=[*chosen, rising], logger=None, default_root_dir=folder)
         try:

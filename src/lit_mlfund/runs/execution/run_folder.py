@@ -14,8 +14,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lit_mlfund.atomic import WriteError, write_text
+from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.errors import ConfigError
-from lit_mlfund.config.moved import current_targets
+from lit_mlfund.config.moved import current_layout
 
 RUN_FILE = "run.yaml"
 
@@ -35,7 +36,7 @@ def freeze(config: dict[str, Any], command: Sequence[str] = ()) -> Path:
     config = {**config, "run": None, "data": _absolute(config["data"])}
     text = f"# {shlex.join(command)}\n" if command else ""
     text += OmegaConf.to_yaml(OmegaConf.create(config))
-    with _new_folder(Path(config["runs_dir"]).expanduser(), config["task"]["name"], config["name"]) as folder:
+    with _new_folder(Path(config["runs_dir"]).expanduser(), task_name(config), config["name"]) as folder:
         write_text(folder / RUN_FILE, text)
     return folder
 
@@ -55,7 +56,7 @@ def load_frozen(run_dir: Path) -> dict[str, Any]:
         raise ConfigError(f"run: {file} is damaged: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
         raise ConfigError(f"run: {file} is damaged: expected a mapping")
-    return current_targets({str(key): value for key, value in config.items()})
+    return current_layout({str(key): value for key, value in config.items()})
 
 
 def _absolute(data: dict[str, Any]) -> dict[str, Any]:

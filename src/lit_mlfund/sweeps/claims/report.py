@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_mlfund.config.errors import ConfigError
-from lit_mlfund.runs.assembly.objects import instantiate
+from lit_mlfund.config.instantiate import instantiate
 from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.sweeps.claims.claim import Claim, write_claim
 

@@ -15,10 +15,11 @@ from torch import Tensor
 from lit_mlfund.atomic import whole_file
 from lit_mlfund.callbacks import BestAndLast, EarlyStopping, TrainingDiverged
 from lit_mlfund.callbacks.trace import Trace
+from lit_mlfund.config.instantiate import instantiate
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.runs.assembly.objects import Training, build_data, build_module, instantiate
+from lit_mlfund.runs.assembly.objects import Training, build_data, build_module
 
 Weights = dict[str, Tensor]
 
@@ -101,8 +102,7 @@ class Member:
         training.progress.load_state_dict({"history": self.history, "steps": self.trace.entries})
         training.checkpoints.best_value = self.best.best_value
         training.checkpoints.best_step = self.best.best_step
-        logger = training.trainer.logger
-        if logger is not None:
+        for logger in training.trainer.loggers:
             for values, step in self.entries:
                 logger.log_metrics(values, step=step)
         if self.failure:
@@ -113,7 +113,7 @@ class Member:
         ):
             module.load_state_dict(weights)
             _save(module, data, len(self.history), step, path)
-        optimizer = module.make_optimizer(module)  # type: ignore[misc]
+        optimizer = module.make_optimizer()
         for name, parameter in module.named_parameters():
             optimizer.state[parameter] = self.optimizer_state[name]
         training.trainer.strategy.optimizers = [optimizer]

@@ -144,8 +144,8 @@ def _unstackable(config: dict[str, Any]) -> Iterator[str]:
         name = _name(config[section])
         if name not in known or not config[section]["_target_"].startswith("lit_mlfund."):
             yield f"{section}: sweep=stacked cannot stack {name}, only {', '.join(known)}"
-    if config["task"]["name"] not in TASKS:
-        yield f"task: sweep=stacked cannot stack {config['task']['name']}, only {', '.join(TASKS)}"
+    if config["shape"] not in TASKS:
+        yield f"task: sweep=stacked cannot stack {config['shape']}, only {', '.join(TASKS)}"
     for key, node in config["callbacks"].items():
         if node is not None and _name(node) not in CALLBACKS:
             yield f"callbacks.{key}: sweep=stacked does not support {_name(node)}"

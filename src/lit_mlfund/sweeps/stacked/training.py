@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import time
 from collections.abc import Sequence
@@ -16,10 +17,11 @@ from lit_mlfund.callbacks import PreemptionFlag
 from lit_mlfund.data.serving.batch import PointBatch
 from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
-from lit_mlfund.losses.arguments import means_of_groups
+from lit_mlfund.losses.reduction import PointwiseLoss
 from lit_mlfund.models.stacked import StackedDropout, stack
 from lit_mlfund.modules.step_statistics import RunningStatistics
 from lit_mlfund.sweeps.stacked.member import Member
+from lit_mlfund.sweeps.stacked.member_losses import member_losses
 
 # Kernels process this many elements at once and the remainder one by one, by other instructions: a tensor whose size is
 # no multiple of it would not get the same bits as alone.
@@ -61,14 +63,16 @@ class StackedTraining:
         self.val = list(data.val_dataloader())
         self.model = stack([member.module.model for member in members], [])
         self.parameters = dict(self.model.named_parameters())
+        self.loss = copy.deepcopy(members[0].module.loss)
+        assert isinstance(self.loss, PointwiseLoss)
+        self.loss.reduction = "none"
         self.cohorts: list[Cohort] = []
         num_steps = len(members[0].loader) * self.config.trainer.max_epochs
         start = 0
         for size in cohorts:
             module = members[start].module
-            assert module.make_optimizer is not None
-            optimizer = module.make_optimizer(module)
-            schedule = module.make_schedule(optimizer, num_steps) if module.make_schedule else None
+            optimizer = module.make_optimizer()
+            schedule = module.make_schedule(optimizer, num_steps)
             assert schedule is None or isinstance(schedule, LRScheduler)
             self.cohorts.append(Cohort(start, size, optimizer, schedule, {}))
             start += size
@@ -113,9 +117,8 @@ class StackedTraining:
         flat = self.store.batch(index.reshape(-1))
         x = {name: value.unflatten(0, (members, rows)) for name, value in flat.x.items()}
         module = self.members[0].module
-        with means_of_groups(members):
-            output = self.model(x).flatten(0, 1)
-            losses: Tensor = module.loss(output, module.loss_target(flat.y), weight=flat.weight)  # type: ignore[operator]
+        target: Tensor = module.loss_target(flat.y)  # type: ignore[operator]
+        losses = member_losses(self.loss, members, self.model(x).flatten(0, 1), target, flat.weight)
         for parameter in self.parameters.values():
             parameter.grad = None
         losses.sum().backward()

@@ -9,10 +9,10 @@ import pytest
 from omegaconf import OmegaConf
 from torch import nn
 
+from lit_mlfund.config.instantiate import instantiate
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.losses import CompositeLoss, MSELoss
 from lit_mlfund.models import MLP
-from lit_mlfund.runs.assembly.objects import instantiate
 
 SPEC = DataSpec("regression", {"numeric": Field("numeric", (3,), ("a", "b", "c"))})
 

@@ -1,0 +1,247 @@
+"""Takes the optimizer steps of a module, several a call where possible: loss, clipping, optimizer, schedule.
+
+The step is lean by design. `self.log` costs about as much as the step of a small model, so losses and gradient
+norms are summed as tensors and read every `log_every_n_steps`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from lit_mlfund.data.serving.batch import Batch
+from lit_mlfund.data.serving.chunks import Chunks
+from lit_mlfund.modules.clipping import clip_norm, clip_value
+from lit_mlfund.modules.curvature import Curvature
+from lit_mlfund.modules.lean import steps_per_call
+from lit_mlfund.modules.sharding import shard, spread_tables
+from lit_mlfund.modules.step_statistics import RunningStatistics
+from lit_mlfund.optim import adamw, parameter_groups
+
+OptimizerFactory = Callable[[Any], torch.optim.Optimizer]
+ScheduleFactory = Callable[..., LRScheduler | ReduceLROnPlateau]
+
+
+class TrainedModule(LightningModule):
+    """Trains by the loss of a batch; a subclass says what that is (`batch_loss`).
+
+    Args:
+        optimizer: called with parameter groups, as `torch.optim.AdamW` or `functools.partial(torch.optim.SGD, lr=0.1)`
+            are: biases, norms and embedding tables without decay. A function whose parameter is called `module` is
+            called with this module instead. AdamW with its defaults where none is given.
+        schedule: called with the optimizer, and with the number of optimizer steps where it takes two arguments; None
+            keeps the rate.
+    """
+
+    model: nn.Module
+    loss: nn.Module
+    monitor: str
+
+    def __init__(self, optimizer: OptimizerFactory | None = None, schedule: ScheduleFactory | None = None):
+        super().__init__()
+        self.optimizer: OptimizerFactory = optimizer or adamw
+        self.schedule = schedule
+        self.steps_per_call = 1
+        self.running = RunningStatistics()
+        self.transforms: list[Callable[[Any], Any]] = []  # of batches, on the device: augmentation, mixup
+        self.penalties: list[Callable[[], Tensor]] = []  # of the weights, added to the training loss
+        self._clip: float | None = None
+        self._sharded = False
+        self._curvature: Curvature | None = None
+        self._owned: tuple[Any, list[nn.Parameter]] = (None, [])
+
+    def batch_loss(self, batch: Any) -> Tensor:
+        """Return the scalar training loss of a batch."""
+        raise NotImplementedError
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Build the optimizer for the parameters of this module: those of the model and of the loss."""
+        if "module" in inspect.signature(self.optimizer).parameters:
+            return self.optimizer(self)
+        groups = parameter_groups(self, weight_decay=None)
+        for group in groups:  # not every optimizer takes names
+            group["params"] = [parameter for _, parameter in group["params"]]
+        return self.optimizer(groups)
+
+    def make_schedule(self, optimizer: torch.optim.Optimizer, num_steps: int) -> Any:
+        """Build the schedule of a training of `num_steps` optimizer steps; None where the rate is kept."""
+        if self.schedule is None:
+            return None
+        parameters = inspect.signature(self.schedule).parameters.values()
+        required = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+        return self.schedule(optimizer, num_steps) if len(required) > 1 else self.schedule(optimizer)
+
+    def configure_model(self) -> None:
+        """Shard what is to be sharded; called by Lightning in every process, before the optimizer is made."""
+        spread_tables(self.model, self.trainer.strategy.root_device)
+        mesh = getattr(self, "_device_mesh", None)
+        if mesh is not None and not self._sharded:
+            shard(self.model, self.loss, mesh["data_parallel"])
+            self._sharded = True
+
+    def use_lean_steps(self, trainer: Trainer) -> None:
+        """Take several optimizer steps a call where `trainer` allows it; call it before `trainer.fit`."""
+        self.steps_per_call = steps_per_call(trainer, self, TrainedModule)
+        if self.steps_per_call > 1:
+            self.automatic_optimization = False
+            # Lightning clips nothing where it does not optimize, and refuses to be asked
+            self._clip, trainer.gradient_clip_val = trainer.gradient_clip_val, None
+
+    def training_step(self, batch: Batch | tuple[Batch, ...], batch_idx: int) -> Tensor | None:
+        """Return the loss of a batch, or take the steps of several."""
+        if isinstance(batch, tuple):
+            self._steps(batch)
+            return None
+        return self._training_loss(batch)
+
+    def _training_loss(self, batch: Batch) -> Tensor:
+        """Return what is minimised; what is logged is the loss without penalties, to be compared with validation's."""
+        for transform in self.transforms:
+            batch = transform(batch)
+        if self._curvature is not None:
+            self._curvature.before_step(batch)
+        loss = self.batch_loss(batch)
+        self.running.add_loss(loss.detach())
+        for penalty in self.penalties:
+            loss = loss + penalty()
+        return loss
+
+    def _steps(self, batches: tuple[Batch, ...]) -> None:
+        """Do for each of several batches what Lightning does for one."""
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        schedule: Any = self.lr_schedulers()
+        by_step = schedule is not None and not isinstance(schedule, ReduceLROnPlateau)
+        parameters = self._parameters_of(optimizer)
+        plain = type(optimizer).zero_grad is torch.optim.Optimizer.zero_grad
+        for batch in batches:
+            loss = self._training_loss(batch)
+            if plain:  # what it does, without its records for a profiler
+                for parameter in parameters:
+                    parameter.grad = None
+            else:
+                optimizer.zero_grad()
+            loss.backward()
+            self.configure_gradient_clipping(optimizer, self._clip)
+            optimizer.step()
+            if by_step:
+                schedule.step()
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        for count in (progress.total, progress.current):
+            count.ready += len(batches)
+            count.completed += len(batches)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip, and keep the norm before clipping: it is what says whether the learning rate is too high."""
+        if gradient_clip_algorithm == "value":
+            return clip_value(self._parameters_of(optimizer), float(gradient_clip_val or "inf"))
+        limit = float("inf") if not gradient_clip_val else float(gradient_clip_val)
+        norm = clip_norm(self._parameters_of(optimizer), limit)
+        if norm is not None:
+            self.running.add_norm(norm, limit)
+
+    def _parameters_of(self, optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+        """Return the parameters of `optimizer` in this module's order, not that of the groups.
+
+        A hand loop's `clip_grad_norm_(model.parameters())` sums in this order, on which the last bit depends.
+        """
+        key = (optimizer, len(optimizer.param_groups))
+        if self._owned[0] != key:
+            owned = [p for group in optimizer.param_groups for p in group["params"]]
+            place = {id(parameter): number for number, parameter in enumerate(self.parameters())}
+            self._owned = key, sorted(owned, key=lambda p: place.get(id(p), len(place)))
+        return self._owned[1]
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer()
+        if self.schedule is None:
+            return optimizer
+        scheduler = self.make_schedule(optimizer, num_optimizer_steps(self.trainer))
+        if isinstance(scheduler, ReduceLROnPlateau):
+            return [optimizer], [{"scheduler": scheduler, "interval": "epoch", "monitor": self.monitor}]
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    def _optimizer_mode(self, name: str) -> None:
+        """Switch optimizers that train other weights than they would serve (schedule-free ones)."""
+        if self.trainer.state.fn == "fit":
+            for optimizer in self.trainer.optimizers:
+                getattr(optimizer, name, lambda: None)()
+
+    def on_train_start(self) -> None:
+        self._curvature = Curvature.of(self, self.trainer.optimizers[0])
+        self._optimizer_mode("train")
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if (batch_idx + 1) * self.steps_per_call % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.report_training()
+
+    def report_training(self) -> dict[str, float]:
+        """Report the means of loss and gradient norm since the last report, and the rates; return the means.
+
+        Reading them synchronises with the device once. Without a step since the last report nothing happens.
+        """
+        means = self.running.read()
+        if means:
+            groups = enumerate(self.trainer.optimizers[0].param_groups)
+            rates = {
+                f"lr/{group.get('name', f'group{number}')}": float(group["lr"]) for number, group in groups
+            }
+            parts = getattr(self.loss, "parts", {})
+            self.report(
+                {**means, **{f"train/loss/{name}": float(part) for name, part in parts.items()}, **rates}
+            )
+        return means
+
+    def report(self, values: dict[str, float]) -> None:
+        """Give callbacks and loggers what `self.log` would, whose bookkeeping takes half a millisecond a number.
+
+        Loggers get it at the optimizer step; Lightning would count calls of `training_step`.
+        """
+        trainer = self.trainer
+        tensors = torch.tensor(list(values.values()), dtype=torch.get_default_dtype(), device=self.device)
+        for metrics in (trainer.callback_metrics, trainer.logged_metrics):
+            metrics.update(zip(values, tensors.unbind()))
+        for logger in () if trainer.sanity_checking else trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
+
+    def on_validation_start(self) -> None:
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self.report_training()  # the steps since the last multiple of log_every_n_steps
+        self._optimizer_mode("eval")
+
+    def on_validation_end(self) -> None:  # behind that of the callbacks: checkpoints hold what was measured
+        self._optimizer_mode("train")
+
+
+def num_optimizer_steps(trainer: Any) -> int:
+    """Return the optimizer steps of the whole training, which schedules are laid out over.
+
+    Raises:
+        ValueError: the training has no end.
+
+    Not `trainer.estimated_stepping_batches`: that sets up the train loader before a checkpoint is restored, and the
+    loader would then begin its epoch anew.
+    """
+    if trainer.datamodule is None:
+        return int(trainer.estimated_stepping_batches)
+    loader = trainer.datamodule.train_dataloader()
+    num_batches = len(loader.loader if isinstance(loader, Chunks) else loader)
+    limit = trainer.overfit_batches or trainer.limit_train_batches
+    num_batches = int(num_batches * limit) if isinstance(limit, float) else min(num_batches, limit)
+    steps = math.ceil(num_batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or -1)
+    if trainer.max_steps != -1:
+        steps = trainer.max_steps if steps < 0 else min(steps, trainer.max_steps)
+    if steps < 0:
+        raise ValueError("trainer: a schedule needs an end: set max_epochs or max_steps")
+    return steps
