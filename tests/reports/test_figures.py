@@ -9,6 +9,13 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
+from lit_mlfund.modules import (
+    BinaryModule,
+    MulticlassModule,
+    RankingModule,
+    RegressionModule,
+    RetrievalModule,
+)
 from lit_mlfund.reports import figures
 from lit_mlfund.reports.card import png
 from lit_mlfund.reports.pictures import pictures
@@ -41,14 +48,14 @@ def drawn(task: str, size: int, seed: int) -> dict[str, Figure]:
         "splits": {"test": measured},
         "references": {"constant": {"test": measured}, "gradient_boosting": {"test": measured}},
     }
-    return pictures(task, pl.DataFrame(columns), metrics, "x")
+    return pictures(FIGURES[task], pl.DataFrame(columns), metrics, "x")
 
 
-CASES = [
-    (task, size, seed)
-    for task in ("binary", "regression", "multiclass", "ranking", "retrieval")
-    for size, seed in ((3000, 5), (60, 0))
-]
+FIGURES = {
+    module.task: module.figures
+    for module in (BinaryModule, MulticlassModule, RegressionModule, RankingModule, RetrievalModule)
+}
+CASES = [(task, size, seed) for task in FIGURES for size, seed in ((3000, 5), (60, 0))]
 
 
 @pytest.fixture(autouse=True)

@@ -48,7 +48,7 @@ def write_card(run_dir: Path) -> Path:
     if metrics:
         predictions = pl.read_parquet(run_dir / "predictions" / "test.parquet")
         metric = result["objective"]["name"].removeprefix("val/")
-        figures = pictures(provenance["task"], predictions, metrics, metric)
+        figures = pictures(provenance["figures"], predictions, metrics, metric)
     page = run_dir / "report.html"
     images = save_pictures(figures, run_dir / "pictures")
     write_text(page, _page(result, metrics, provenance, findings, images, run_dir))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -15,27 +16,34 @@ MODEL, REFERENCE, GREY = "#2f6db3", "#d1742f", "#8a8f98"
 Measured = dict[str, dict[str, float]]
 
 
-def pictures(task: str, predictions: pl.DataFrame, metrics: dict[str, Any], metric: str) -> dict[str, Figure]:
-    """Draw all figures that fit a task: name -> figure.
+def pictures(
+    names: Sequence[str], predictions: pl.DataFrame, metrics: dict[str, Any], metric: str
+) -> dict[str, Figure]:
+    """Draw the figures of a run: name -> figure.
 
     Args:
-        task: one of the five task shapes.
+        names: figures of the table of predictions that suit the task: functions of this module, or dotted paths of
+            others.
         predictions: the table of the test split.
         metrics: the contents of `metrics.json`.
         metric: the monitored metric without its split.
+
+    Raises:
+        ValueError: there is no figure of that name.
     """
-    by_task: dict[str, dict[str, Callable[[pl.DataFrame], Figure]]] = {
-        "binary": {"roc_and_precision_recall": roc_and_precision_recall, "reliability": reliability},
-        "multiclass": {"confusion": confusion},
-        "regression": {"residuals": residuals},
-        "ranking": {"scores_by_relevance": scores_by_relevance},
-        "retrieval": {"recall_by_rank": recall_by_rank},
-    }
     figures = {"learning_curves": learning_curves(metrics["history"], metric)}
     references = {name: splits["test"] for name, splits in metrics["references"].items()}
     if references and metric in metrics["splits"]["test"]:
         figures["against_references"] = against_references(metric, metrics["splits"]["test"], references)
-    return figures | {name: draw(predictions) for name, draw in by_task[task].items()}
+    return figures | {name.rpartition(".")[2]: _function(name)(predictions) for name in names}
+
+
+def _function(name: str) -> Callable[[pl.DataFrame], Figure]:
+    module, _, function = name.rpartition(".")
+    found = getattr(import_module(module or __name__), function, None)
+    if found is None:
+        raise ValueError(f"figures: there is no function {name}")
+    return found
 
 
 def learning_curves(history: list[dict[str, float]], metric: str) -> Figure:

@@ -187,3 +187,22 @@ def _collect(split_of: np.ndarray, fractions: dict[str, float], reason: str) -> 
         if len(index) == 0:
             raise DataError(f"the {name} split is empty ({reason})")
     return splits
+
+
+def split_last(group: np.ndarray, moments: np.ndarray) -> Splits:
+    """Return of each group of three rows or more the last one as test, the one before as val, and all others as train.
+
+    Args:
+        group: codes `[N]` from 0, such as users.
+        moments: `[N]`; rows of one moment are in the order of the file.
+    """
+    order = np.lexsort((moments, group))
+    size = np.bincount(group)
+    later = np.empty(len(group), dtype=np.int64)  # rows of the same group that come after
+    later[order] = np.cumsum(size)[group[order]] - 1 - np.arange(len(group))
+    later[size[group] < 3] = 2
+    return {
+        "train": np.flatnonzero(later >= 2),
+        "val": np.flatnonzero(later == 1),
+        "test": np.flatnonzero(later == 0),
+    }
