@@ -118,7 +118,7 @@ def test_nothing_is_said_below_an_option_that_cannot_be_guessed(house: Path) -> 
         ("model.spec=3", "model.spec: is given by the program; leave it out"),
         ("name=${tsk.name}", "name: Interpolation key 'tsk.name' not found"),
         ("seed=${oc.env:MLFUND_NO_SUCH}", "Environment variable 'MLFUND_NO_SUCH' not found"),
-        ("callbacks.mine.patience=3", "callbacks.mine: has no _target_, so nothing would be built of it"),
+        ("callbacks.mine.patience=3", "callbacks.mine: has no _target_, so nothing would be built from it"),
         ("optim=null", "optim is required: choose one of adamw with optim=…"),
         ("train=yes please", "train: expected true or false, got yes please (text)"),
         ("seed=1.5", "seed: expected int, got 1.5"),
