@@ -17,8 +17,18 @@ from lit_mlfund.cli import main
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished run, and stand-ins that return their arguments."""
     module = types.ModuleType("lit_mlfund.runs.execution.finished_run")
-    for name in ("evaluate_run", "predict_run"):
-        setattr(module, name, lambda run_dir, **given: {"run": str(run_dir), **given})
+
+    class Run:
+        def __init__(self, folder: Path, checkpoint: str):
+            self.opened = {"run": str(folder), "checkpoint": checkpoint}
+
+        def evaluate(self, path: str | None, **options: str) -> dict[str, Any]:
+            return {**self.opened, "path": path, **options}
+
+        def predict_to(self, path: str, output: str) -> dict[str, Any]:
+            return {**self.opened, "path": path, "output": output}
+
+    module.Run = Run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     run_dir = tmp_path / "run"
     (run_dir / "checkpoints").mkdir(parents=True)

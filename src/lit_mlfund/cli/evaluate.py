@@ -21,7 +21,7 @@ def run(arguments: list[str]) -> int:
     if problems + missing:
         raise ConfigError(problems + missing)
     with importing():
-        from lit_mlfund.runs.execution.finished_run import evaluate_run
+        from lit_mlfund.runs.execution.finished_run import Run
 
-    print(to_json(evaluate_run(run_dir, split=split or "test", path=path, checkpoint=checkpoint)), flush=True)
+    print(to_json(Run(run_dir, checkpoint).evaluate(path, split=split or "test")), flush=True)
     return 0

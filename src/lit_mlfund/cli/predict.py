@@ -29,8 +29,8 @@ def run(arguments: list[str]) -> int:
     if problems + missing:
         raise ConfigError(problems + missing)
     with importing():
-        from lit_mlfund.runs.execution.finished_run import predict_run
+        from lit_mlfund.runs.execution.finished_run import Run
 
     assert path is not None
-    print(to_json(predict_run(run_dir, path=path, output=str(output), checkpoint=checkpoint)), flush=True)
+    print(to_json(Run(run_dir, checkpoint).predict_to(path, str(output))), flush=True)
     return 0

@@ -8,6 +8,8 @@ from typing import Any
 import hydra.utils
 from omegaconf import OmegaConf
 
+OWN = ("lit_mlfund.models.", "lit_mlfund.losses.")
+
 
 def instantiate(node: Mapping[str, Any], **supplied: Any) -> Any:
     """Call the target of a node with its values, as plain Python, and with what the program supplies.
@@ -25,6 +27,39 @@ def instantiate(node: Mapping[str, Any], **supplied: Any) -> Any:
         make = hydra.utils.get_method(str(values.pop("_target_")))
         return make(**{**values, **supplied})
     return hydra.utils.instantiate(node, _partial_=True, _convert_="all")(**supplied)
+
+
+def instantiate_own(node: Mapping[str, Any], **supplied: Any) -> Any:
+    """Build a node that came with somebody's checkpoint: models and losses of this project, and nothing else.
+
+    Raises:
+        ValueError: the node, or one inside it, names any other target.
+    """
+    if not is_own(node):
+        names = ", ".join(_targets(node)) or "a node without _target_"
+        raise ValueError(
+            f"{names}: only models and losses of lit_mlfund are built from a checkpoint; pass the object"
+        )
+    return instantiate(node, **supplied)
+
+
+def is_own(node: Mapping[str, Any]) -> bool:
+    """Return whether a node builds models and losses of this project alone."""
+    targets = list(_targets(node))
+    return "_target_" in node and all(path.startswith(OWN) and path.count(".") == 2 for path in targets)
+
+
+def _targets(value: Any) -> Iterator[str]:
+    """Yield every `_target_` in a value, at any depth; other keys of Hydra are targets that nobody has."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            if str(key).startswith("_") and str(key).endswith("_"):
+                yield str(part) if key == "_target_" else str(key)
+            else:
+                yield from _targets(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _targets(part)
 
 
 def _hydra_keys(value: Any) -> Iterator[str]:

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from lit_mlfund.data.reading.file_watch import Watch
+from lit_mlfund.data.reading.frames import Source
 from lit_mlfund.data.serving.batch import Batch
 from lit_mlfund.data.serving.chunks import Chunks
 from lit_mlfund.data.serving.loader import BatchLoader
@@ -32,11 +33,12 @@ class DataModule(LightningDataModule):
 
     tasks: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    takes_frames = True  # new rows as a frame of polars or pandas, not only as a file
     eval_batch_size = 4096  # large blocks, as there is no backward pass; less for large examples
 
     spec: DataSpec
 
-    def __init__(self, *, batch_size: int, seed: int) -> None:
+    def __init__(self, *, batch_size: int, seed: int = 0) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.seed = seed
@@ -59,7 +61,7 @@ class DataModule(LightningDataModule):
         """The inverse of `preprocessing`."""
         raise NotImplementedError
 
-    def new_loader(self, path: str, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
+    def new_loader(self, path: Source, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
         """The rows of a new file, in order, as batches and as they were read.
 
         Without `need_target` the labels may be missing; batches then hold zeros in their place. `notes`
@@ -67,7 +69,7 @@ class DataModule(LightningDataModule):
         """
         raise NotImplementedError(f"{type(self).__name__} cannot read a new file")
 
-    def new_pieces(self, path: str, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
+    def new_pieces(self, path: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
         """As `new_loader`, one piece of the file after another where it may be larger than memory.
 
         Only as many rows of the frames count where predictions do not stand beside them, as in retrieval. `notes` are

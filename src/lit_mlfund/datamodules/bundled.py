@@ -67,7 +67,7 @@ class BreastCancerDataModule(_Bundled):
 
     tasks = ("binary",)
 
-    def __init__(self, *, batch_size: int, seed: int, split_seed: int = 0) -> None:
+    def __init__(self, *, batch_size: int = 32, seed: int = 0, split_seed: int = 0) -> None:
         super().__init__(
             batch_size=batch_size,
             seed=seed,
@@ -83,7 +83,9 @@ class DiabetesDataModule(_Bundled):
 
     tasks = ("regression",)
 
-    def __init__(self, *, batch_size: int, seed: int, split_seed: int = 0, outliers: float = 0.0) -> None:
+    def __init__(
+        self, *, batch_size: int = 32, seed: int = 0, split_seed: int = 0, outliers: float = 0.0
+    ) -> None:
         super().__init__(
             batch_size=batch_size,
             seed=seed,
@@ -99,7 +101,9 @@ class DiamondsDataModule(_Bundled):
 
     tasks = ("regression",)
 
-    def __init__(self, *, batch_size: int, seed: int, split_seed: int = 0, outliers: float = 0.0) -> None:
+    def __init__(
+        self, *, batch_size: int = 256, seed: int = 0, split_seed: int = 0, outliers: float = 0.0
+    ) -> None:
         super().__init__(
             batch_size=batch_size,
             seed=seed,

@@ -34,7 +34,7 @@ class _Digits(DataModule):
     shape: tuple[int, int, int]
     read: Callable[[], tuple[np.ndarray, np.ndarray]]
 
-    def __init__(self, *, batch_size: int, seed: int, split_seed: int = 0) -> None:
+    def __init__(self, *, batch_size: int = 64, seed: int = 0, split_seed: int = 0) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
         self.split_seed = split_seed
         self.statistics: tuple[list[float], list[float]] | None = None

@@ -74,7 +74,7 @@ class FlightsLateDataModule(_Flights):
 
     tasks = ("binary",)
 
-    def __init__(self, *, batch_size: int, seed: int, exclude: Sequence[str] = IDENTIFIERS) -> None:
+    def __init__(self, *, batch_size: int = 512, seed: int = 0, exclude: Sequence[str] = IDENTIFIERS) -> None:
         super().__init__(
             batch_size=batch_size, seed=seed, roles=Roles("binary", "late", exclude=tuple(exclude))
         )
@@ -88,7 +88,7 @@ class FlightsAirTimeDataModule(_Flights):
 
     tasks = ("regression",)
 
-    def __init__(self, *, batch_size: int, seed: int, exclude: Sequence[str] = IDENTIFIERS) -> None:
+    def __init__(self, *, batch_size: int = 512, seed: int = 0, exclude: Sequence[str] = IDENTIFIERS) -> None:
         super().__init__(
             batch_size=batch_size, seed=seed, roles=Roles("regression", "air_time", exclude=tuple(exclude))
         )
@@ -109,8 +109,8 @@ class FlightsListsDataModule(_Flights):
     def __init__(
         self,
         *,
-        batch_size: int,
-        seed: int,
+        batch_size: int = 64,
+        seed: int = 0,
         exclude: Sequence[str] = IDENTIFIERS,
         per_query: Literal["none", "replace", "append"] = "append",
     ) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 
 from lit_mlfund.data.preprocessing.features import Encoded
 from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles, zero_weights_error
+from lit_mlfund.data.reading.frames import Source, name_of
 from lit_mlfund.data.reading.scan import Scan, lists_are_contiguous, whole_lists
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.loader import BatchLoader
@@ -37,7 +38,7 @@ class FrameDataModule(DataModule):
         self,
         *,
         batch_size: int,
-        seed: int,
+        seed: int = 0,
         roles: Roles,
         positive: str | None = None,
         min_count: int = 5,
@@ -62,7 +63,7 @@ class FrameDataModule(DataModule):
         """The rows of each split."""
         raise NotImplementedError
 
-    def read_file(self, path: str) -> Table:
+    def read_file(self, path: Source) -> Table:
         """A file of the user's, for any split or for prediction."""
         return Table.read(path)
 
@@ -89,17 +90,17 @@ class FrameDataModule(DataModule):
     def restore(self, state: dict[str, Any]) -> None:
         self.encoder = Encoder.from_dict(state)
 
-    def new_loader(self, path: str, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
+    def new_loader(self, path: Source, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
         table = self.read_file(path)
         store, encoded = self.fitted.store(table, labelled=need_target)
         self._note(encoded.unknown, encoded.imputed)
         return self.serve(store), table.frame
 
-    def scan_file(self, path: str) -> Scan | None:
+    def scan_file(self, path: Source) -> Scan | None:
         """A new file to be read in pieces; None for one that is read as a whole."""
         return None
 
-    def new_pieces(self, path: str, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
+    def new_pieces(self, path: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
         scan, roles, encoder = self.scan_file(path), self.roles, self.fitted
         if scan is None or not (roles.query is None or lists_are_contiguous(scan, roles.query)):
             yield self.new_loader(path, need_target)
@@ -116,7 +117,7 @@ class FrameDataModule(DataModule):
             yield self.serve(store), piece.frame
         self._note(unknown, imputed)
         if not weighted:
-            raise zero_weights_error(path, roles.weight)
+            raise zero_weights_error(name_of(path), roles.weight)
 
     def _note(self, unknown: Mapping[str, int], imputed: Mapping[str, int]) -> None:
         self.notes = {

@@ -13,10 +13,13 @@ import polars as pl
 from lit_mlfund.data.preprocessing.features import Encoded
 from lit_mlfund.data.preprocessing.image_features import ImageEncoder
 from lit_mlfund.data.preprocessing.images import read_folder, split_folders
+from lit_mlfund.data.preprocessing.target import infer_task
 from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.reading.frames import Source, is_frame
 from lit_mlfund.data.reading.read import require_columns
 from lit_mlfund.data.reading.scan import Scan
 from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.serving.spec import Task
 from lit_mlfund.datamodules.table import TableDataModule
 
 
@@ -42,27 +45,29 @@ class ImagesDataModule(TableDataModule):
 
     def __init__(
         self,
+        path: Source,
         *,
+        target: str = "label",
+        task: str | None = None,
         batch_size: int = 64,
         seed: int = 0,
-        task: str,
-        path: str,
-        target: str = "label",
         image: str | None = None,
         size: int | None = None,
         group: str | None = None,
-        val_path: str | None = None,
-        test_path: str | None = None,
+        val_path: Source | None = None,
+        test_path: Source | None = None,
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
         split_seed: int = 0,
         positive: str | None = None,
         exclude: list[str] | tuple[str, ...] = (),
     ) -> None:
-        if task not in self.tasks:
+        if task is not None and task not in self.tasks:
             raise ValueError(f"data=images serves {', '.join(self.tasks)}; got task={task}")
         if size is not None and size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")
+        self.image = image
+        self.size = size
         super().__init__(
             batch_size=batch_size,
             seed=seed,
@@ -77,12 +82,11 @@ class ImagesDataModule(TableDataModule):
             split_seed=split_seed,
             positive=positive,
             exclude=exclude,
+            cache=None,
         )
-        self.image = image
-        self.size = size
 
-    def scan_file(self, path: str) -> Scan | None:
-        if os.path.isdir(path):
+    def scan_file(self, path: Source) -> Scan | None:
+        if not is_frame(path) and os.path.isdir(path):
             frame = read_folder(path, self.roles.target)
             return Scan(
                 path,
@@ -99,24 +103,30 @@ class ImagesDataModule(TableDataModule):
     def row_cells(self) -> int:
         return math.prod(self.fitted.features.fields["image"].shape) // 2  # pixels of 4 bytes
 
-    def read_file(self, path: str) -> Table:
-        if os.path.isdir(path):
+    def infer_task(self, path: Source, target: str) -> Task:
+        if is_frame(path) or not os.path.isdir(path):
+            return super().infer_task(path, target)
+        folder = split_folders(path).get("train", path)
+        return infer_task(Table.of(read_folder(folder, target), folder), target)
+
+    def read_file(self, path: Source) -> Table:
+        if not is_frame(path) and os.path.isdir(path):
             return Table.of(read_folder(path, self.roles.target), path)
         table = super().read_file(path)
-        require_columns(table.frame, [self.image], path)
-        return Table.of(self._beside(path, table.frame), path)
+        require_columns(table.frame, [self.image], table.source)
+        return Table.of(self._beside(path, table.frame), table.source)
 
-    def _beside(self, path: str, frame: pl.DataFrame) -> pl.DataFrame:
-        """With names of files, where the column has such, as paths from the folder of the table."""
+    def _beside(self, path: Source, frame: pl.DataFrame) -> pl.DataFrame:
+        """Turn names of files, where the column has such, into paths from the folder of the table."""
         column = self.image or "image"
-        if frame.schema.get(column) != pl.String:
+        if is_frame(path) or frame.schema.get(column) != pl.String:
             return frame
         folder = os.path.dirname(os.path.abspath(path))
         full = frame[column].map_elements(lambda name: os.path.join(folder, name), pl.String)
         return frame.with_columns(full.alias(column))
 
     def read(self) -> dict[str, Table]:
-        if os.path.isdir(self.path):
+        if not is_frame(self.path) and os.path.isdir(self.path):
             found = split_folders(self.path)
             self.path = found.pop("train", self.path)
             self.given |= {split: folder for split, folder in found.items() if self.given[split] is None}

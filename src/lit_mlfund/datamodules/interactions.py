@@ -15,6 +15,7 @@ from lit_mlfund.data.preprocessing.interactions import Entities, History, Intera
 from lit_mlfund.data.reading import scan
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.file_watch import Signature
+from lit_mlfund.data.reading.frames import Source, is_frame, name_of
 from lit_mlfund.data.reading.read import require_columns
 from lit_mlfund.data.reading.split import Splits, split_by_time
 from lit_mlfund.data.reading.table import Table
@@ -28,13 +29,13 @@ Taken = Callable[[slice], list[Tensor]]  # of some pairs: the items that their u
 class InteractionsDataModule(RetrievalDataModule):
     """Query: a user, and the items taken before. Item: its id and side features.
 
-    Each row of the file is a positive pair. `history` holds what the user took strictly before that row's
-    moment, in any split, as ids that equal the item's own code (column 0 of its `categorical`). The corpus is
-    every item of the file and of `items_path`. A new file needs the user column; the item column to be
-    measured; and without the time column its rows come after all that was trained on.
+    Each row of the file is a positive pair. `history` holds what the user took strictly before that row's moment, in
+    any split, as ids that equal the item's own code (column 0 of its `categorical`). The corpus is every item of the
+    file and of `items_path`. A new file needs the user column, and the item column to be measured; without the time
+    column its rows come after all that was trained on.
 
     Args:
-        path: table of interactions, one a row.
+        path: table of interactions, one a row: a file, or a frame of polars or pandas.
         user, item, time: its columns; without `time` the order of the rows is the order of time.
         users_path, items_path: side tables, joined by the user and item column; all other columns of them are
             features.
@@ -52,13 +53,13 @@ class InteractionsDataModule(RetrievalDataModule):
 
     def __init__(
         self,
+        path: Source,
         *,
-        path: str,
         user: str,
         item: str,
         time: str | None = None,
-        users_path: str | None = None,
-        items_path: str | None = None,
+        users_path: Source | None = None,
+        items_path: Source | None = None,
         batch_size: int = 512,
         seed: int = 0,
         split: Literal["time", "last"] = "time",
@@ -93,7 +94,7 @@ class InteractionsDataModule(RetrievalDataModule):
 
     def build(self) -> None:
         for path in (self.path, self.users_path, self.items_path):
-            if path is not None:
+            if path is not None and not is_frame(path):
                 self.watch.add(Signature.of(path))
         table = self._checked(Table.read(self.path))
         moments = self._moments(table)
@@ -137,13 +138,13 @@ class InteractionsDataModule(RetrievalDataModule):
         self.history = History.from_dict(state["history"])
         self.counts = np.array(state["counts"], dtype=np.int64)
 
-    def new_loader(self, path: str, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
+    def new_loader(self, path: Source, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
         table = self._checked(Table.read(path), need_target)
         store, taken = self._new_store([table], need_target)
         self._seen[NEW] = taken(slice(None))
         return self.serve_pairs(store), table.frame
 
-    def new_pieces(self, path: str, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
+    def new_pieces(self, path: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
         file = scan.scan_large(path)
         if file is None:
             yield self.new_loader(path, need_target)
@@ -202,7 +203,7 @@ class InteractionsDataModule(RetrievalDataModule):
         return table
 
     def _entities(
-        self, table: Table, column: str, train: NDArray[np.int64], side_path: str | None
+        self, table: Table, column: str, train: NDArray[np.int64], side_path: Source | None
     ) -> Entities:
         side = None if side_path is None else Table.read(side_path)
         categorical = (
@@ -227,7 +228,9 @@ class InteractionsDataModule(RetrievalDataModule):
         later[size[user] < 3] = 2
         splits = {"train": later >= 2, "val": later == 1, "test": later == 0}
         if not splits["test"].any():
-            raise DataError(f"{self.path}: data.split=last needs users with three interactions or more")
+            raise DataError(
+                f"{name_of(self.path)}: data.split=last needs users with three interactions or more"
+            )
         return {name: np.flatnonzero(mask) for name, mask in splits.items()}
 
     def _store(

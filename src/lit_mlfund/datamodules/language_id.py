@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from lit_mlfund.data.reading.frames import Source, is_frame
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.sources.languages import translated_messages
 from lit_mlfund.datamodules.text import TextDataModule
@@ -57,7 +58,7 @@ class LanguageIdDataModule(TextDataModule):
         self.num_languages = num_languages
         self.min_bytes = min_bytes
 
-    def read_file(self, path: str) -> Table:
-        if path != EMBEDDED:
+    def read_file(self, path: Source) -> Table:
+        if is_frame(path) or path != EMBEDDED:
             return super().read_file(path)
         return Table.of(translated_messages(self.num_languages, self.min_bytes), path)

@@ -19,9 +19,9 @@ class LetorDataModule(TableDataModule):
     What is not given as a file of its own is cut off from `path`, by query.
 
     Args:
+        path: the file.
         batch_size: queries of a training batch.
         seed: of the order of training.
-        path: the file.
         val_path, test_path: files of their own for these splits.
         val_fraction, test_fraction: shares of the rows that are cut off for them otherwise.
         split_seed: of that cut.
@@ -30,13 +30,14 @@ class LetorDataModule(TableDataModule):
     """
 
     tasks = ("ranking",)
+    takes_frames = False
 
     def __init__(
         self,
-        *,
-        batch_size: int,
-        seed: int,
         path: str,
+        *,
+        batch_size: int = 64,
+        seed: int = 0,
         val_path: str | None = None,
         test_path: str | None = None,
         val_fraction: float = 0.15,
@@ -57,6 +58,7 @@ class LetorDataModule(TableDataModule):
             test_fraction=test_fraction,
             split_seed=split_seed,
             per_query=per_query,
+            cache=None,
         )
         self.width: int | None = None
 

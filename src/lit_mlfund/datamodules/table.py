@@ -8,8 +8,9 @@ from typing import Any, Literal, cast
 
 from lit_mlfund.data.disk.cached_table import CachedTable, TableRequest, cache_root, cached_table
 from lit_mlfund.data.preprocessing.table_encoder import Roles, check_queries
-from lit_mlfund.data.preprocessing.target import Target
+from lit_mlfund.data.preprocessing.target import Target, infer_task
 from lit_mlfund.data.reading.file_watch import Signature
+from lit_mlfund.data.reading.frames import Source, is_frame, name_of
 from lit_mlfund.data.reading.read import require_columns
 from lit_mlfund.data.reading.scan import Scan, scan_large
 from lit_mlfund.data.reading.split import split_by_column, split_table
@@ -26,17 +27,17 @@ class TableDataModule(FrameDataModule):
     apart from `seed`, so that runs of several seeds are measured on the same rows.
 
     Args:
+        path: the file, or a frame of polars or pandas.
+        target: the column to predict.
+        task: binary, multiclass, regression or ranking; None: what `query` or the values of the target make plain.
         batch_size: rows (queries for ranking) of a training batch.
         seed: of the order of training.
-        task: binary, multiclass, regression or ranking.
-        path: the file.
-        target: the column to predict.
         query: the column that tells which rows are one list; with it and only with it, task is ranking.
         time: a column of dates or numbers; validation and test come after training.
         group: a column whose equal values stay in one split, such as a user; it is no feature.
         weight: a column of weights for loss and metrics.
         split: a column that says train, val or test of each row.
-        val_path, test_path: files of their own for these splits.
+        val_path, test_path: files, or frames, of their own for these splits.
         val_fraction, test_fraction: shares of the rows that are cut off for them otherwise.
         split_seed: of a split at random.
         positive: which of two labels is 1 (binary); the later one in the alphabet without it.
@@ -55,19 +56,19 @@ class TableDataModule(FrameDataModule):
 
     def __init__(
         self,
+        path: Source,
         *,
-        batch_size: int,
-        seed: int,
-        task: str,
-        path: str,
         target: str,
+        task: str | None = None,
+        batch_size: int = 256,
+        seed: int = 0,
         query: str | None = None,
         time: str | None = None,
         group: str | None = None,
         weight: str | None = None,
         split: str | None = None,
-        val_path: str | None = None,
-        test_path: str | None = None,
+        val_path: Source | None = None,
+        test_path: Source | None = None,
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
         split_seed: int = 0,
@@ -76,8 +77,10 @@ class TableDataModule(FrameDataModule):
         exclude: Sequence[str] = (),
         min_count: int = 5,
         per_query: Literal["none", "replace", "append"] = "none",
-        cache: str | None = None,
+        cache: str | None = "auto",
     ) -> None:
+        if task is None:
+            task = "ranking" if query is not None else self.infer_task(path, target)
         if task not in self.tasks:
             raise ValueError(f"data=table serves {', '.join(self.tasks)}; got task={task}")
         if query is not None and group is not None:
@@ -113,6 +116,12 @@ class TableDataModule(FrameDataModule):
         self.split_seed = split_seed
         self.cache = cache
 
+    def infer_task(self, path: Source, target: str) -> Task:
+        """Return the task that the values of the target make plain; raise ValueError where they do not."""
+        table = self.read_file(path)
+        require_columns(table.frame, [target], table.source)
+        return infer_task(table, target)
+
     def build(self) -> None:
         given = {split: path for split, path in self.given.items() if path is not None}
         root = cache_root(self.cache, [self.path, *given.values()])
@@ -138,7 +147,7 @@ class TableDataModule(FrameDataModule):
     def read(self) -> dict[str, Table]:
         roles = self.roles
         for path in (self.path, *self.given.values()):
-            if path is not None and os.path.isfile(path):
+            if path is not None and not is_frame(path) and os.path.isfile(path):
                 self.watch.add(Signature.of(path))
         table = self.read_file(self.path)
         asked = [*roles.required(True), roles.time, *roles.exclude, *roles.categorical]
@@ -164,7 +173,7 @@ class TableDataModule(FrameDataModule):
                 tables[split] = self.read_file(path)
         return tables
 
-    def scan_file(self, path: str) -> Scan | None:
+    def scan_file(self, path: Source) -> Scan | None:
         return scan_large(path, self.row_cells())
 
     def row_cells(self) -> int:
@@ -175,12 +184,18 @@ class TableDataModule(FrameDataModule):
         cut = ", ".join(split for split, path in self.given.items() if path is None)
         group = self.roles.query or self.group
         if self.split is not None:
-            return [f"train, val, test: as the column {self.split!r} of {self.path} says"]
+            return [f"train, val, test: as the column {self.split!r} of {name_of(self.path)} says"]
         if cut and self.roles.time is not None:
-            return [f"{cut}: the latest rows of {self.path} by {self.roles.time!r}"]
+            return [f"{cut}: the latest rows of {name_of(self.path)} by {self.roles.time!r}"]
         if cut and group:
-            return [f"{cut}: drawn from {self.path} (split_seed {self.split_seed}), {group!r} kept together"]
-        return [f"{cut}: drawn from {self.path} at random (split_seed {self.split_seed})"] if cut else []
+            return [
+                f"{cut}: drawn from {name_of(self.path)} (split_seed {self.split_seed}), {group!r} kept together"
+            ]
+        return (
+            [f"{cut}: drawn from {name_of(self.path)} at random (split_seed {self.split_seed})"]
+            if cut
+            else []
+        )
 
     def _summarize_cached(self, cached: CachedTable) -> dict[str, Any]:
         met = cached.content["splits"]

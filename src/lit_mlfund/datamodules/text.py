@@ -7,6 +7,7 @@ from typing import Any, Literal
 from lit_mlfund.data.preprocessing.features import Encoded
 from lit_mlfund.data.preprocessing.text import TextEncoder, TextFeatures, TextStore
 from lit_mlfund.data.preprocessing.tokenize import Tokenizer
+from lit_mlfund.data.reading.frames import Source
 from lit_mlfund.data.reading.read import require_columns
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.datamodules.table import TableDataModule
@@ -32,19 +33,19 @@ class TextDataModule(TableDataModule):
 
     def __init__(
         self,
+        path: Source,
         *,
-        batch_size: int = 64,
-        seed: int = 0,
-        task: str,
-        path: str,
         text: str,
         target: str,
+        task: str | None = None,
+        batch_size: int = 64,
+        seed: int = 0,
         time: str | None = None,
         group: str | None = None,
         weight: str | None = None,
         split: str | None = None,
-        val_path: str | None = None,
-        test_path: str | None = None,
+        val_path: Source | None = None,
+        test_path: Source | None = None,
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
         split_seed: int = 0,
@@ -53,10 +54,11 @@ class TextDataModule(TableDataModule):
         vocab_size: int = 32768,
         max_length: int = 512,
     ) -> None:
-        if task not in self.tasks:
+        if task is not None and task not in self.tasks:
             raise ValueError(f"data=text serves {', '.join(self.tasks)}; got task={task}")
         if text == target:
             raise ValueError(f"data.text and data.target are both {text!r}")
+        self.features = TextFeatures(text, Tokenizer(tokenizer, vocab_size, max_length))
         super().__init__(
             batch_size=batch_size,
             seed=seed,
@@ -73,12 +75,12 @@ class TextDataModule(TableDataModule):
             test_fraction=test_fraction,
             split_seed=split_seed,
             positive=positive,
+            cache=None,
         )
-        self.features = TextFeatures(text, Tokenizer(tokenizer, vocab_size, max_length))
 
-    def read_file(self, path: str) -> Table:
+    def read_file(self, path: Source) -> Table:
         table = super().read_file(path)
-        require_columns(table.frame, self.features.columns, path)
+        require_columns(table.frame, self.features.columns, table.source)
         return table
 
     def row_cells(self) -> int:

@@ -12,6 +12,7 @@ from lit_mlfund.data.preprocessing.characters import UNKNOWN, Characters
 from lit_mlfund.data.reading.documents import documentation, read_text, repeated_share, split_text
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.file_watch import Signature
+from lit_mlfund.data.reading.frames import Source
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.data.serving.token_windows import WindowStore
@@ -40,6 +41,7 @@ class TextLMDataModule(DataModule):
     tasks = ("multiclass",)
     inputs = ("sequence",)
     eval_batch_size = 32
+    takes_frames = False
 
     def __init__(
         self,
@@ -98,12 +100,12 @@ class TextLMDataModule(DataModule):
         self.characters = Characters(state["characters"])
         self.length = state["length"]
 
-    def new_loader(self, path: str, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
+    def new_loader(self, path: Source, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
         text, store = self._read_new(path)
         # TextLM predicts from the second character on
         return self.serve(store), pl.DataFrame({"character": list(text[1:])})
 
-    def new_pieces(self, path: str, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
+    def new_pieces(self, path: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
         text, store = self._read_new(path)
         assert store.scored is not None
         ends = store.start + self.length + 1  # of the characters that a window predicts

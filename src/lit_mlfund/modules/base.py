@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lit_mlfund.config.instantiate import instantiate_own
 from lit_mlfund.data.serving.batch import Batch
 from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.metrics import Evaluation
@@ -26,7 +27,8 @@ class TaskModule(TrainedModule):
     The rest has a default.
 
     Args:
-        model: any module whose output is the task's (see the subclass).
+        model: any module whose output is the task's (see the subclass); or, as in checkpoints, the node of a
+            configuration that names one of `lit_mlfund.models`. The same holds for the loss.
         loss: one of `lit_mlfund.losses`, or any module with the same `forward`; that of the task if None.
         spec: what the data module says of the data.
         optimizer, schedule: as in `TrainedModule`.
@@ -40,9 +42,9 @@ class TaskModule(TrainedModule):
 
     def __init__(
         self,
-        model: nn.Module,
-        loss: nn.Module | None = None,
-        spec: DataSpec | None = None,
+        model: nn.Module | Mapping[str, Any],
+        loss: nn.Module | Mapping[str, Any] | None = None,
+        spec: DataSpec | Mapping[str, Any] | None = None,
         optimizer: OptimizerFactory | None = None,
         schedule: ScheduleFactory | None = None,
         monitor: str = "val/loss",
@@ -50,9 +52,9 @@ class TaskModule(TrainedModule):
         super().__init__(optimizer, schedule)
         if spec is None:
             raise ValueError("spec is required: pass data.spec after data.setup()")
-        self.model = model
-        self.loss = self.default_loss() if loss is None else loss
-        self.spec = spec
+        self.spec = spec if isinstance(spec, DataSpec) else DataSpec.from_dict(dict(spec))
+        self.model = model if isinstance(model, nn.Module) else instantiate_own(model, spec=self.spec)
+        self.loss = self._given_loss(loss)
         self.monitor = monitor
         name = monitor.removeprefix("val/")
         if not monitor.startswith("val/") or name not in {"loss", *self.metrics}:
@@ -63,12 +65,19 @@ class TaskModule(TrainedModule):
                 "loss: training minimises the mean of a batch, got reduction='none'; use reduction='mean'"
             )
         self.mode = self.metrics.get(name, "min")
+        self.nodes: dict[str, dict[str, Any]] = {}  # of a configuration, that model and loss were built from
         self.data: Any = None  # the data module, where no trainer has one
         self.evaluations: dict[str, Evaluation] = {}
         self.measured: dict[str, dict[str, float]] = {}  # by split what was logged, in double precision
         self.collected: dict[str, Any] = {}  # by split the outputs
         self._buffer: list[Outputs] = []
         self._losses: Losses = []
+
+    def _given_loss(self, loss: nn.Module | Mapping[str, Any] | None) -> nn.Module:
+        if loss is None:
+            return self.default_loss()
+        built: nn.Module = loss if isinstance(loss, nn.Module) else instantiate_own(loss)
+        return built
 
     # --- what a subclass says -------------------------------------------------------------------------
 
@@ -217,8 +226,19 @@ class TaskModule(TrainedModule):
                 values = torch.as_tensor(output, dtype=torch.float32)
                 yield name, split, self.metric_values(self.collected[split].with_flat_output(values), split)
 
+    def init_arguments(self) -> dict[str, Any]:
+        """Return the arguments of the constructor that are plain Python; `load_from_checkpoint` needs the others.
+
+        A run adds the nodes of its model and its loss in `nodes`, where these are classes of this project.
+        """
+        return {"spec": self.spec.to_dict(), "monitor": self.monitor, **self.nodes}
+
     # --- checkpoints ----------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Plain tensors and plain Python only, so that `torch.load(weights_only=True)` reads it back."""
+        """Add what `load_from_checkpoint` builds this module from.
+
+        Plain tensors and plain Python only, so that `torch.load(weights_only=True)` reads it back.
+        """
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.init_arguments()
         checkpoint["lit_mlfund"] = {"format": 1, "task": self.task, "spec": self.spec.to_dict()}

@@ -27,9 +27,13 @@ class RegressionModule(PointModule):
 
     def __init__(self, *args: Any, standardize_target: bool = True, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self.standardize_target = standardize_target
         self.log_link = getattr(self.loss, "link", "identity") == "log"
         scaled = standardize_target and not self.log_link
         self.mean, self.std = (self.spec.target_mean, self.spec.target_std) if scaled else (0.0, 1.0)
+
+    def init_arguments(self) -> dict[str, Any]:
+        return {**super().init_arguments(), "standardize_target": self.standardize_target}
 
     def default_loss(self) -> nn.Module:
         return MSELoss()

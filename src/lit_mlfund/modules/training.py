@@ -80,6 +80,8 @@ class TrainedModule(LightningModule):
 
     def configure_model(self) -> None:
         """Shard what is to be sharded; called by Lightning in every process, before the optimizer is made."""
+        if self._trainer is None:  # Lightning calls it in `load_from_checkpoint`, too
+            return
         spread_tables(self.model, self.trainer.strategy.root_device)
         mesh = getattr(self, "_device_mesh", None)
         if mesh is not None and not self._sharded:

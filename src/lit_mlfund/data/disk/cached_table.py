@@ -18,6 +18,7 @@ from lit_mlfund.data.disk.streaming_fit import fit_scan
 from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.file_watch import Signature, Watch
+from lit_mlfund.data.reading.frames import Source, is_frame
 from lit_mlfund.data.reading.read import find_file, require_columns
 from lit_mlfund.data.reading.scan import Scan
 from lit_mlfund.data.serving.mapped import SAMPLE_ROWS, MappedListStore, MappedStore, open_mapped
@@ -61,8 +62,10 @@ class CachedTable:
     notes: list[str]
 
 
-def cache_root(cache: str | None, files: list[str]) -> Path | None:
+def cache_root(cache: str | None, files: list[Source]) -> Path | None:
     """The folder of caches that `cache` asks for: `auto` asks for the user's own where the files are large."""
+    if any(map(is_frame, files)):
+        return None
     if cache != "auto":
         return None if cache is None else Path(cache).expanduser()
     if sum(find_file(path).stat().st_size for path in files) < AUTO_BYTES:

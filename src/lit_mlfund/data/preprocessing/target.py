@@ -16,6 +16,7 @@ from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.spec import Task
 
+MAX_PLAIN_CLASSES = 50  # different whole numbers, beyond which they are amounts and no classes
 MAX_GRADE = 30  # 2^relevance must stay a number that float32 sums over a list
 
 
@@ -139,3 +140,30 @@ def _sort_labels(labels: Iterable[str]) -> list[str]:
         return sorted(labels, key=float)
     except ValueError:
         return sorted(labels)
+
+
+def infer_task(table: Table, name: str) -> Task:
+    """Return the task that the values of a target make plain: binary, multiclass or regression.
+
+    Two values are binary, whatever their type. Text and categories of more than two are multiclass. Numbers with a
+    fraction are a regression, and so are whole ones of which more than `MAX_PLAIN_CLASSES` occur.
+
+    Raises:
+        ValueError: one value only, or few whole numbers, which may be classes, counts or grades.
+    """
+    labels = table.labels(name).drop_nulls()
+    num_values = labels.n_unique()
+    if num_values < 2:
+        raise ValueError(f"{table.source}: column {name!r}: a target needs at least two values; pass task=")
+    if num_values == 2:
+        return "binary"
+    column = table.frame[name]
+    if not column.dtype.is_numeric():
+        return "multiclass"
+    whole = not column.dtype.is_float() or bool((column.drop_nulls().drop_nans() % 1 == 0).all())
+    if not whole or num_values > MAX_PLAIN_CLASSES:
+        return "regression"
+    raise ValueError(
+        f"{table.source}: column {name!r} holds {num_values} whole numbers, which may be classes or amounts; "
+        "pass task=multiclass or task=regression"
+    )

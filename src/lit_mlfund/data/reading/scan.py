@@ -11,6 +11,7 @@ import polars as pl
 
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.file_watch import Signature
+from lit_mlfund.data.reading.frames import Source, is_frame
 from lit_mlfund.data.reading.read import Batches, is_stream, memory_size, scan_table
 from lit_mlfund.data.reading.table import Table, join
 
@@ -76,12 +77,12 @@ class Scan:
         return join(*self.pieces(names))
 
 
-def scan_large(path: str, cells: int = 0) -> Scan | None:
-    """Open a table for reading in pieces; return None if it fits into memory or is an Arrow stream.
+def scan_large(path: Source, cells: int = 0) -> Scan | None:
+    """Open a table for reading in pieces; return None if it is in memory, fits into it, or is an Arrow stream.
 
     An Arrow stream can only be read as a whole. `cells` as in `Scan`; raises as `scan_table` does.
     """
-    if memory_size(path, 8 * cells) < LARGE or is_stream(path):
+    if is_frame(path) or memory_size(path, 8 * cells) < LARGE or is_stream(path):
         return None
     return Scan.open(path, cells=cells)
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from lit_mlfund.data.reading.errors import DataError, name_rows
+from lit_mlfund.data.reading.frames import IN_MEMORY, Source, is_frame, to_polars
 from lit_mlfund.data.reading.read import read_table
 
 
@@ -26,9 +27,14 @@ class Table:
         return cls(frame, source, np.arange(frame.height))
 
     @classmethod
-    def read(cls, path: str) -> Self:
-        """Read all rows of a file; raise as `read_table` does."""
-        return cls.of(read_table(path), path)
+    def read(cls, source: Source) -> Self:
+        """Read all rows of a file, or take those of a frame of polars or pandas; raise as `read_table` does."""
+        if is_frame(source):
+            frame = to_polars(source)
+            if frame.height == 0 or frame.width == 0:
+                raise DataError(f"{IN_MEMORY} has no rows")
+            return cls.of(frame, IN_MEMORY)
+        return cls.of(read_table(source), str(source))
 
     def __len__(self) -> int:
         return self.frame.height

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lit_mlfund.callbacks import BestAndLast, PreemptionFlag, Progress, StopOnPreemption
 from lit_mlfund.config.compatibility import direction
 from lit_mlfund.config.errors import ConfigError
-from lit_mlfund.config.instantiate import instantiate
+from lit_mlfund.config.instantiate import instantiate, is_own
 from lit_mlfund.config.schema import SECTIONS
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.data.serving.spec import DataSpec
@@ -72,9 +72,18 @@ def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
         schedule=_schedule(config),
         monitor=config.monitor,
     )
+    module.nodes = _own_nodes(config)
     if config.trainer.get("compile"):
         model.compile()
     return module
+
+
+def _own_nodes(config: DictConfig) -> dict[str, dict[str, Any]]:
+    """Return the nodes of model and loss for the checkpoint, without those that name classes of other packages."""
+    nodes: dict[str, Any] = {
+        name: OmegaConf.to_container(config[name], resolve=True) for name in ("model", "loss")
+    }
+    return {name: node for name, node in nodes.items() if is_own(node)}
 
 
 def _build_model(config: DictConfig, spec: DataSpec) -> nn.Module:

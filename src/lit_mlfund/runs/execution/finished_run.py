@@ -1,18 +1,22 @@
-"""A finished run on its splits or on a new file: measure it, or predict."""
+"""Opens a finished run: measures it on its splits or on new rows, and predicts."""
 
 from __future__ import annotations
 
+import json
 import pickle
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 from omegaconf import OmegaConf
 
 from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.data.reading.frames import Source, is_frame, like_given, name_of
 from lit_mlfund.data.reading.write import table_writer
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec
@@ -20,66 +24,156 @@ from lit_mlfund.datamodules import DataModule
 from lit_mlfund.datamodules.retrieval import NEW
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.modules.outputs import Outputs
+from lit_mlfund.reports import run_text
 from lit_mlfund.runs.assembly.objects import build_data, build_module
 from lit_mlfund.runs.evaluation.accumulate import MetricAccumulator
 from lit_mlfund.runs.evaluation.measure import intervals
 from lit_mlfund.runs.execution.run_folder import load_frozen
 
 
-def evaluate_run(run_dir: Path, *, split: str, path: str | None, checkpoint: str) -> dict[str, Any]:
-    """Every metric with its interval, on a split of the run's data or on a new file, and what was counted.
+class Run:
+    """Opens a run folder: what came out, and the trained model with its data.
 
-    `rows` of the file; of a ranking also `queries`; of a text instead `characters` and `windows`.
+    Args:
+        folder: of a run.
+        checkpoint: `best`, `last` or a path.
 
     Raises:
-        ConfigError: a checkpoint that is damaged, hostile or of another task.
-        DataError: the file does not fit.
+        ConfigError: there is no such run.
     """
-    module, data = load_run(run_dir, checkpoint)
-    loaders: Iterable[BatchLoader]
-    if path is None:
-        data.setup()
-        loaders = [data.loader(split)]
-    else:
-        split = NEW
-        loaders = (loader for loader, _ in data.new_pieces(path, need_target=True))
-    metrics = MetricAccumulator(module, split)
-    for loader in loaders:
-        metrics.add(_outputs(module, data, loader))
-    measured = intervals(metrics.evaluation())
-    return {
-        "run": str(run_dir),
-        "checkpoint": checkpoint,
-        "split": split,
-        "path": path,
-        **metrics.counts,
-        "metrics": measured,
-        "notes": data.notes,
-    }
 
+    def __init__(self, folder: str | Path, checkpoint: str = "best"):
+        self.folder = Path(folder).expanduser().absolute()
+        self.checkpoint = checkpoint
+        self.config = load_frozen(self.folder)
 
-def predict_run(run_dir: Path, *, path: str, output: str, checkpoint: str) -> dict[str, Any]:
-    """Write the rows of a new file with what the model says of each to a Parquet or CSV file.
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
 
-    For retrieval one row per query and rank: the ten best items of the corpus.
-    """
-    module, data = load_run(run_dir, checkpoint)
-    rows = 0
-    with table_writer(output) as writer:
-        for loader, frame in data.new_pieces(path, need_target=False):
-            writer.write(module.predict_rows(frame, _outputs(module, data, loader), first=rows))
+    def __str__(self) -> str:
+        """Return the table of results and the verdict, as the command line prints them."""
+        return run_text(self.folder).strip()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Return the contents of `result.json`: status, objective, test metrics, references, findings."""
+        return self._json("result.json")
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Return the contents of `metrics.json`: every split, every reference, the history by epoch and by step."""
+        return self._json("metrics.json")
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """Return the contents of `findings.json`: what is wrong, the evidence, what to change."""
+        return self._json("findings.json")
+
+    @property
+    def module(self) -> TaskModule:
+        """Return the task module with the weights of the checkpoint, in evaluation mode.
+
+        Raises ConfigError for a checkpoint that is missing, damaged, hostile or of another task.
+        """
+        return self._parts[0]
+
+    @property
+    def data(self) -> DataModule:
+        """Return the data module with the fitted preprocessing; its own data are read by `setup()`."""
+        return self._parts[1]
+
+    @cached_property
+    def _parts(self) -> tuple[TaskModule, DataModule]:
+        module, data = load_parts(self.folder, self.checkpoint)
+        module.data = data
+        return module, data
+
+    def _json(self, name: str) -> Any:
+        file = self.folder / name
+        if not file.exists():
+            raise FileNotFoundError(f"{file}: the run has not written it; did it end?")
+        return json.loads(file.read_text())
+
+    def evaluate(self, source: Source | None = None, *, split: str = "test") -> dict[str, Any]:
+        """Return every metric with its 95 % interval, and what was counted.
+
+        `rows` of the file; of a ranking also `queries`; of a text instead `characters` and `windows`.
+
+        Args:
+            source: a new file or frame with labels; None measures a split of the run's own data.
+            split: val or test.
+
+        Raises:
+            DataError: the file does not fit.
+        """
+        loaders: Iterable[BatchLoader]
+        if source is None:
+            self.data.setup()
+            loaders = [self.data.loader(split)]
+        else:
+            split = NEW
+            loaders = (loader for loader, _ in self._pieces(source, need_target=True))
+        metrics = MetricAccumulator(self.module, split)
+        for loader in loaders:
+            metrics.add(self._outputs(loader))
+        return {
+            "run": str(self.folder),
+            "checkpoint": self.checkpoint,
+            "split": split,
+            "path": None if source is None else name_of(source),
+            **metrics.counts,
+            "metrics": intervals(metrics.evaluation()),
+            "notes": self.data.notes,
+        }
+
+    def predict(self, source: Source) -> Any:
+        """Return the rows of a new file or frame, each with what the model says of it.
+
+        For retrieval one row per query and rank: the ten best items of the corpus. The frame is one of pandas where
+        `source` is, else one of polars. `data.notes` counts unknown categories and imputed cells afterwards.
+
+        Raises:
+            DataError: the file does not fit.
+        """
+        return like_given(pl.concat([predicted for predicted, _ in self._predicted(source)]), source)
+
+    def predict_to(self, source: Source, output: str) -> dict[str, Any]:
+        """Write what `predict` returns to a Parquet or CSV file, piece by piece; return a summary."""
+        rows = 0
+        with table_writer(output) as writer:
+            for predicted, size in self._predicted(source):
+                writer.write(predicted)
+                rows += size
+        return {
+            "run": str(self.folder),
+            "checkpoint": self.checkpoint,
+            "output": output,
+            self.module.unit: rows,
+            "notes": self.data.notes,
+        }
+
+    def _predicted(self, source: Source) -> Iterator[tuple[pl.DataFrame, int]]:
+        """Yield the predictions of each piece, and how many rows the piece has."""
+        rows = 0
+        for loader, frame in self._pieces(source, need_target=False):
+            yield self.module.predict_rows(frame, self._outputs(loader), first=rows), frame.height
             rows += frame.height
-    return {
-        "run": str(run_dir),
-        "checkpoint": checkpoint,
-        "output": output,
-        module.unit: rows,
-        "notes": data.notes,
-    }
+
+    def _pieces(self, source: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
+        if is_frame(source) and not self.data.takes_frames:
+            raise ValueError(f"{type(self.data).__name__} reads files alone; pass a path")
+        return self.data.new_pieces(source, need_target=need_target)
+
+    @torch.inference_mode()
+    def _outputs(self, loader: BatchLoader) -> Outputs:
+        """Run the module on the examples of a loader."""
+        for batch in loader:
+            self.module.collect(batch)
+        return self.module.drain()[0]
 
 
-def load_run(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, DataModule]:
-    """The module of a run with the weights of a checkpoint, and its data module with the fitted preprocessing.
+def load_parts(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, DataModule]:
+    """Return the module of a run with the weights of a checkpoint, and its data module with the fitted preprocessing.
 
     Args:
         run_dir: a run folder.
@@ -128,12 +222,3 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-@torch.inference_mode()
-def _outputs(module: TaskModule, data: DataModule, loader: BatchLoader) -> Outputs:
-    """Run the module on the examples of a loader."""
-    module.data = data
-    for batch in loader:
-        module.collect(batch)
-    return module.drain()[0]

@@ -1,0 +1,50 @@
+"""Opens runs from Python: train one as the command line does, or load one that there is."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+from lit_mlfund.config.compose import Composer
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.runs.execution.finished_run import Run
+from lit_mlfund.runs.execution.lifecycle import run_config
+
+__all__ = ["Run", "load_run", "train"]
+
+
+def train(overrides: str | Iterable[str] = (), *, config_dir: str | Path | None = None) -> Run:
+    """Train as `mlfund train` does with the same overrides, and open the run folder.
+
+    Args:
+        overrides: Hydra overrides, such as `["task=binary", "optim.lr=3e-4"]`, or the text of a command line.
+        config_dir: a further folder of configuration files.
+
+    Raises:
+        ConfigError: all that is wrong with the configuration.
+        DataError: the data do not fit.
+        RuntimeError: the training failed, such as by diverging; the message names the folder.
+    """
+    lines = shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
+    composer = Composer(None if config_dir is None else str(config_dir), lines)
+    composed = composer.checked(lines)
+    if composed.config.get("sweep"):
+        raise ConfigError("sweep: a sweep is more than one run; start it with `mlfund train`")
+    result = run_config(composed.config, ["mlfund", "train", *lines])
+    if result["status"] != "done":
+        raise RuntimeError(f"{result['status']}: {result.get('reason', '')} ({result['run']})")
+    return Run(result["run"])
+
+
+def load_run(folder: str | Path, checkpoint: str = "best") -> Run:
+    """Open the run in a folder.
+
+    Args:
+        folder: of a run, such as `runs/binary/20260101-120000-binary-1a2b3c`.
+        checkpoint: `best`, `last` or the path of another one.
+
+    Raises:
+        ConfigError: there is no such run.
+    """
+    return Run(folder, checkpoint)
