@@ -50,7 +50,7 @@ def is_own(node: Mapping[str, Any]) -> bool:
 
 
 def _targets(value: Any) -> Iterator[str]:
-    """Yield every `_target_` in a value, at any depth; other keys of Hydra are targets that nobody has."""
+    """Yield every `_target_` at any depth of a value; another key of Hydra yields its name, which is never ours."""
     if isinstance(value, Mapping):
         for key, part in value.items():
             if str(key).startswith("_") and str(key).endswith("_"):

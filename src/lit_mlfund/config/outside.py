@@ -1,4 +1,4 @@
-"""Checks classes of other packages: do they have the base class of their group, and do losses take weights?"""
+"""Checks that classes of other packages have the base class of their group, and that losses take weights."""
 
 from __future__ import annotations
 

@@ -44,9 +44,8 @@ def _replaced(
         yield path, node, shipped
         return
     for key, value in shipped.items():
-        inner = node._get_node(key) if key in raw else None
-        if isinstance(value, dict) and isinstance(inner, DictConfig) and not inner._is_none():
-            yield from _replaced(f"{path}.{key}", inner, value)
+        if isinstance(value, dict) and isinstance(raw.get(key), dict):  # neither null nor an interpolation
+            yield from _replaced(f"{path}.{key}", node[key], value)
 
 
 def _drop(node: DictConfig, shipped: dict[str, Any], typed: set[str]) -> None:
