@@ -192,12 +192,14 @@ def test_the_installed_release_has_it(use: Use, path: str, kind: str) -> None:
     package = path.partition(".")[0]
     release = f"{package} {version(DISTRIBUTIONS.get(package, package))}"
     files = " and ".join(f"src/lit_mlfund/{file}" for file in use.files)
+    problem = None
     try:
-        value = resolve(path)
+        if not KINDS[kind](resolve(path)):
+            problem = f"is no {kind}"
     except (ImportError, AttributeError) as error:
-        pytest.fail(f"{release} has no {path}, with which {files} {use.purpose}: {error}", pytrace=False)
-    if not KINDS[kind](value):
-        pytest.fail(f"{release}: {path}, with which {files} {use.purpose}, is no {kind}", pytrace=False)
+        problem = f"is not there ({error})"
+    if problem:
+        pytest.fail(f"{release}: {path} {problem}; with it {files} {use.purpose}", pytrace=False)
 
 
 def is_private(name: str) -> bool:
