@@ -1,4 +1,4 @@
-"""The picture of confusions goes by label, be it a word, a number or a blank."""
+"""The confusion matrix is drawn by label, be it a word, a number or a blank."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import polars as pl
 from lit_mlfund.reports.pictures import confusion
 
 
-def test_rows_are_true_labels_and_columns_what_was_said() -> None:
+def test_rows_are_true_labels_and_columns_predictions() -> None:
     table = pl.DataFrame(
         {
             "target": [0, 0, 0, 1, 2],

@@ -1,4 +1,4 @@
-"""Pictures on sheets that were drawn on before are those on new ones."""
+"""Pictures drawn on recycled figures equal those on new ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
+from lit_mlfund.modules import (
+    BinaryModule,
+    MulticlassModule,
+    RankingModule,
+    RegressionModule,
+    RetrievalModule,
+)
 from lit_mlfund.reports import figures
 from lit_mlfund.reports.card import png
 from lit_mlfund.reports.pictures import pictures
@@ -41,82 +48,82 @@ def drawn(task: str, size: int, seed: int) -> dict[str, Figure]:
         "splits": {"test": measured},
         "references": {"constant": {"test": measured}, "gradient_boosting": {"test": measured}},
     }
-    return pictures(task, pl.DataFrame(columns), metrics, "x")
+    return pictures(FIGURES[task], pl.DataFrame(columns), metrics, "x")
 
 
-CASES = [
-    (task, size, seed)
-    for task in ("binary", "regression", "multiclass", "ranking", "retrieval")
-    for size, seed in ((3000, 5), (60, 0))
-]
+FIGURES = {
+    module.task: module.figures
+    for module in (BinaryModule, MulticlassModule, RegressionModule, RankingModule, RetrievalModule)
+}
+CASES = [(task, size, seed) for task in FIGURES for size, seed in ((3000, 5), (60, 0))]
 
 
 @pytest.fixture(autouse=True)
-def _no_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "_kept", [])
+def _empty_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "_pool", [])
 
 
-def test_used_sheets_draw_what_new_ones_draw() -> None:
+def test_recycled_figures_draw_what_new_ones_draw() -> None:
     fresh = {case: {name: png(figure) for name, figure in drawn(*case).items()} for case in CASES}
-    assert figures._kept == []
+    assert figures._pool == []
     monitored = [*CASES, *reversed(CASES), *CASES[::3], *CASES[1::3]]
     taken = set()
     for case in monitored:
         for name, figure in drawn(*case).items():
             taken.add(id(figure))
             assert png(figure) == fresh[case][name], (case, name)
-            figures.give_back(figure)
-    assert len(figures._kept) <= figures.MOST_KEPT
-    assert len(taken) < sum(len(fresh[case]) for case in monitored) / 2  # most were used ones
+            figures.recycle(figure)
+    assert len(figures._pool) <= figures.POOL_SIZE
+    assert len(taken) < sum(len(fresh[case]) for case in monitored) / 2  # most were recycled
 
 
-def test_a_sheet_that_was_built_on_is_not_taken_again() -> None:
-    figure, (axis,) = figures.sheet()
+def test_a_figure_with_additions_is_not_recycled() -> None:
+    figure, (axis,) = figures.reusable_figure()
     figure.colorbar(axis.imshow(np.eye(3)), ax=axis)
-    figures.give_back(figure)
-    other, (axis, _) = figures.sheet(2)
+    figures.recycle(figure)
+    other, (axis, _) = figures.reusable_figure(2)
     other.set_layout_engine("constrained")
-    figures.give_back(other)
-    figures.give_back(Figure())
-    assert figures._kept == []
+    figures.recycle(other)
+    figures.recycle(Figure())
+    assert figures._pool == []
 
 
-def test_two_of_a_form_at_once_are_two() -> None:
-    one, two = figures.sheet()[0], figures.sheet()[0]
+def test_two_figures_of_one_layout_at_once_are_distinct() -> None:
+    one, two = figures.reusable_figure()[0], figures.reusable_figure()[0]
     assert one is not two
-    figures.give_back(one)
-    figures.give_back(two)
-    assert {id(figures.sheet()[0]), id(figures.sheet()[0])} == {id(one), id(two)}
-    assert figures.sheet()[0] not in (one, two)
+    figures.recycle(one)
+    figures.recycle(two)
+    assert {id(figures.reusable_figure()[0]), id(figures.reusable_figure()[0])} == {id(one), id(two)}
+    assert figures.reusable_figure()[0] not in (one, two)
 
 
 def test_nothing_of_a_drawing_is_left() -> None:
     def plain() -> bytes:
-        figure, (axis,) = figures.sheet()
+        figure, (axis,) = figures.reusable_figure()
         axis.plot([0.2, 0.4, 0.3])
         picture = png(figure)
         assert axis.containers == []
         assert axis.get_ylim()[1] < 0.5
-        figures.give_back(figure)
+        figures.recycle(figure)
         return picture
 
     def empty() -> bytes:
-        figure, _ = figures.sheet()
+        figure, _ = figures.reusable_figure()
         picture = png(figure)
-        figures.give_back(figure)
+        figures.recycle(figure)
         return picture
 
     fresh = plain()
-    figures._kept.clear()
+    figures._pool.clear()
     blank = empty()
-    figures._kept.clear()
-    figure, (axis,) = figures.sheet()
+    figures._pool.clear()
+    figure, (axis,) = figures.reusable_figure()
     axis.errorbar([1, 2], [3, 4], yerr=[1, 1], label="one")
     axis.legend()
     axis.set_yticks([3, 4], ["three", "four"])
     axis.set(xlabel="x", ylabel="y", title="title", aspect="equal", xlim=(1, 10), xscale="log")
     png(figure)
-    figures.give_back(figure)
+    figures.recycle(figure)
     assert plain() == fresh
     assert empty() == blank
-    assert figures.sheet()[0] is figure
+    assert figures.reusable_figure()[0] is figure

@@ -1,4 +1,4 @@
-"""Sweepers of other packages: what they are asked for, what they are told, and how it ends when they find nothing."""
+"""Sweepers of other packages: the direction they search in, the values they receive, and how failed sweeps end."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Calls = list[tuple[Path, bool]]
 
 
 class OptunaSweeper(Sweeper):
-    """Tries three rates in the place of an interval; all that is known of the real one is its name and `direction`."""
+    """Tries three rates in place of an interval; it shares only its name and `direction` with the real one."""
 
     directions: ClassVar[list[str]] = []
-    told: ClassVar[list[Any]] = []
+    received: ClassVar[list[Any]] = []
     error: ClassVar[Exception | None] = None
 
     def __init__(self, direction: Any) -> None:
@@ -41,13 +41,13 @@ class OptunaSweeper(Sweeper):
         fixed = [line for line in arguments if "interval" not in line]
         for number, rate in enumerate((0.1, 0.2, 0.3)):
             job: Sequence[str] = [*fixed, f"++optim.lr={rate}"]
-            self.told += [ended.return_value for ended in self.launcher.launch([job], number)]
+            self.received += [ended.return_value for ended in self.launcher.launch([job], number)]
         if self.error is not None:
             raise self.error
 
 
 class OtherSweeper(OptunaSweeper):
-    """Of nobody that we know."""
+    """Stands for an unknown sweeper."""
 
 
 @pytest.fixture(autouse=True)
@@ -64,16 +64,16 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setitem(known, target, cls)
         node = {"_target_": target, "direction": "minimize"}
         store.store(group="hydra/sweeper", name=cls.__name__.lower(), node=node)
-    for name in ("directions", "told"):
+    for name in ("directions", "received"):
         monkeypatch.setattr(OptunaSweeper, name, [])
     yield
     for cls in (OptunaSweeper, OtherSweeper):
         del store.repo["hydra"]["sweeper"][f"{cls.__name__.lower()}.yaml"]
 
 
-def values(*given: float | None) -> None:
-    """What the jobs reach, one after the other."""
-    rest = iter(given)
+def values(*reached: float | None) -> None:
+    """Set the values that the jobs reach, one after the other."""
+    rest = iter(reached)
 
     def run(run_dir: Path) -> dict[str, Any]:
         value = next(rest)
@@ -99,7 +99,7 @@ def test_it_looks_for_what_the_monitor_calls_better(house: Path, executed: Calls
 def test_searching_for_the_worst_is_a_mistake(house: Path, executed: Calls) -> None:
     with pytest.raises(ConfigError, match="the best val/auroc is found by maximize, got minimize"):
         sweep([OPTUNA, RATES, "hydra.sweeper.direction=minimize"], None)
-    with pytest.raises(ConfigError, match="a job tells one value, val/auroc; got maximize, minimize"):
+    with pytest.raises(ConfigError, match="a job returns one value, val/auroc; got maximize, minimize"):
         sweep([OPTUNA, RATES, "hydra.sweeper.direction=[maximize,minimize]"], None)
     assert executed == []
     assert list(Path.cwd().iterdir()) == []
@@ -108,22 +108,22 @@ def test_searching_for_the_worst_is_a_mistake(house: Path, executed: Calls) -> N
 def test_every_choice_and_both_ends_are_checked(house: Path, executed: Calls) -> None:
     with pytest.raises(ConfigError) as error:
         sweep([OTHER, RATES, "loss=bce,mse", "seed=range(-1,5)", "task=binary,regression"], None)
-    told = "\n".join(error.value.problems)
-    assert "loss: MSE does not fit task=binary" in told
-    assert "seed: expected 0 … 4294967295, got -1" in told
-    assert "monitor: a sweeper compares one value, not val/auroc, val/rmse" in told
+    message = "\n".join(error.value.problems)
+    assert "loss: MSE does not fit task=binary" in message
+    assert "seed: expected 0 … 4294967295, got -1" in message
+    assert "monitor: a sweeper compares one value, not val/auroc, val/rmse" in message
     assert executed == []
 
 
-def test_what_a_failed_job_is_told_as(house: Path, executed: Calls) -> None:
+def test_value_of_a_failed_job(house: Path, executed: Calls) -> None:
     values(0.7, None, math.nan)
     results = sweep([OPTUNA, RATES], None)
     assert [result["status"] for result in results] == ["done", "failed", "done"]
-    assert OptunaSweeper.told == [0.7, None, None]
-    OptunaSweeper.told.clear()
+    assert OptunaSweeper.received == [0.7, None, None]
+    OptunaSweeper.received.clear()
     values(0.7, None, 0.8)
     sweep([OTHER, RATES], None)
-    assert OptunaSweeper.told == [0.7, pytest.approx(math.nan, nan_ok=True), 0.8]
+    assert OptunaSweeper.received == [0.7, pytest.approx(math.nan, nan_ok=True), 0.8]
 
 
 def test_a_sweeper_that_found_nothing(

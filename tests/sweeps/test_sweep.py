@@ -23,9 +23,9 @@ Calls = list[tuple[Path, bool]]
 
 @pytest.fixture(params=["here", "hydra"])
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """One job after the other by ourselves, or through Hydra's sweeper and launcher."""
+    """Run one job after the other in this process, or through Hydra's sweeper and launcher."""
     if request.param == "hydra":
-        monkeypatch.setattr(Plan, "is_here", False)
+        monkeypatch.setattr(Plan, "is_in_process", False)
     return str(request.param)
 
 
@@ -165,17 +165,19 @@ def test_hydras_folder_can_be_chosen(house: Path, executed: Calls, path: str) ->
     assert sorted(file.name for file in Path("mine", "jobs").iterdir()) == ["0.json", "1.json"]
 
 
-def test_what_a_sweeper_is_told(house: Path, executed: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = []
-    monkeypatch.setattr(Plan, "is_here", False)
+def test_values_that_a_sweeper_receives(
+    house: Path, executed: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned = []
+    monkeypatch.setattr(Plan, "is_in_process", False)
     call = Job.__call__
-    monkeypatch.setattr(Job, "__call__", lambda job, config: told.append(call(job, config)))
+    monkeypatch.setattr(Job, "__call__", lambda job, config: returned.append(call(job, config)))
     values = iter([0.7, None, math.nan])
     behave(lambda run_dir: {"run": "", "status": "done", "objective": {"name": "x", "value": next(values)}})
     sweep(["seed=0,1,2"], None)
-    assert told[0] == 0.7
-    assert math.isnan(told[1])
-    assert math.isnan(told[2])
+    assert returned[0] == 0.7
+    assert math.isnan(returned[1])
+    assert math.isnan(returned[2])
 
 
 def test_a_sweep_under_torchrun_is_refused(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from lit_mlfund.data.reading import letor, scan
 from lit_mlfund.datamodules import text_lm
-from lit_mlfund.runs.evaluation import measure
+from lit_mlfund.references import by_split
 from lit_mlfund.runs.execution import execute
 from tests.system.conftest import Command
 
@@ -69,7 +69,7 @@ def test_new_files_in_pieces_and_a_source_that_changes(
 
 
 def test_lists_from_a_cache(mlfund: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "SAMPLE_ROWS", 100)
+    monkeypatch.setattr(by_split, "SAMPLE_ROWS", 100)
     rng = np.random.default_rng(0)
     query = np.repeat(np.arange(150), rng.integers(3, 9, 150))
     x, noise = rng.normal(size=(2, len(query)))

@@ -101,7 +101,7 @@ def test_what_cannot_be_stacked_is_told_before_the_start(mlfund: Command, tmp_pa
     )
     assert told.code == 2
     for part in (
-        "model: sweep=stacked wants one",
+        "model: sweep=stacked needs one",
         "regularization.l1: ",
         "optim: sweep=stacked cannot stack adafactor",
     ):

@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 import polars as pl
 
-from lit_mlfund.data.disk.split_cache import Splits, kept_splits
+from lit_mlfund.data.disk.split_cache import Splits, cached_splits
 from lit_mlfund.data.preprocessing.table_encoder import Roles
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.store import ListStore, PointStore
@@ -43,7 +43,7 @@ class _Flights(FrameDataModule):
     def build(self) -> None:
         options = {"roles": asdict(self.roles), "min_count": self.min_count, "per_query": self.per_query}
         name = f"flights-{self.roles.target}"
-        splits = kept_splits(name, flight_files(), options, self._made, self.encoder)
+        splits = cached_splits(name, flight_files(), options, self._made, self.encoder)
         self.encoder, self.stores, self.summary = splits.encoder, dict(splits.stores), splits.summary
         self.spec = splits.encoder.spec(len(splits.stores["train"]))
 

@@ -17,7 +17,7 @@ from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.file_watch import Signature
 from lit_mlfund.data.reading.frames import Source, is_frame, name_of
 from lit_mlfund.data.reading.read import require_columns
-from lit_mlfund.data.reading.split import Splits, split_by_time
+from lit_mlfund.data.reading.split import Splits, split_by_time, split_last
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec, Field
@@ -219,19 +219,12 @@ class InteractionsDataModule(RetrievalDataModule):
     def _splits(self, table: Table, moments: NDArray[np.float64]) -> Splits:
         if self.split == "time":
             return split_by_time(moments, self.fractions)
-        user = np.unique(table.labels(self.user).to_numpy(), return_inverse=True)[1]
-        order = np.lexsort((moments, user))
-        size = np.bincount(user)
-        # how many interactions of the same user come after
-        later = np.empty(len(user), dtype=np.int64)
-        later[order] = np.cumsum(size)[user[order]] - 1 - np.arange(len(user))
-        later[size[user] < 3] = 2
-        splits = {"train": later >= 2, "val": later == 1, "test": later == 0}
-        if not splits["test"].any():
+        splits = split_last(table.codes(self.user), moments)
+        if not len(splits["test"]):
             raise DataError(
                 f"{name_of(self.path)}: data.split=last needs users with three interactions or more"
             )
-        return {name: np.flatnonzero(mask) for name, mask in splits.items()}
+        return splits
 
     def _store(
         self,

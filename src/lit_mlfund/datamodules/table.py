@@ -48,8 +48,7 @@ class TableDataModule(FrameDataModule):
             them within their query, `append` adds that beside them.
         cache: a folder for the rows in encoded form, from which they are read in pieces as they are needed: for
             tables larger than memory. `auto` uses one, in the user's own folder of caches, where the files
-            have 512 MiB or more; without it the table is held in memory. Rows at random and by group or query are
-            drawn one by one then, so the splits are others than in memory.
+            have 512 MiB or more; without it the table is held in memory. The splits are the same either way.
     """
 
     tasks: tuple[str, ...] = ("binary", "multiclass", "regression", "ranking")

@@ -1,1 +1,1 @@
-"""Evidence in, findings out: reference models, the verdict, pictures. No Lightning, no Hydra."""
+"""Turns measurements of a run into findings: verdict, learning rate, unused inputs. No Lightning, no Hydra."""

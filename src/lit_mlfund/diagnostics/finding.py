@@ -1,4 +1,4 @@
-"""What the doctor says: one finding."""
+"""Defines a finding: one diagnosis of a run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Severity = Literal["info", "warning", "error"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, with what shows it and what to change.
+    """Describes one problem, the evidence for it, and what to change.
 
     name        short and stable, such as `worse_than_reference`
     severity    info, warning or error
     symptom     one sentence for a person
-    evidence    what was measured, with its interval and the threshold it was held against
-    ruled_out   rival diagnoses, each with the reason why it is not that
+    evidence    the measurements, with their intervals and the threshold that they were compared with
+    ruled_out   rival diagnoses, each with the reason why it does not apply
     fixes       Hydra overrides to try, the most promising first
     rows        rows of the user's file to look at
     """
@@ -30,5 +30,5 @@ class Finding:
     rows: list[int] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python, for `findings.json`."""
+        """Return the finding as plain Python, for `findings.json`."""
         return asdict(self)

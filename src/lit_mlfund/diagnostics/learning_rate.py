@@ -1,4 +1,4 @@
-"""What a learning-rate range test says: losses of training steps whose rate grew from one to the next."""
+"""Recommends a learning rate from a range test: losses of training steps whose rate grew at each step."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH = 5.0  # steps, of the Gaussian that smooths
-START = 0.15  # part of the test, at its tiny rates, that shows the loss before training
+WIDTH = 5.0  # standard deviation of the smoothing Gaussian, in steps
+START = 0.15  # initial share of the test, at tiny rates, that shows the loss before training
 NEAR = 15  # steps around the lowest loss from which its noise is estimated
-LEAST_FALL = 4.0  # standard errors of a smoothed value below the start
-SAFETY = 10.0  # how far below a rate that is too high a good one is
+LEAST_FALL = 4.0  # standard errors by which a smoothed value must lie below the start
+SAFETY = 10.0  # ratio of a rate that is too high to the recommended one
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A learning rate with the reason, and what it was read from.
+    """Holds a learning rate, the reason for it, and the curve that it was read from.
 
     lr            rounded to two digits
     reason        one sentence for a person
@@ -33,7 +33,7 @@ class Recommendation:
 
 
 def smooth(losses: NDArray[np.float64], width: float = WIDTH) -> NDArray[np.float64]:
-    """Gaussian mean around each step, `width` steps wide; at the ends of what there is."""
+    """Return the Gaussian mean around each step, `width` steps wide; at the ends, over the steps there are."""
     step = np.arange(len(losses))
     weight = np.exp(-0.5 * ((step[:, None] - step) / width) ** 2)
     smoothed: NDArray[np.float64] = weight @ losses / weight.sum(1)
@@ -41,10 +41,10 @@ def smooth(losses: NDArray[np.float64], width: float = WIDTH) -> NDArray[np.floa
 
 
 def recommend(rates: list[float], losses: list[float]) -> Recommendation:
-    """A tenth of the rate at which the smoothed loss was lowest (Smith 2017, arXiv 1506.01186; fast.ai's rule).
+    """Recommend a tenth of the rate with the lowest smoothed loss (Smith 2017, arXiv 1506.01186; fast.ai's rule).
 
-    Where the loss was lowest it was about to rise: noise in the gradient and curvature have caught up. A
-    tenth of that still falls fast, and holds for a whole training.
+    Where the loss is lowest it is about to rise: gradient noise and curvature have caught up. At a tenth of that
+    rate the loss still falls fast, and training stays stable to its end.
 
     Args:
         rates: learning rate of each step, growing by a constant factor.
@@ -60,13 +60,15 @@ def recommend(rates: list[float], losses: list[float]) -> Recommendation:
     before = float(np.mean(head))
     if not np.isfinite(before):
         raise ValueError("the loss is not finite at the lowest rate already: look at the data and the loss")
-    # one explosion must not colour its neighbours
+    # a single exploding loss must not distort its neighbours
     ceiling = before + 2 * max(before - float(np.nanmin(raw)), float(np.std(head)))
     smoothed = smooth(np.clip(np.nan_to_num(raw, nan=ceiling, posinf=ceiling), None, ceiling))
     lowest = int(np.argmin(smoothed))
     near = slice(max(0, lowest - NEAR), lowest + NEAR)
     noise = float(np.std((raw - smoothed)[near][np.isfinite(raw[near]) & (raw[near] < ceiling)]))
-    error = noise / np.sqrt(2 * np.sqrt(np.pi) * WIDTH)  # of a Gaussian mean of independent values
+    error = noise / np.sqrt(
+        2 * np.sqrt(np.pi) * WIDTH
+    )  # standard error of a Gaussian mean of independent values
     slope = np.gradient(smoothed)
     steepest = int(np.argmin(slope[: lowest + 1]))
     rose = np.flatnonzero(smoothed > before + LEAST_FALL * error)

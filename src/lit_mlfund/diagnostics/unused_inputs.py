@@ -1,4 +1,4 @@
-"""Which inputs does a model not look at?"""
+"""Finds the inputs that a model ignores."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 def unused_inputs(
     predict: Callable[[dict[str, Tensor]], Tensor], x: dict[str, Tensor], fields: dict[str, Field]
 ) -> dict[str, list[str]]:
-    """Columns of the numeric and categorical fields that change no output, tried out: nothing is known of the model.
+    """Find numeric and categorical columns that change no output, by trial: nothing is assumed about the model.
 
     A number counts as unused where its gradient is exactly zero in every row of `x`, a category where no other
     code changes any output.
 
     Args:
-        predict: from a dict of tensors to outputs of any shape, the same for the same input.
+        predict: maps a dict of tensors to outputs of any shape, deterministically.
         x: real rows `[B, …, *field.shape]`.
         fields: `DataSpec.inputs`.
 
@@ -29,13 +29,13 @@ def unused_inputs(
         Field -> names of its unused columns, for the numeric and categorical fields.
     """
     generator = torch.Generator().manual_seed(0)
-    found: dict[str, list[str]] = {}
+    unused_names: dict[str, list[str]] = {}
     for field_name, field in fields.items():
         if field.kind == "numeric":
             values = x[field_name].detach().clone().requires_grad_()
             with torch.enable_grad():
                 output = predict({**x, field_name: values})
-                # random weights: what outputs do to each other must not cancel
+                # random weights, so that gradients of several outputs do not cancel
                 weight = torch.rand(output.shape, generator=generator).to(output) + 0.5
                 total = (output * weight).sum() + 0 * values.sum()
                 (gradient,) = torch.autograd.grad(total, values)
@@ -46,8 +46,8 @@ def unused_inputs(
         else:
             continue
         names = field.names or [f"{field_name}[{column}]" for column in range(field.shape[0])]
-        found[field_name] = [name for name, is_unused in zip(names, unused) if is_unused]
-    return found
+        unused_names[field_name] = [name for name, is_unused in zip(names, unused) if is_unused]
+    return unused_names
 
 
 @torch.no_grad()
@@ -59,7 +59,8 @@ def _is_unused(
     cardinality: int,
 ) -> bool:
     expected = predict(x)
-    for step in range(1, min(cardinality, 64)):  # every code in some row; all codes where there are few
+    # each row takes other codes in turn: all of them where there are few
+    for step in range(1, min(cardinality, 64)):
         codes = x[name].clone()
         codes[..., column] = (codes[..., column] + step) % cardinality
         if not torch.equal(predict({**x, name: codes}), expected):

@@ -1,16 +1,16 @@
-"""From a run's measurements to findings. Every rule holds intervals against each other, never bare numbers."""
+"""Derives findings from a run's measurements. Every rule compares intervals, never bare numbers."""
 
 from __future__ import annotations
 
 from lit_mlfund.diagnostics.finding import Finding
 
 Measured = dict[str, dict[str, float]]
-# of the whole improvement, that the last epoch has to bring to say that training was cut short
+# least share of the whole improvement that the last epoch must bring for training to count as cut short
 MIN_RECENT_SHARE = 0.05
 
 
 def diverged(reason: str) -> Finding:
-    """The training loss stopped being a number."""
+    """Report that the training loss stopped being finite."""
     return Finding(
         name="diverged",
         severity="error",
@@ -20,13 +20,13 @@ def diverged(reason: str) -> Finding:
 
 
 def changed_data(changes: list[str]) -> Finding:
-    """Files that the run has read are no longer what they were."""
+    """Report that files have changed since the run read them."""
     return Finding(
         name="changed_data",
         severity="warning",
         symptom="; ".join(changes) + ".",
         ruled_out={
-            "figures of other rows": "those of the files as they were read were trained and measured on"
+            "figures of other rows": "training and measurement used the rows of the files as they were first read"
         },
     )
 
@@ -39,28 +39,28 @@ def findings(
     history: list[dict[str, float]],
     max_epochs: int,
 ) -> list[Finding]:
-    """All findings on a finished run.
+    """Return all findings on a finished run.
 
     Args:
         metric: the monitored metric without its split, such as `auroc`.
-        mode: whether larger or smaller is better.
+        mode: `max` or `min`: whether larger or smaller is better.
         splits: split -> metric -> value, low, high.
         references: reference -> split -> metric -> value, low, high.
-        history: what was logged after each epoch.
+        history: the logged values of each epoch.
         max_epochs: how many epochs were allowed.
     """
     if metric == "loss":
         return []
-    found = [
+    candidates = [
         _against_references(metric, mode, splits["test"], {n: s["test"] for n, s in references.items()}),
         _shift(metric, mode, splits),
         _unfinished(metric, mode, splits["val"][metric], history, max_epochs),
     ]
-    return [finding for finding in found if finding is not None]
+    return [finding for finding in candidates if finding is not None]
 
 
 def _better(a: dict[str, float], b: dict[str, float], mode: str) -> bool:
-    """Is `a` better than `b` beyond both intervals?"""
+    """Check whether `a` is better than `b` beyond both intervals."""
     return a["low"] > b["high"] if mode == "max" else a["high"] < b["low"]
 
 
@@ -76,12 +76,12 @@ def _against_references(
             severity="warning",
             symptom=(
                 f"{best} reaches test/{metric} {better[best]['value']:.4g}, this model {model[metric]['value']:.4g}: "
-                "the features hold more than the model takes out of them."
+                "the features hold more information than the model uses."
             ),
             evidence={f"model/{metric}": model[metric], **{f"{n}/{metric}": v for n, v in better.items()}},
             ruled_out={
                 "chance": "the two 95 % intervals do not overlap",
-                "other rows": "both saw the same splits",
+                "other rows": "both were fitted and measured on the same splits",
             },
             fixes=["optim.lr=3e-3", "trainer.max_epochs=30", "optim.lr=3e-4"],
         )
@@ -91,7 +91,7 @@ def _against_references(
             return Finding(
                 name="no_signal",
                 severity="error",
-                symptom=f"The model cannot be told from the {name} predictor in test/{metric}.",
+                symptom=f"In test/{metric} the model is not distinguishable from the {name} predictor.",
                 evidence={f"model/{metric}": model[metric], f"{name}/{metric}": value},
                 fixes=["optim.lr=3e-3", "trainer.max_epochs=30"],
             )
@@ -105,8 +105,8 @@ def _shift(metric: str, mode: str, splits: dict[str, Measured]) -> Finding | Non
     return Finding(
         name="validation_promises_more",
         severity="warning",
-        symptom=f"val/{metric} is {val['value']:.4g} but test/{metric} {test['value']:.4g}: the rows to predict differ "
-        "from those that chose the model. Where rows have a time or belong together, split by that.",
+        symptom=f"val/{metric} is {val['value']:.4g} but test/{metric} {test['value']:.4g}: the test rows differ from "
+        "the validation rows that selected the model. Where rows have a time or belong together, split by that.",
         evidence={f"val/{metric}": val, f"test/{metric}": test},
         ruled_out={"chance": "the two 95 % intervals do not overlap"},
     )

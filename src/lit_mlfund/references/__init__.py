@@ -1,1 +1,1 @@
-"""Fit the models that a run is compared with: constants, linear models, boosting, popularity, BM25, n-grams."""
+"""Fits the models that a run is compared with: constants, linear models, boosting, popularity, BM25, n-grams."""

@@ -1,4 +1,4 @@
-"""BM25, the lexical reference that a retrieval model has to beat."""
+"""Implements BM25, the lexical reference that a retrieval model has to beat."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lit_mlfund.data.preprocessing.tokenize import Words, split_words
 
 
 class BM25:
-    """Okapi BM25 over texts, with Lucene's idf `log(1 + (N − df + ½) / (df + ½))`, never negative.
+    """Scores documents by Okapi BM25, with Lucene's idf `log(1 + (N − df + ½) / (df + ½))`, never negative.
 
-    `k1` says how soon repeating a word stops to count, `b` how far long documents are held back. Words are
+    `k1` controls how soon the term frequency saturates, `b` how strongly long documents are penalized. Words are
     those of `split_words`: lower case, identifiers split. Robertson and Zaragoza 2009, "The Probabilistic
     Relevance Framework: BM25 and Beyond", eq. 3.15.
 
@@ -29,7 +29,7 @@ class BM25:
             raise ValueError(f"BM25 needs k1 >= 0 and 0 <= b <= 1, got k1={k1}, b={b}")
         words = split_words(documents)
         self.vocabulary = np.unique(words.hash)
-        counts = self._counts(words, len(documents)).tocoo()  # csr_array adds up the repetitions of a word
+        counts = self._counts(words, len(documents)).tocoo()  # csr_array sums the repetitions of a word
         length = np.bincount(counts.row, weights=counts.data, minlength=len(documents))
         frequency = np.bincount(counts.col, minlength=len(self.vocabulary))
         idf = np.log1p((len(documents) - frequency + 0.5) / (frequency + 0.5))
@@ -38,11 +38,11 @@ class BM25:
         self._weights = sparse.csc_array((weight, (counts.row, counts.col)), shape=counts.shape).T
 
     def scores(self, queries: Sequence[str]) -> NDArray[np.float64]:
-        """Scores `[Q, N]` of Q queries against N documents; a word counts as often as the query has it."""
+        """Score Q queries against N documents, `[Q, N]`; a word counts as often as it occurs in the query."""
         return (self._counts(split_words(queries), len(queries)) @ self._weights).toarray()
 
     def _counts(self, words: Words, num_texts: int) -> sparse.csr_array:
-        """How often each text has each word of the vocabulary, `[num_texts, words]`."""
+        """Count each word of the vocabulary in each text, `[num_texts, words]`."""
         known = np.isin(words.hash, self.vocabulary)
         column = np.searchsorted(self.vocabulary, words.hash[known])
         shape = (num_texts, len(self.vocabulary))

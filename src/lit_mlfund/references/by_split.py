@@ -19,13 +19,13 @@ def fitted_outputs(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return reference -> split -> outputs, one for each row of the split's store, in its order.
 
-    Of a training split on the disk, `SAMPLE_ROWS` rows drawn at random are fitted on.
+    Of a training split on disk, a random sample of `SAMPLE_ROWS` rows is used to fit.
 
     Args:
-        spec: of the data.
-        stores: by split, `train` among them.
-        splits: those to predict.
-        seed: of the sample and of what the references draw.
+        spec: describes the data.
+        stores: stores by split, including `train`.
+        splits: the splits to predict.
+        seed: seed of the sample and of the references' random draws.
 
     Raises:
         TypeError: the training store holds neither rows nor lists.
@@ -44,24 +44,24 @@ def fitted_outputs(
 
 
 class _Blocks(Mapping[str, Inputs]):
-    """Maps a name for each block of the splits to its inputs, which are read when they are asked for."""
+    """Maps a name for each block of the splits to its inputs, which are read on access."""
 
     def __init__(self, stores: Mapping[str, Any]):
         self.stores = stores
-        self.places = {
+        self.starts = {
             f"{split} {start}": (split, start)
             for split, store in stores.items()
             for start in (range(0, store.num_rows, SAMPLE_ROWS) if isinstance(store, Mapped) else [0])
         }
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.starts)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.places)
+        return iter(self.starts)
 
     def __getitem__(self, block: str) -> Inputs:
-        split, start = self.places[block]
+        split, start = self.starts[block]
         store = self.stores[split]
         return store.inputs(start, start + SAMPLE_ROWS) if isinstance(store, Mapped) else store.x
 
@@ -70,7 +70,7 @@ class _Blocks(Mapping[str, Inputs]):
         joined: dict[str, dict[str, np.ndarray]] = {}
         for name, by_block in outputs.items():
             parts: dict[str, list[np.ndarray]] = {split: [] for split in self.stores}
-            for block, (split, _) in self.places.items():
+            for block, (split, _) in self.starts.items():
                 parts[split].append(by_block[block])
             joined[name] = {split: np.concatenate(arrays) for split, arrays in parts.items()}
         return joined

@@ -1,6 +1,6 @@
-"""Reference models: what a result has to be held against before it means anything.
+"""Fits reference models: baselines that a result must be compared with before it means anything.
 
-Each is fitted on the training split alone and gives outputs in the form that the task's metrics take (logits,
+Each is fitted on the training split alone and returns outputs in the form that the task's metrics take (logits,
 values, scores), so that references and model are measured by the same code on the same rows.
 """
 
@@ -28,11 +28,11 @@ Outputs = dict[str, np.ndarray]
 # HistGradientBoosting bins a feature into 255 at most; a category with more codes is target-encoded instead
 MAX_NATIVE_CATEGORIES = 255
 PROBABILITY_FLOOR = 1e-7
-MAX_CHOOSING_QUERIES = 2000  # on which the best single feature is chosen: plenty for a choice among dozens
+MAX_CHOOSING_QUERIES = 2000  # to choose the best single feature: plenty for a choice among dozens
 
 
 class LinearFeatures:
-    """Dense columns as they are, categories one-hot, token ids as TF-IDF: what a linear model can use."""
+    """Encodes inputs for a linear model: dense columns unchanged, categories one-hot, token ids as TF-IDF."""
 
     def __init__(self, spec: DataSpec):
         self.spec = spec
@@ -67,7 +67,7 @@ class LinearFeatures:
 
 
 class TreeFeatures:
-    """Dense columns and category codes; categories of many codes by their smoothed target mean (cross-fitted)."""
+    """Encodes inputs for trees: dense columns and category codes; many codes as cross-fitted smoothed target means."""
 
     def __init__(self, spec: DataSpec, seed: int):
         self.spec = spec
@@ -81,7 +81,7 @@ class TreeFeatures:
         if many.shape[1]:
             kind = {"binary": "binary", "multiclass": "multiclass"}.get(self.spec.task, "continuous")
             self._encoder = TargetEncoder(target_type=kind, random_state=self.seed)
-            with warnings.catch_warnings():  # from 1.11 on it takes a splitter, which 1.5 does not know
+            with warnings.catch_warnings():  # from scikit-learn 1.11 on it takes a splitter, which 1.5 lacks
                 warnings.simplefilter("ignore", FutureWarning)
                 many = self._encoder.fit_transform(many, target)
             self.categorical[dense.shape[1] + codes.shape[1] :] = [False] * many.shape[1]
@@ -110,18 +110,18 @@ class TreeFeatures:
 def point_references(
     spec: DataSpec, train: tuple[Inputs, np.ndarray], splits: Mapping[str, Inputs], seed: int = 0
 ) -> dict[str, Outputs]:
-    """Constant predictor, a linear model and gradient boosting for a task of one target per row.
+    """Fit a constant predictor, a linear model and gradient boosting for a task with one target per row.
 
     Args:
-        spec: of the data; `spec.task` is binary, multiclass or regression (ranking is taken as a regression of the
-            relevance of single documents).
+        spec: describes the data; `spec.task` is binary, multiclass or regression (ranking is treated as a regression
+            of the relevance of single documents).
         train: inputs `[N, …]` and target `[N]` of the training split.
         splits: inputs of the splits to predict.
-        seed: of the boosting's own hold-out for early stopping.
+        seed: seed of the boosting's own hold-out for early stopping.
 
     Returns:
         name -> split -> logits `[N]`, logits `[N, K]` or values `[N]`. Gradient boosting is left out where all
-        the features are token sequences: thousands of sparse columns are not what it is for.
+        features are token sequences: it is not suited to thousands of sparse columns.
     """
     x, y = train
     num_classes = max(spec.num_classes, 2)
@@ -165,15 +165,16 @@ def point_references(
 def ranking_references(
     spec: DataSpec, train: ListStore, splits: Mapping[str, Inputs], seed: int = 0
 ) -> dict[str, Outputs]:
-    """Random order, the best single feature, and gradient boosting on the relevance of single documents.
+    """Fit the ranking references: random order, the best single feature, a linear model and gradient boosting.
 
-    The best feature, and whether high or low values go first, is chosen by NDCG@10 on the training split.
+    The best feature, and whether high or low values rank first, is chosen by NDCG@10 on the training split. The
+    linear model and gradient boosting are fitted on the relevance of single documents.
 
     Args:
         spec: names and shapes of the inputs.
         train: queries to choose and fit on.
         splits: by name the inputs `[N, …]` of the documents of all queries, one query after another.
-        seed: of the random order and of the boosting's hold-out.
+        seed: seed of the random order and of the boosting's hold-out.
 
     Returns:
         name -> split -> scores `[N]` of those documents.
@@ -192,15 +193,15 @@ def ranking_references(
 
 def _best_feature(spec: DataSpec, train: ListStore) -> tuple[str, int, int] | None:
     batch = train.batch(torch.linspace(0, len(train) - 1, min(len(train), MAX_CHOOSING_QUERIES)).long())
-    found: list[tuple[float, tuple[str, int, int]]] = []
+    candidates: list[tuple[float, tuple[str, int, int]]] = []
     for name, field in spec.inputs.items():
         if field.kind != "numeric":
             continue
         for column in range(field.shape[0]):
             for sign in (1, -1):
                 values = ndcg(sign * batch.x[name][..., column], batch.relevance, batch.mask, k=10)
-                found.append((float(values.nanmean()), (name, column, sign)))
-    return max(found)[1] if found else None
+                candidates.append((float(values.nanmean()), (name, column, sign)))
+    return max(candidates)[1] if candidates else None
 
 
 def _logits(probability: np.ndarray, task: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Next-token references for texts: unigram frequencies, and n-grams with Witten–Bell smoothing."""
+"""Fits next-token references for texts: unigram frequencies, and n-grams with Witten–Bell smoothing."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 Ids = NDArray[np.integer]
-_BLOCK = 1 << 22  # probabilities held at a time
-_MAX_TRAIN = 5_000_000  # tokens that are counted, the last ones: about 100 bytes each while they are
+_BLOCK = 1 << 22  # probabilities in memory at a time
+_MAX_TRAIN = 5_000_000  # only the last tokens are counted: counting takes about 100 bytes for each
 
 
 class NGrams:
-    """Counts of all n-grams up to `order` of a text, interpolated from the shortest context to the longest.
+    """Counts all n-grams of a text up to `order` and interpolates from the shortest context to the longest.
 
-    p(w | h) = (c(hw) + d(h) p(w | h')) / (c(h) + d(h)), where c counts, d(h) is how many different tokens were
-    seen behind h, and h' is h without its first token; below the unigrams lies 1 / K. Contexts that training
-    never saw are left out. Source: Witten & Bell 1991; Chen & Goodman 1999, §2.6.
+    p(w | h) = (c(hw) + d(h) p(w | h')) / (c(h) + d(h)), where c counts, d(h) is the number of distinct tokens seen
+    after h, and h' is h without its first token; the unigrams back off to 1 / K. Contexts that training never saw
+    are skipped. Source: Witten & Bell 1991; Chen & Goodman 1999, §2.6.
     """
 
     def __init__(self, train: Ids, num_classes: int, order: int = 6) -> None:
@@ -26,7 +26,9 @@ class NGrams:
         train = train[-_MAX_TRAIN:].astype(np.int64)
         self.num_classes = num_classes
         self.order = order
-        self._contexts: list[Ids] = []  # of each length, its (shorter context, token) pairs as one number
+        self._contexts: list[
+            Ids
+        ] = []  # for each length, (shorter context, token) pairs encoded as one number
         self._counts: list[sp.csr_matrix] = []
         context: Ids = np.zeros(len(train), dtype=np.int64)
         for length in range(order):
@@ -41,14 +43,14 @@ class NGrams:
             )
 
     def _pairs(self, context: Ids, tokens: Ids) -> Ids:
-        """The context that is one token longer, at each position: -1 where the text begins, or unseen."""
+        """Extend the context at each position by one token; -1 at the beginning of the text, or if unseen."""
         pairs = np.full(len(tokens), -1, dtype=np.int64)
         known = context[:-1] >= 0
         pairs[1:][known] = context[:-1][known] * self.num_classes + tokens[:-1][known]
         return pairs
 
     def predict(self, tokens: Ids) -> tuple[NDArray[np.float32], Ids]:
-        """Log-probability of each token of a text after those before it, and the most probable one, `[N]` each."""
+        """Return the log-probability of each token given those before it, and the most probable one, `[N]` each."""
         size = max(1, _BLOCK // self.num_classes)
         parts = []
         for start in range(0, len(tokens), size):
@@ -73,19 +75,19 @@ class NGrams:
 
 
 def _find(values: Ids, known: Ids) -> Ids:
-    """Place of each value in the sorted `known`, -1 where it is not."""
+    """Return the index of each value in the sorted `known`, -1 where it is missing."""
     if not len(known):
         return np.full(len(values), -1, dtype=np.int64)
-    place = np.searchsorted(known, values).clip(max=len(known) - 1)
-    return np.where(known[place] == values, place, -1)
+    index = np.searchsorted(known, values).clip(max=len(known) - 1)
+    return np.where(known[index] == values, index, -1)
 
 
 def token_references(
     train: Ids, tokens: Ids, num_classes: int, order: int = 6
 ) -> dict[str, tuple[NDArray[np.float32], Ids]]:
-    """Reference -> log-probability and prediction `[N]` of each token: `unigram`, and n-grams up to `order`.
+    """Map references to log-probability and prediction `[N]` of each token: `unigram`, and n-grams up to `order`.
 
-    Unigram frequencies are those of training, with one added to each so that none is zero.
+    Unigram frequencies are those of training, with one added to each count so that none is zero.
     """
     share = np.bincount(train, minlength=num_classes) + 1.0
     log_share = np.log(share / share.sum()).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Read a run folder, write what people look at."""
+"""Turns a run folder into what people look at: the run card, its figures, text for the terminal."""
 
 from lit_mlfund.reports.card import write_card
 from lit_mlfund.reports.terminal import run_text, start_text

@@ -1,4 +1,4 @@
-"""The run card: one HTML file that says what was asked, how good it is, and what is wrong."""
+"""Writes the run card: one HTML file with the configuration, the results and the findings."""
 
 from __future__ import annotations
 
@@ -32,48 +32,50 @@ pre{padding:1rem;overflow:auto} img{max-width:100%} .quiet{color:#6a7079}
 
 
 def write_card(run_dir: Path) -> Path:
-    """Draw `report.html` and the pictures from the files of a finished run; returns the page's path.
+    """Write `report.html` and the pictures from the files of a finished run and return the page's path.
 
-    The pictures also go to `pictures/*.png`, for slides and for TensorBoard.
+    The pictures are also written to `pictures/*.png`, for slides and for TensorBoard.
     """
-    from lit_mlfund.reports.pictures import pictures  # matplotlib: nothing for the start of a run
+    from lit_mlfund.reports.pictures import (
+        pictures,
+    )  # matplotlib: too slow for the start of a run
 
     result = _read(run_dir / "result.json")
     metrics = _read(run_dir / "metrics.json")
     provenance = _read(run_dir / "provenance.json")
     findings = _read(run_dir / "findings.json") or []
-    drawn: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     if metrics:
         predictions = pl.read_parquet(run_dir / "predictions" / "test.parquet")
         metric = result["objective"]["name"].removeprefix("val/")
-        drawn = pictures(provenance["task"], predictions, metrics, metric)
+        figures = pictures(provenance["figures"], predictions, metrics, metric)
     page = run_dir / "report.html"
-    images = save_pictures(drawn, run_dir / "pictures")
+    images = save_pictures(figures, run_dir / "pictures")
     write_text(page, _page(result, metrics, provenance, findings, images, run_dir))
     return page
 
 
-def save_pictures(drawn: dict[str, Figure], folder: Path) -> dict[str, bytes]:
-    """Write every figure as PNG; returns name -> the file's bytes. The figures are wiped."""
-    from lit_mlfund.reports.figures import give_back
+def save_pictures(figures: dict[str, Figure], folder: Path) -> dict[str, bytes]:
+    """Write every figure as PNG and return name -> the file's bytes; the figures are cleared for reuse."""
+    from lit_mlfund.reports.figures import recycle
 
     folder.mkdir(exist_ok=True)
     images = {}
-    for name, figure in drawn.items():
+    for name, figure in figures.items():
         images[name] = png(figure)
         write_bytes(folder / f"{name}.png", images[name])
-        give_back(figure)
+        recycle(figure)
     return images
 
 
 def png(figure: Figure) -> bytes:
-    """The picture of `figure.savefig`, which would draw twice: once for the layout, once for the file."""
+    """Render the same picture as `figure.savefig`, which would draw twice: for the layout and for the file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
     canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     canvas.draw()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # nothing shines through
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # the figure is opaque
     buffer = io.BytesIO()
     image.save(buffer, "png", dpi=(figure.dpi, figure.dpi), compress_level=3)
     return buffer.getvalue()
@@ -94,7 +96,7 @@ def _page(
         f"{result['seconds']:.0f} s · seed {provenance['seed']} · {provenance['num_parameters']:,} parameters</p>",
         f"<p>Best <b>{html.escape(objective['name'])} {number(objective['value'])}</b>.</p>",
         "<h2>Verdict</h2>",
-        *([_finding(finding) for finding in findings] or ["<p>Nothing found that is wrong.</p>"]),
+        *([_finding(finding) for finding in findings] or ["<p>No problems found.</p>"]),
     ]
     if metrics:
         parts += ["<h2>Test split, 95 % intervals</h2>", _table(metrics)]

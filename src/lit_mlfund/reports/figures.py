@@ -1,4 +1,4 @@
-"""Sheets to draw on: figures with our margins, wiped and taken again, as making one costs as much as drawing on it."""
+"""Provides figures with fixed margins from a pool, as creating one costs as much as drawing on it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-MOST_KEPT = 4
-_kept: list[tuple[tuple[Any, ...], Figure, list[Axes]]] = []
+POOL_SIZE = 4
+_pool: list[tuple[tuple[Any, ...], Figure, list[Axes]]] = []
 
 
-def sheet(
+def reusable_figure(
     columns: int = 1, width: float = 5.0, height: float = 3.6, left: float = 0.8
 ) -> tuple[Figure, list[Axes]]:
-    """Axes side by side, each `width` inches with its labels, of which `left` are for those of the values.
+    """Return axes side by side, each `width` inches with labels, of which `left` are for those of the value axis.
 
-    matplotlib's layout engines find such margins by drawing everything twice, half of what a small run's card costs.
+    matplotlib's layout engines find such margins by drawing everything twice, which is half the cost of a small run's
+    card.
     """
-    form = columns, width, height, left
-    for place, (other, figure, axes) in enumerate(_kept):
-        if other == form:
-            del _kept[place]
+    layout = columns, width, height, left
+    for index, (other, figure, axes) in enumerate(_pool):
+        if other == layout:
+            del _pool[index]
             return figure, axes
     figure = Figure(figsize=(width * columns, height), dpi=110)
     right = 0.15
@@ -39,23 +40,23 @@ def sheet(
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(color="#e6e8eb", linewidth=0.8)
         axis.set_axisbelow(True)
-        _blank(axis)
-    figure.sheet = form  # type: ignore[attr-defined]
+        _reset(axis)
+    figure.pool_layout = layout  # type: ignore[attr-defined]
     return figure, axes
 
 
-def give_back(figure: Figure) -> None:
-    """Wipe a sheet that was drawn on and is not needed any more; others than those of `sheet` are left alone."""
-    form = getattr(figure, "sheet", None)
-    if form is None or len(figure.axes) != form[0] or figure.get_layout_engine() is not None:
-        return  # something was built on to it
+def recycle(figure: Figure) -> None:
+    """Clear a figure that is no longer needed and return it to the pool; ignore any not of `reusable_figure`."""
+    layout = getattr(figure, "pool_layout", None)
+    if layout is None or len(figure.axes) != layout[0] or figure.get_layout_engine() is not None:
+        return  # axes such as a colour bar or a layout engine were added
     for axis in figure.axes:
-        _wipe(axis)
-    _kept.append((form, figure, list(figure.axes)))
-    del _kept[:-MOST_KEPT]
+        _clear(axis)
+    _pool.append((layout, figure, list(figure.axes)))
+    del _pool[:-POOL_SIZE]
 
 
-def _wipe(axis: Axes) -> None:
+def _clear(axis: Axes) -> None:
     for artist in [*axis.lines, *axis.patches, *axis.collections, *axis.texts, *axis.images]:
         artist.remove()
     if (legend := axis.get_legend()) is not None:
@@ -64,11 +65,11 @@ def _wipe(axis: Axes) -> None:
     axis.set_prop_cycle(None)
     axis.set(xlabel="", ylabel="", aspect="auto", xscale="linear", yscale="linear")
     axis.relim()
-    _blank(axis)
+    _reset(axis)
 
 
-def _blank(axis: Axes) -> None:
-    axis.set_title("", y=1.0)  # the place given, none has to be looked for
+def _reset(axis: Axes) -> None:
+    axis.set_title("", y=1.0)  # with a fixed position matplotlib need not search for a free one
     for scale in (axis.xaxis, axis.yaxis):
         scale.set_major_locator(Ticks())
     axis.set(xlim=(0, 1), ylim=(0, 1))
@@ -76,9 +77,9 @@ def _blank(axis: Axes) -> None:
 
 
 class Ticks(MaxNLocator):
-    """A few round numbers within the view; matplotlib's own are twice as many, and lie beyond it as well.
+    """Places a few ticks at round numbers within the view; matplotlib's default makes twice as many, also outside.
 
-    Ticks with their labels are most of what a picture costs, those outside of the view too.
+    Ticks with their labels are most of the cost of a picture, including those outside the view.
     """
 
     def __init__(self, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""The picture of a sweep over the learning rate."""
+"""Draws the figure of a sweep over the learning rate."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lit_mlfund.reports.pictures import GREY, MODEL, REFERENCE
 
 
 def lr_sweep_figure(trials: Sequence[tuple[float, float | None]], best: float, name: str) -> Figure:
-    """The best monitored value of each training against its learning rate; crosses for those that failed.
+    """Draw the best monitored value of each training against its learning rate; crosses mark those that failed.
 
     Args:
         trials: learning rate and value; None where there is none.
         best: the rate to mark.
-        name: of what is monitored.
+        name: name of the monitored value.
     """
     figure = Figure(figsize=(6.4, 3.8), layout="constrained", dpi=110)
     axis = figure.subplots()

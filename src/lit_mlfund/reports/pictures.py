@@ -1,47 +1,55 @@
-"""Pictures of a finished run, drawn from the tables in its folder."""
+"""Draws the figures of a finished run from the tables in its folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from lit_mlfund.reports.figures import Ticks, sheet
+from lit_mlfund.reports.figures import Ticks, reusable_figure
 
 MODEL, REFERENCE, GREY = "#2f6db3", "#d1742f", "#8a8f98"
 Measured = dict[str, dict[str, float]]
 
 
-def pictures(task: str, predictions: pl.DataFrame, metrics: dict[str, Any], metric: str) -> dict[str, Figure]:
-    """All the pictures that fit a task: name -> figure.
+def pictures(
+    names: Sequence[str], predictions: pl.DataFrame, metrics: dict[str, Any], metric: str
+) -> dict[str, Figure]:
+    """Draw the figures of a run: name -> figure.
 
     Args:
-        task: one of the five task shapes.
+        names: figures of the table of predictions that suit the task: functions of this module, or dotted paths of
+            others.
         predictions: the table of the test split.
         metrics: the contents of `metrics.json`.
         metric: the monitored metric without its split.
+
+    Raises:
+        ValueError: there is no figure of that name.
     """
-    by_task: dict[str, dict[str, Callable[[pl.DataFrame], Figure]]] = {
-        "binary": {"roc_and_precision_recall": roc_and_precision_recall, "reliability": reliability},
-        "multiclass": {"confusion": confusion},
-        "regression": {"residuals": residuals},
-        "ranking": {"scores_by_relevance": scores_by_relevance},
-        "retrieval": {"recall_by_rank": recall_by_rank},
-    }
-    drawn = {"learning_curves": learning_curves(metrics["history"], metric)}
+    figures = {"learning_curves": learning_curves(metrics["history"], metric)}
     references = {name: splits["test"] for name, splits in metrics["references"].items()}
     if references and metric in metrics["splits"]["test"]:
-        drawn["against_references"] = against_references(metric, metrics["splits"]["test"], references)
-    return drawn | {name: draw(predictions) for name, draw in by_task[task].items()}
+        figures["against_references"] = against_references(metric, metrics["splits"]["test"], references)
+    return figures | {name.rpartition(".")[2]: _function(name)(predictions) for name in names}
+
+
+def _function(name: str) -> Callable[[pl.DataFrame], Figure]:
+    module, _, function = name.rpartition(".")
+    found = getattr(import_module(module or __name__), function, None)
+    if found is None:
+        raise ValueError(f"figures: there is no function {name}")
+    return found
 
 
 def learning_curves(history: list[dict[str, float]], metric: str) -> Figure:
-    """Training and validation loss, and the monitored metric, by epoch."""
+    """Draw training and validation loss, and the monitored metric, by epoch."""
     columns = 1 if metric == "loss" else 2
-    figure, axes = sheet(columns)
+    figure, axes = reusable_figure(columns)
     epochs = [entry["epoch"] for entry in history]
     for name, color in (("train/loss", GREY), ("val/loss", MODEL)):
         values = [entry.get(name, np.nan) for entry in history]
@@ -58,11 +66,11 @@ def learning_curves(history: list[dict[str, float]], metric: str) -> Figure:
 
 
 def against_references(metric: str, model: Measured, references: dict[str, Measured]) -> Figure:
-    """One metric of the model and of every reference, with 95 % intervals."""
+    """Draw one metric of the model and of every reference, with 95 % intervals."""
     rows = [(name, values[metric], REFERENCE) for name, values in references.items() if metric in values]
     rows.append(("this model", model[metric], MODEL))
     longest = max(len(name) for name, _, _ in rows)
-    figure, (axis,) = sheet(width=6.4, height=1.1 + 0.36 * len(rows), left=0.2 + 0.09 * longest)
+    figure, (axis,) = reusable_figure(width=6.4, height=1.1 + 0.36 * len(rows), left=0.2 + 0.09 * longest)
     for position, (_, value, color) in enumerate(rows):
         axis.plot([value["low"], value["high"]], [position, position], color=color, linewidth=2.5, alpha=0.6)
         axis.plot(value["value"], position, "o", color=color, markersize=6)
@@ -72,10 +80,10 @@ def against_references(metric: str, model: Measured, references: dict[str, Measu
 
 
 def roc_and_precision_recall(table: pl.DataFrame) -> Figure:
-    """Both curves of a binary classifier, with what a coin would reach."""
+    """Draw both curves of a binary classifier, with the level of random guessing."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
-    figure, (roc, pr) = sheet(2, width=4.2, height=3.9)
+    figure, (roc, pr) = reusable_figure(2, width=4.2, height=3.9)
     target, probability = table["target"].to_numpy(), table["probability"].to_numpy()
     if 0 < target.mean() < 1:
         false_positive, true_positive, _ = roc_curve(target, probability)
@@ -90,8 +98,8 @@ def roc_and_precision_recall(table: pl.DataFrame) -> Figure:
 
 
 def reliability(table: pl.DataFrame, num_bins: int = 15) -> Figure:
-    """How often what was given a probability p came true; bins of equal size, 95 % intervals of the binomial."""
-    figure, (axis, counts) = sheet(2, width=4.2, height=3.9)
+    """Draw observed against predicted probabilities, in bins of equal size with 95 % binomial intervals."""
+    figure, (axis, counts) = reusable_figure(2, width=4.2, height=3.9)
     target, probability = table["target"].to_numpy(), table["probability"].to_numpy()
     order = np.argsort(probability, kind="stable")
     parts = np.array_split(order, min(num_bins, len(order)))
@@ -108,26 +116,26 @@ def reliability(table: pl.DataFrame, num_bins: int = 15) -> Figure:
         title="reliability",
     )
     counts.stairs(*np.histogram(probability, bins=40), fill=True, color=MODEL, alpha=0.8)
-    counts.set(xlabel="predicted probability", ylabel="rows", title="how the predictions spread")
+    counts.set(xlabel="predicted probability", ylabel="rows", title="distribution of predictions")
     return figure
 
 
 def confusion(table: pl.DataFrame, max_classes: int = 30) -> Figure:
-    """Share of each true class that was given each label; the classes confused most where there are many."""
+    """Draw the share of each true class predicted as each label; of many classes, those confused most."""
     counts = table.group_by("label", "prediction").len()
     labels = sorted(set(counts["label"]) | set(counts["prediction"]), key=_natural)
     code = {label: number for number, label in enumerate(labels)}
     matrix = np.zeros((len(labels), len(labels)))
-    for true, said, count in counts.iter_rows():
-        matrix[code[true], code[said]] = count
+    for true, predicted, count in counts.iter_rows():
+        matrix[code[true], code[predicted]] = count
     if len(labels) > max_classes:
         wrong = matrix.sum(1) + matrix.sum(0) - 2 * np.diag(matrix)
         keep = np.sort(np.argsort(-wrong)[:max_classes])
         matrix, labels = matrix[np.ix_(keep, keep)], [labels[number] for number in keep]
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = 2.2 + 0.3 * len(labels)
-    figure, (axis,) = sheet(width=side + 0.8, height=side)
-    figure.set_layout_engine("constrained")  # names of classes may be long on both sides
+    figure, (axis,) = reusable_figure(width=side + 0.8, height=side)
+    figure.set_layout_engine("constrained")  # class names may be long on both axes
     axis.grid(False)
     image = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     shown = [_visible(label) for label in labels]
@@ -145,8 +153,8 @@ def confusion(table: pl.DataFrame, max_classes: int = 30) -> Figure:
 
 
 def residuals(table: pl.DataFrame) -> Figure:
-    """Prediction against target, and the distribution of the error."""
-    figure, (scatter, histogram) = sheet(2, width=4.4, height=3.8)
+    """Draw prediction against target, and the distribution of the error."""
+    figure, (scatter, histogram) = reusable_figure(2, width=4.4, height=3.8)
     target, prediction = table["target"].to_numpy(), table["prediction"].to_numpy()
     if len(target) > 2000:
         scatter.hexbin(prediction, target, gridsize=60, bins="log", cmap="Blues", mincnt=1)
@@ -164,9 +172,9 @@ def residuals(table: pl.DataFrame) -> Figure:
 
 
 def scores_by_relevance(table: pl.DataFrame) -> Figure:
-    """Distribution of the scores of each relevance grade."""
+    """Draw the distribution of the scores of each relevance grade."""
     grades = sorted(table["target"].unique().to_list())
-    figure, (axis,) = sheet(width=5.6)
+    figure, (axis,) = reusable_figure(width=5.6)
     scores = [table.filter(pl.col("target") == grade)["score"].to_numpy() for grade in grades]
     axis.boxplot(
         scores,
@@ -182,9 +190,9 @@ def scores_by_relevance(table: pl.DataFrame) -> Figure:
 
 
 def recall_by_rank(table: pl.DataFrame) -> Figure:
-    """Share of the queries that have their item among the first k, for every k."""
+    """Draw the share of queries that have their item among the first k, for every k."""
     ranks = np.sort(table["rank"].to_numpy())
-    figure, (axis,) = sheet(width=5.6)
+    figure, (axis,) = reusable_figure(width=5.6)
     axis.step(ranks, np.arange(1, len(ranks) + 1) / len(ranks), where="post", color=MODEL)
     axis.set(xscale="log", xlabel="k", ylabel="share found among the first k", ylim=(0, 1), xlim=(1, None))
     return figure
@@ -198,5 +206,5 @@ def _natural(label: str) -> tuple[int, float, str]:
 
 
 def _visible(label: str) -> str:
-    """A label as an axis can show it: blanks and control characters in quotes, no formulas."""
+    """Format a label for an axis: blanks and control characters in quotes, dollar signs escaped (no formulas)."""
     return label.replace("$", r"\$") if label.isprintable() and label.strip() else repr(label)

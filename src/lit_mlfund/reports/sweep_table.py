@@ -1,4 +1,4 @@
-"""The runs of a sweep as a table for the terminal."""
+"""Formats the runs of a sweep as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -12,47 +12,48 @@ MAX_ROWS = 30
 
 
 def sweep_text(results: Sequence[dict[str, Any]], mode: str = "min") -> str:
-    """One row for each job: the overrides that not all of them have, the best monitored value, the folder.
+    """Format one row per job: the overrides that not all of them share, the best monitored value, the folder.
 
-    The best come first, those without a value last; of more than `MAX_ROWS` the rest is left out.
+    The best jobs come first, those without a value last; rows beyond `MAX_ROWS` are left out.
 
     Args:
-        results: of the jobs, as in `jobs/N.json`.
-        mode: `max` or `min`: which values of the objective are good.
+        results: results of the jobs, as in `jobs/N.json`.
+        mode: `max` or `min`: which values of the objective are better.
     """
-    given = [
+    overrides = [
         dict(line.lstrip("+").partition("=")[::2] for line in job.get("overrides", [])) for job in results
     ]
-    keys = [key for key in dict.fromkeys(key for one in given for key in one) if _differs(key, given)]
+    keys = dict.fromkeys(key for settings in overrides for key in settings)
+    varied = [key for key in keys if _differs(key, overrides)]
     objectives = [job.get("objective") or {} for job in results]
-    name = next((one["name"] for one in objectives if one.get("name")), "objective")
+    name = next((objective["name"] for objective in objectives if objective.get("name")), "objective")
 
-    def rank(place: int) -> tuple[bool, float]:
-        value = objectives[place].get("value")
+    def rank(index: int) -> tuple[bool, float]:
+        value = objectives[index].get("value")
         if value is None or math.isnan(value):
             return True, 0.0
         return False, -value if mode == "max" else value
 
     order = sorted(range(len(results)), key=rank)
-    header = ["run", *keys, name, "seconds"]
+    header = ["run", *varied, name, "seconds"]
     rows = [
         [
-            _ended(results[place]),
-            *(given[place].get(key, "") for key in keys),
-            number(objectives[place].get("value")),
-            number(results[place].get("seconds")),
+            _run_label(results[index]),
+            *(overrides[index].get(key, "") for key in varied),
+            number(objectives[index].get("value")),
+            number(results[index].get("seconds")),
         ]
-        for place in order[:MAX_ROWS]
+        for index in order[:MAX_ROWS]
     ]
     text = format_table(header, rows)
     return text + (f"\n… and {len(order) - MAX_ROWS} more" if len(order) > MAX_ROWS else "")
 
 
-def _differs(key: str, given: list[dict[str, str]]) -> bool:
-    return len({one.get(key) for one in given}) > 1
+def _differs(key: str, overrides: list[dict[str, str]]) -> bool:
+    return len({settings.get(key) for settings in overrides}) > 1
 
 
-def _ended(job: dict[str, Any]) -> str:
-    """The name of the run's folder, or how it failed."""
-    where = str(job["run"]).rpartition("/")[2] if job.get("run") else f"job {job['job']}"
-    return where if job["status"] == "done" else f"{where} {job['status']}"
+def _run_label(job: dict[str, Any]) -> str:
+    """Return the name of the run's folder, or the job's number, followed by its status unless it is done."""
+    name = str(job["run"]).rpartition("/")[2] if job.get("run") else f"job {job['job']}"
+    return name if job["status"] == "done" else f"{name} {job['status']}"

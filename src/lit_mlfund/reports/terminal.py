@@ -1,4 +1,4 @@
-"""Numbers of a run as tables of text, for the terminal and the run card."""
+"""Formats the numbers of a run as text tables, for the terminal and the run card."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 
 def number(value: float | None) -> str:
-    """Four significant digits; a dash where there is none."""
+    """Format a number with four significant digits; a missing one becomes a dash."""
     if value is None or math.isnan(value):
         return "–"
     return f"{value:,.0f}" if abs(value) >= 10000 else f"{value:.4g}"
 
 
 def result_table(metrics: dict[str, Any], split: str = "test") -> tuple[list[str], list[list[str]]]:
-    """Header and rows: a metric each, this model with its interval, then the references.
+    """Return header and rows: one row per metric, with this model and its interval, then the references.
 
     Args:
         metrics: the contents of `metrics.json`.
-        split: which split's numbers.
+        split: the split whose numbers are shown.
     """
     model = metrics["splits"][split]
     references = {name: splits[split] for name, splits in metrics["references"].items() if split in splits}
@@ -34,7 +34,7 @@ def result_table(metrics: dict[str, Any], split: str = "test") -> tuple[list[str
 
 
 def format_table(header: list[str], rows: list[list[str]]) -> str:
-    """Columns aligned with spaces: the first to the left, the others to the right."""
+    """Align columns with spaces: the first to the left, the others to the right."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = [
         "  ".join(
@@ -47,7 +47,7 @@ def format_table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def start_text(run_dir: Path) -> str:
-    """What a person reads before training starts: the data as they were understood, the model, the folder."""
+    """Format the text shown before training starts: the data as they were interpreted, the model, the folder."""
     provenance = json.loads((run_dir / "provenance.json").read_text())
     data = provenance["data"]
     sizes = "  ".join(f"{split} {size:,}" for split, size in data.get("rows", {}).items())
@@ -56,11 +56,11 @@ def start_text(run_dir: Path) -> str:
         names = columns if isinstance(columns, str) else ", ".join(map(_column, _pairs(columns)))
         if names:
             lines.append(f"  {kind}: {names}")
-    for what, word in (("imputed_cells", "imputed"), ("unknown_categories", "unknown categories")):
-        found = {split: sum(cells.values()) for split, cells in data.get(what, {}).items() if cells}
-        if found:
+    for key, title in (("imputed_cells", "imputed"), ("unknown_categories", "unknown categories")):
+        counts = {split: sum(cells.values()) for split, cells in data.get(key, {}).items() if cells}
+        if counts:
             lines.append(
-                f"  {word}: " + "  ".join(f"{split} {count:,} cells" for split, count in found.items())
+                f"  {title}: " + "  ".join(f"{split} {count:,} cells" for split, count in counts.items())
             )
     lines += [f"  {note}" for note in data.get("notes", [])]
     lines.append(f"model  {provenance['num_parameters']:,} parameters")
@@ -69,7 +69,7 @@ def start_text(run_dir: Path) -> str:
 
 
 def shorten(line: str, width: int = 160) -> str:
-    """The line cut to `width` characters; all of it is in the run card."""
+    """Cut a line to `width` characters; the run card has all of it."""
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
@@ -91,7 +91,7 @@ def _column(pair: tuple[str, Any]) -> str:
 
 
 def run_text(run_dir: Path) -> str:
-    """What a person reads at the end of a run: the table of results, the verdict and where to look."""
+    """Format the text shown at the end of a run: the table of results, the findings, and the path of the report."""
     metrics_file, findings_file = run_dir / "metrics.json", run_dir / "findings.json"
     parts = []
     metrics = json.loads(metrics_file.read_text()) if metrics_file.exists() else {}
@@ -101,7 +101,7 @@ def run_text(run_dir: Path) -> str:
         parts.append(f"{finding['severity']}: {finding['name']}: {finding['symptom']}")
         parts += [f"    try {fix}" for fix in finding["fixes"]]
     if "splits" in metrics and not (findings_file.exists() and json.loads(findings_file.read_text())):
-        parts.append("verdict: nothing found that is wrong")
+        parts.append("verdict: no problems found")
     if (run_dir / "report.html").exists():
         parts.append(f"report: {run_dir / 'report.html'}")
     return "\n".join(parts)

@@ -1,1 +1,1 @@
-"""Run many configurations: sweeps, searches of learning rates, claims."""
+"""Runs many configurations: sweeps, learning-rate searches, claims."""

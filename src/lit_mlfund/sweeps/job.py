@@ -1,4 +1,4 @@
-"""One job of a sweep: executed, recorded, and never the end of the others."""
+"""Executes and records one job of a sweep so that its failure does not end the other jobs."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from lit_mlfund.config.compose import delete, plain
 from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.config.overrides import read_overrides, searchpath
 from lit_mlfund.runs.execution.lifecycle import run_config
-from lit_mlfund.sweeps.optuna_sweeper import no_value
+from lit_mlfund.sweeps.optuna_sweeper import missing_value
 
 
 @dataclass(frozen=True)
 class Job:
-    """Runs one combination and records its result; what Hydra's launchers call, here or in another process.
+    """Runs one combination and records its result; Hydra's launchers call it, in this or another process.
 
-    A failure is recorded, and what is returned is no number (`optuna_sweeper.no_value`): one bad combination must not
-    lose the others.
+    A failure is recorded, and the call returns no number (`optuna_sweeper.missing_value`): one bad combination must
+    not lose the others.
 
-    parent      id of the process that prints results as they come
+    parent      id of the process that prints results as they arrive
     config_dir  as on the command line
-    command     what was typed
+    command     the command line as typed
     deletions   values to delete after composing (`~data.time`)
     printed     numbers of the jobs whose result was printed in this process
     """
@@ -45,11 +45,11 @@ class Job:
     printed: set[int] = field(default_factory=set)
 
     def __call__(self, composed: DictConfig) -> float | None:
-        """Check, freeze and execute one combination of Hydra's; the best value of what it monitors."""
+        """Check, freeze and execute a combination composed by Hydra; return the best monitored value."""
         hydra = HydraConfig.get()
         overrides = [str(line) for line in hydra.overrides.task]
 
-        def checked() -> dict[str, Any]:
+        def check_and_run() -> dict[str, Any]:
             known = catalog(self.config_dir, searchpath(list(hydra.overrides.hydra) + overrides))
             deleted = read_overrides(self.deletions, known, sweep=False).deleted
             problems = [problem for override in deleted for problem in delete(composed, override)]
@@ -59,18 +59,18 @@ class Job:
                 raise ConfigError(problems)
             return run_config(config, self.command)
 
-        result = self.run(int(hydra.job.num), overrides, Path(str(hydra.sweep.dir)), checked)
+        result = self.run(int(hydra.job.num), overrides, Path(str(hydra.sweep.dir)), check_and_run)
         value = (result.get("objective") or {}).get("value")
-        return no_value(hydra) if value is None or math.isnan(value) else float(value)
+        return missing_value(hydra) if value is None or math.isnan(value) else float(value)
 
     def run(
         self, number: int, overrides: list[str], folder: Path, execute: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
         """Call `execute`, write its result or its failure to the folder of the sweep, and print it.
 
-        Raises SystemExit when the run was stopped by a signal, or had come too far to be: so is the sweep.
+        Raises SystemExit when a signal stopped the run, or arrived too late to stop it: it stops the sweep too.
         """
-        before = _signalled()
+        signalled_before = _signalled()
         try:
             result = execute()
         except Exception as error:
@@ -84,18 +84,18 @@ class Job:
         if os.getpid() == self.parent:
             print(to_json(result), flush=True)
             self.printed.add(number)
-        if result["status"] == "preempted" or (_signalled() and not before):
+        if result["status"] == "preempted" or (_signalled() and not signalled_before):
             raise SystemExit(143)
         return result
 
 
 def _signalled() -> bool:
-    """Whether the flag that a run left in the place of a signal's handler was raised."""
+    """Check whether the flag that a run installed as signal handler was raised."""
     return bool(getattr(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), "raised", False))
 
 
 def job_folder(sweep_dir: Path) -> Path:
-    """Where the results of the jobs go, `N.json` each."""
+    """Create and return the folder of the jobs' results, one `N.json` each."""
     folder = sweep_dir / "jobs"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

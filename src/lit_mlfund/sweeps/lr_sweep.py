@@ -1,4 +1,4 @@
-"""`sweep=lr`: a budget of minutes spent on the learning rate alone."""
+"""Implements `sweep=lr`, which spends a budget of minutes on the learning rate alone."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lit_mlfund.config.compatibility import direction
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.sweeps.job import Job
-from lit_mlfund.sweeps.lr_search import best_place, next_place, rate_at
+from lit_mlfund.sweeps.lr_search import best_index, next_index, rate_at
 from lit_mlfund.sweeps.plan import Plan
 
 
 class LearningRateSweep:
     """Trains a configuration with its whole schedule at one learning rate after another.
 
-    It begins at the configured rate, goes on by factors of √10 until the best rate lies between two worse ones,
-    and then looks closer around it (`lr_search.next_place`). What is compared is the best monitored value on the
-    validation split; the test split is not looked at.
+    It starts at the configured rate, proceeds by factors of √10 until the best rate lies between two worse ones,
+    and then refines the grid around it (`lr_search.next_index`). It compares the best monitored values on the
+    validation split; the test split is not used.
 
     Args:
-        plan: of a single combination.
-        minutes: no training is begun that would likely end later than this; the first one always is.
+        plan: a plan with a single combination.
+        minutes: no training starts that would likely end later than this, except for the first one.
     """
 
     def __init__(self, plan: Plan, *, minutes: float = 10.0) -> None:
@@ -36,23 +36,23 @@ class LearningRateSweep:
         self.config = plan.combinations[0].config
 
     def problems(self) -> list[str]:
-        """What of the configuration stands in the way, a line each."""
-        optim, found = self.config["optim"], []
+        """List what in the configuration prevents the sweep, one line each."""
+        optim, problems = self.config["optim"], []
         if len(self.plan.combinations) > 1:
-            found.append(f"sweep=lr looks at one configuration, not at {len(self.plan.combinations)}")
+            problems.append(f"sweep=lr looks at one configuration, not at {len(self.plan.combinations)}")
         if not self.minutes > 0:
-            found.append(f"sweep.minutes: expected more than 0, got {self.minutes:g}")
+            problems.append(f"sweep.minutes: expected more than 0, got {self.minutes:g}")
         if not isinstance(optim.get("lr"), (int, float)):
-            told = "" if optim.get("lr") is None else "; give the rate to begin with, such as lr-find's"
-            found.append(f"optim.lr: expected a number to begin with, got {optim.get('lr')}{told}")
+            hint = "" if optim.get("lr") is None else "; set the rate to start from, such as lr-find's"
+            problems.append(f"optim.lr: expected a number to start from, got {optim.get('lr')}{hint}")
         elif not optim["lr"] > 0:
-            found.append(f"optim.lr: expected a rate above 0 to begin with, got {optim['lr']:g}")
+            problems.append(f"optim.lr: expected a rate above 0 to start from, got {optim['lr']:g}")
         if not self.config["train"]:
-            found.append("train: sweep=lr trains; leave out train=false")
-        return found
+            problems.append("train: sweep=lr trains; leave out train=false")
+        return problems
 
     def __call__(self, job: Job) -> list[dict[str, Any]]:
-        """Spend the budget; each training is printed as it ends, then the summary, which alone is returned."""
+        """Spend the budget, printing each training as it ends and then the summary; return the summary alone."""
         if problems := self.problems():
             raise ConfigError(problems)
         started = time.perf_counter()
@@ -61,17 +61,17 @@ class LearningRateSweep:
         results: list[dict[str, Any]] = []
         longest, converged = 0.0, False
         while not tried or time.perf_counter() - started + longest <= 60 * self.minutes:
-            place = next_place(tried, center)
-            if place is None:
+            index = next_index(tried, center)
+            if index is None:
                 converged = True
                 break
-            began = time.perf_counter()
-            result = self._train(rate_at(center, place), len(results), job)
-            longest = max(longest, time.perf_counter() - began)
+            trial_started = time.perf_counter()
+            result = self._train(rate_at(center, index), len(results), job)
+            longest = max(longest, time.perf_counter() - trial_started)
             value = (result.get("objective") or {}).get("value")
-            tried[place] = math.nan if value is None or result["status"] != "done" else sign * value
-            results.append({**result, "lr": rate_at(center, place)})
-        return [self._summary(results, best_place(tried), center, converged, time.perf_counter() - started)]
+            tried[index] = math.nan if value is None or result["status"] != "done" else sign * value
+            results.append({**result, "lr": rate_at(center, index)})
+        return [self._summary(results, best_index(tried), center, converged, time.perf_counter() - started)]
 
     def _train(self, rate: float, number: int, job: Job) -> dict[str, Any]:
         config = copy.deepcopy(self.config)
@@ -112,13 +112,13 @@ class LearningRateSweep:
             self._publish(summary, picture)
         else:
             summary |= {
-                "reason": "no training came to its end",
+                "reason": "no training was completed",
                 "lr": None,
                 "override": None,
                 "picture": None,
             }
         write_json(self.plan.folder / "lr.json", summary)
-        self._tell(summary, results)
+        self._print(summary, results)
         return summary
 
     def _draw(self, summary: dict[str, Any], picture: Path) -> None:
@@ -139,15 +139,15 @@ class LearningRateSweep:
             add_picture(writer, "sweep/lr", picture)
             writer.add_text("sweep/lr", f"`{summary['override']}`")
 
-    def _tell(self, summary: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    def _print(self, summary: dict[str, Any], results: list[dict[str, Any]]) -> None:
         from lit_mlfund.reports.sweep_table import sweep_text
 
         print(sweep_text(results, direction(self.config)), file=sys.stderr)
         if summary["status"] == "done":
-            why = (
+            reason = (
                 "its neighbours within a factor of 1.4 are no better"
                 if summary["converged"]
                 else "the time is up"
             )
-            print(f"{summary['override']}  ({why})\n{summary['picture']}", file=sys.stderr)
+            print(f"{summary['override']}  ({reason})\n{summary['picture']}", file=sys.stderr)
         print(to_json(summary), flush=True)

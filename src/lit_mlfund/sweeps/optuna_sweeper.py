@@ -1,4 +1,4 @@
-"""What Optuna's sweeper has to be told: which way is better, and that a failed job has no value."""
+"""Adapts sweeps to Optuna's sweeper: the direction of the search, and the value of a failed job."""
 
 from __future__ import annotations
 
@@ -16,42 +16,43 @@ DIRECTION = "hydra.sweeper.direction"
 
 
 def is_optuna(hydra: Any) -> bool:
-    """Whether `hydra/sweeper=optuna` makes up the combinations; `hydra` is Hydra's own part of a configuration."""
+    """Check whether `hydra/sweeper=optuna` proposes the combinations; `hydra` is Hydra's part of a configuration."""
     return str(hydra.sweeper._target_).endswith(".OptunaSweeper")
 
 
-def no_value(hydra: Any) -> float | None:
-    """What a sweeper is told of a job without a value.
+def missing_value(hydra: Any) -> float | None:
+    """Return what a sweeper receives for a job without a value.
 
-    NaN, as no number stands for it; but Optuna's sweeper (1.3.0) ends with a traceback over NaN, and takes what cannot
-    be made a number for a failed trial.
+    This is NaN, as no number can stand for it; but Optuna's sweeper (1.3.0) ends with a traceback on NaN, and treats
+    what cannot be converted to a number as a failed trial.
     """
     return None if is_optuna(hydra) else math.nan
 
 
 def settings(composed: Composed, typed: Collection[str]) -> Iterator[str]:
-    """The overrides that make the sweeper look for what `monitor` calls better."""
+    """Yield the overrides that make the sweeper search in the direction that is better for `monitor`."""
     if is_optuna(composed.hydra) and DIRECTION not in typed:
         yield f"{DIRECTION}={WORDS[direction(composed.config)]}"
 
 
 def problems(composed: Composed, typed: Collection[str], monitored: Collection[str]) -> Iterator[str]:
-    """Why a sweeper cannot search, a line for each reason.
+    """Yield the reasons why a sweeper cannot search, one line each.
 
     Args:
         composed: the first combination.
         typed: keys of the command line.
-        monitored: what the combinations monitor.
+        monitored: the monitored values of the combinations.
     """
     if len(set(monitored)) > 1:
         yield f"monitor: a sweeper compares one value, not {', '.join(dict.fromkeys(monitored))}"
     if not is_optuna(composed.hydra):
         return
-    asked = composed.hydra.sweeper.direction
-    words = [_word(one) for one in (asked if isinstance(asked, ListConfig) else [asked])]
+    configured = composed.hydra.sweeper.direction
+    directions = configured if isinstance(configured, ListConfig) else [configured]
+    words = [_word(value) for value in directions]
     monitor, better = composed.config["monitor"], WORDS[direction(composed.config)]
     if len(words) > 1:
-        yield f"{DIRECTION}: a job tells one value, {monitor}; got {', '.join(words)}"
+        yield f"{DIRECTION}: a job returns one value, {monitor}; got {', '.join(words)}"
     elif DIRECTION in typed and words != [better]:
         yield f"{DIRECTION}: the best {monitor} is found by {better}, got {words[0]}; leave it out"
 

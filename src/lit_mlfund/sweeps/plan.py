@@ -1,4 +1,4 @@
-"""What a sweep is made of: its combinations, all composed and checked before the first of them starts."""
+"""Plans a sweep: composes and checks all its combinations before the first of them starts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.config.overrides import Overrides, parse, read_overrides
 from lit_mlfund.sweeps import optuna_sweeper
 
-_MAX_LISTED = 3  # jobs named beside a problem that not all of them have
+_MAX_LISTED = 3  # jobs listed beside a problem that only some jobs have
 
 
 @dataclass(frozen=True)
 class Combination:
-    """One job: its overrides, and its checked configuration."""
+    """Holds the overrides and the checked configuration of one job."""
 
     overrides: list[str]
     config: dict[str, Any]
@@ -31,19 +31,19 @@ class Combination:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep that can start.
+    """Describes a checked sweep that can start.
 
-    composer      what composed it
-    asked         its overrides
+    composer      composes its configurations
+    overrides     overrides of the command line and of `hydra.sweeper.params`
     first         the first combination, with Hydra's part
-    combinations  all of them; one that stands for all where a sweeper of its own makes them up as it goes
-    folder        where what belongs to the whole sweep goes
+    combinations  all of them; a single representative where another sweeper proposes them as it goes
+    folder        for the files of the whole sweep
     config_dir    as on the command line
-    command       what was typed
+    command       the command line as typed
     """
 
     composer: Composer
-    asked: Overrides
+    overrides: Overrides
     first: Composed
     combinations: list[Combination]
     folder: Path
@@ -51,75 +51,77 @@ class Plan:
     command: tuple[str, ...] = ()
 
     @property
-    def is_known(self) -> bool:
-        """Whether the combinations are those of the command line, and not a sweeper's of its own."""
+    def is_enumerated(self) -> bool:
+        """Check whether the combinations are those of the command line, not proposed by another sweeper."""
         return _is_basic(self.first)
 
     @property
-    def is_here(self) -> bool:
-        """Whether the jobs run one after the other in this process, and nobody asked Hydra for anything else."""
+    def is_in_process(self) -> bool:
+        """Check whether the jobs run one after the other in this process, without further services of Hydra."""
         hydra = self.first.hydra
-        own = hydra.callbacks or hydra.job.env_set or hydra.job.env_copy or hydra.job.chdir
-        return self.is_known and str(hydra.launcher._target_).endswith(".BasicLauncher") and not own
+        services = hydra.callbacks or hydra.job.env_set or hydra.job.env_copy or hydra.job.chdir
+        basic = str(hydra.launcher._target_).endswith(".BasicLauncher")
+        return self.is_enumerated and basic and not services
 
     @property
     def deletions(self) -> tuple[str, ...]:
-        """Values to delete after composing (`~data.time`)."""
-        return tuple(str(override.input_line) for override in self.asked.deleted)
+        """Return the values to delete after composing (`~data.time`)."""
+        return tuple(str(override.input_line) for override in self.overrides.deleted)
 
 
 def plan_sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] = ()) -> Plan:
     """Compose and check every combination; raises ConfigError with the problems of all of them."""
     composer = Composer(config_dir, lines)
-    asked = read_overrides(lines, composer.catalog, sweep=True)
-    deletions = [str(override.input_line) for override in asked.deleted]
-    first = composer.compose([*_representative(asked), *deletions])
-    lines_of_jobs = _alternatives(asked)
+    overrides = read_overrides(lines, composer.catalog, sweep=True)
+    deletions = [str(override.input_line) for override in overrides.deleted]
+    first = composer.compose([*_representative(overrides), *deletions])
+    jobs = _alternatives(overrides)
     if _is_basic(first):
-        asked = _with_parameters(asked, first, lines, composer)
-        lines_of_jobs = [list(job) for job in BasicSweeper.split_arguments(_parsed(asked), None)[0]]
-    combinations, found = _composed(composer, lines_of_jobs, deletions)
-    problems = [*asked.problems, *found]
+        overrides = _with_parameters(overrides, first, lines, composer)
+        jobs = [list(job) for job in BasicSweeper.split_arguments(_parsed(overrides), None)[0]]
+    combinations, job_problems = _compose_all(composer, jobs, deletions)
+    problems = [*overrides.problems, *job_problems]
     if not _is_basic(first):
         monitored = [combination.config["monitor"] for combination in combinations]
-        problems += optuna_sweeper.problems(first, typed(asked), monitored)
+        problems += optuna_sweeper.problems(first, typed_keys(overrides), monitored)
         combinations = combinations[:1]
     if problems:
         raise ConfigError(problems)
-    return Plan(composer, asked, first, combinations, _folder(first, asked), config_dir, tuple(command))
+    folder = _folder(first, overrides)
+    return Plan(composer, overrides, first, combinations, folder, config_dir, tuple(command))
 
 
-def typed(asked: Overrides) -> set[str]:
-    """The keys and groups of the command line."""
-    return {override.key_or_group for override in _parsed(asked)}
+def typed_keys(overrides: Overrides) -> set[str]:
+    """Return the keys and groups of the overrides."""
+    return {override.key_or_group for override in _parsed(overrides)}
 
 
 def _is_basic(composed: Composed) -> bool:
     return str(composed.hydra.sweeper._target_).endswith(".BasicSweeper")
 
 
-def _parsed(asked: Overrides) -> list[Override]:
-    return [parse(line) for line in asked.lines]
+def _parsed(overrides: Overrides) -> list[Override]:
+    return [parse(line) for line in overrides.lines]
 
 
-def _representative(asked: Overrides) -> list[str]:
-    """The overrides of one job of the sweep: the first of each choice, the start of each interval."""
-    return [next(_values(override)) for override in _parsed(asked)]
+def _representative(overrides: Overrides) -> list[str]:
+    """Return the overrides of one job of the sweep: the first of each choice, the start of each interval."""
+    return [next(_values(override)) for override in _parsed(overrides)]
 
 
-def _alternatives(asked: Overrides) -> list[list[str]]:
-    """That job, and one for each other choice and end of an interval, the rest as it is."""
-    first = _representative(asked)
+def _alternatives(overrides: Overrides) -> list[list[str]]:
+    """Return the representative job, and one for each other choice and end of an interval, the rest unchanged."""
+    first = _representative(overrides)
     others = [
-        [*first[:place], line, *first[place + 1 :]]
-        for place, override in enumerate(_parsed(asked))
+        [*first[:index], line, *first[index + 1 :]]
+        for index, override in enumerate(_parsed(overrides))
         for line in islice(_values(override), 1, None)
     ]
     return [first, *others]
 
 
 def _values(override: Override) -> Iterator[str]:
-    """The lines that an override stands for: of each choice, of both ends of a range or an interval."""
+    """Yield the lines that an override stands for: of each choice, of both ends of a range or an interval."""
     key = override.get_key_element()
     if override.is_range_sweep():
         values = list(override.sweep_string_iterator())
@@ -135,24 +137,24 @@ def _values(override: Override) -> Iterator[str]:
 
 
 def _with_parameters(
-    asked: Overrides, first: Composed, lines: Sequence[str], composer: Composer
+    overrides: Overrides, first: Composed, lines: Sequence[str], composer: Composer
 ) -> Overrides:
-    """Add the sweeps that a configuration file asks for in `hydra.sweeper.params`; the command line wins."""
+    """Add the sweeps that a configuration file defines in `hydra.sweeper.params`; the command line wins."""
     parameters = first.hydra.sweeper.params or {}
     added = [f"{key}={values}" for key, values in parameters.items()]
     if not parameters:
-        return asked
+        return overrides
     return read_overrides([*added, *lines, "hydra.sweeper.params=null"], composer.catalog, sweep=True)
 
 
-def _composed(
-    composer: Composer, lines_of_jobs: list[list[str]], deletions: list[str]
+def _compose_all(
+    composer: Composer, jobs: list[list[str]], deletions: list[str]
 ) -> tuple[list[Combination], Iterator[str]]:
-    """Every combination, and each problem once."""
+    """Compose every job, given by its overrides; return the combinations, and each problem once."""
     combinations: list[Combination] = []
-    found: dict[str, list[str]] = {}
-    common = set(lines_of_jobs[0]).intersection(*lines_of_jobs[1:])
-    for lines in lines_of_jobs:
+    jobs_with: dict[str, list[str]] = {}  # problem -> labels of the jobs that have it
+    common = set(jobs[0]).intersection(*jobs[1:])
+    for lines in jobs:
         label = " ".join(line.lstrip("+") for line in lines if line not in common)
         try:
             composed = composer.compose([*lines, *deletions])
@@ -162,13 +164,13 @@ def _composed(
         except ConfigError as error:
             problems = error.problems
         for problem in dict.fromkeys(problems):
-            found.setdefault(problem, []).append(label)
-    return combinations, _told(found, len(lines_of_jobs))
+            jobs_with.setdefault(problem, []).append(label)
+    return combinations, _format_problems(jobs_with, len(jobs))
 
 
-def _told(found: dict[str, list[str]], num_jobs: int) -> Iterator[str]:
-    """Problems, with the jobs that have them where not all of them do."""
-    for problem, labels in found.items():
+def _format_problems(jobs_with: dict[str, list[str]], num_jobs: int) -> Iterator[str]:
+    """Yield each problem, followed by the jobs that have it where not all of them do."""
+    for problem, labels in jobs_with.items():
         if len(labels) == num_jobs:
             yield problem
         else:
@@ -176,9 +178,9 @@ def _told(found: dict[str, list[str]], num_jobs: int) -> Iterator[str]:
             yield f"{problem}  [{'; '.join(labels[:_MAX_LISTED])}{more}]"
 
 
-def _folder(first: Composed, asked: Overrides) -> Path:
-    """Below `runs_dir`, unless Hydra's own key names another one."""
-    if "hydra.sweep.dir" in typed(asked):
+def _folder(first: Composed, overrides: Overrides) -> Path:
+    """Return the folder of the sweep: below `runs_dir`, unless `hydra.sweep.dir` names another one."""
+    if "hydra.sweep.dir" in typed_keys(overrides):
         return Path(str(first.hydra.sweep.dir)).absolute()
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{first.config['name']}-{secrets.token_hex(3)}"

@@ -1,4 +1,4 @@
-"""Many runs from one command, in this process or by Hydra's sweepers and launchers."""
+"""Executes many runs from one command, in this process or by Hydra's sweepers and launchers."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.startup.environment import launcher_world
 from lit_mlfund.sweeps import optuna_sweeper
 from lit_mlfund.sweeps.job import Job, job_folder
-from lit_mlfund.sweeps.plan import Plan, plan_sweep, typed
+from lit_mlfund.sweeps.plan import Plan, plan_sweep, typed_keys
 
-# A way to run a plan other than one combination after the other, given the printer of results.
+# Runs a plan otherwise than one combination after the other; it is called with the job that records results.
 SweepRunner = Callable[..., list[dict[str, Any]]]
 
 
@@ -38,20 +38,20 @@ def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] =
         ConfigError: with the problems of all combinations, before any of them has started.
     """
     if launcher_world():
-        raise ConfigError("a sweep starts the processes of its jobs itself; leave out torchrun or srun")
+        raise ConfigError("a sweep starts the processes of its jobs by itself; leave out torchrun or srun")
     plan = plan_sweep(lines, config_dir, command)
     report = _claim_report(plan.first)
     job = Job(os.getpid(), config_dir, plan.command, plan.deletions)
     with loading_once():
         if plan.first.config.get("sweep"):
             results = _runner(plan)(job=job)
-        elif plan.is_here:
-            results = _one_by_one(plan, job)
+        elif plan.is_in_process:
+            results = _run_sequentially(plan, job)
         else:
             _multirun(plan, job)
             results = _results(plan, job)
     if len(results) > 1:
-        from lit_mlfund.reports.sweep_table import sweep_text  # polars: nothing for the check of a sweep
+        from lit_mlfund.reports.sweep_table import sweep_text  # polars: too slow for the check of a sweep
 
         print(sweep_text(results, direction(plan.first.config)), file=sys.stderr)
     if report is not None and (page := report(plan.folder, command)) is not None:
@@ -60,20 +60,20 @@ def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] =
 
 
 def _runner(plan: Plan) -> SweepRunner:
-    """What `sweep=…` names; ConfigError where it cannot run this plan."""
-    if not plan.is_here:
-        raise ConfigError("sweep: runs in this process, without a sweeper or launcher of Hydra's")
-    from lit_mlfund.config.instantiate import instantiate  # torch: nothing for the check of a sweep
+    """Instantiate the runner that `sweep=…` names; ConfigError where it cannot run this plan."""
+    if not plan.is_in_process:
+        raise ConfigError("sweep: runs in this process; leave out sweepers and launchers of Hydra")
+    from lit_mlfund.config.instantiate import instantiate  # torch: too slow for the check of a sweep
 
     runner: SweepRunner = instantiate(plan.first.config["sweep"], plan=plan)
     return runner
 
 
 def _claim_report(composed: Composed) -> Callable[..., Path | None] | None:
-    """What reports on the claim of a sweep that has one; ConfigError where the claim cannot be read."""
+    """Return the function that reports on the sweep's claim, if any; ConfigError where the claim cannot be read."""
     if not composed.config.get("claim"):
         return None
-    from lit_mlfund.sweeps.claims.report import (  # torch: nothing for the check of a sweep
+    from lit_mlfund.sweeps.claims.report import (  # torch: too slow for the check of a sweep
         claim_of,
         report_claim,
     )
@@ -82,8 +82,8 @@ def _claim_report(composed: Composed) -> Callable[..., Path | None] | None:
     return report_claim
 
 
-def _one_by_one(plan: Plan, job: Job) -> list[dict[str, Any]]:
-    """The jobs in this process, from the configurations that were checked."""
+def _run_sequentially(plan: Plan, job: Job) -> list[dict[str, Any]]:
+    """Run the jobs in this process, from the configurations that were checked."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(OmegaConf.create(plan.first.config), plan.folder / "multirun.yaml")
     GlobalHydra.instance().clear()
@@ -95,14 +95,14 @@ def _one_by_one(plan: Plan, job: Job) -> list[dict[str, Any]]:
             return run_config(config, plan.command)
 
         results.append(job.run(number, combination.overrides, plan.folder, execute))
-        if number == 0:  # what the first job has imported stays: no need to look through it for garbage again
+        if number == 0:  # imports of the first job stay alive: exclude them from further garbage collections
             gc.collect()
             gc.freeze()
     return results
 
 
 def _settings(plan: Plan) -> Iterator[str]:
-    """Hydra's files go into one folder below `runs_dir`, its logging out of the way, unless asked for."""
+    """Yield overrides that put Hydra's files into the sweep's folder and silence its logging, unless overridden."""
     settings = {
         "hydra.sweep.dir": f"'{plan.folder}'",
         "hydra.sweep.subdir": ".",
@@ -111,9 +111,9 @@ def _settings(plan: Plan) -> Iterator[str]:
         "hydra/hydra_logging": "none",
         "hydra.mode": "MULTIRUN",
     }
-    asked = typed(plan.asked)
-    yield from (f"{key}={value}" for key, value in settings.items() if key not in asked)
-    yield from optuna_sweeper.settings(plan.first, asked)
+    typed = typed_keys(plan.overrides)
+    yield from (f"{key}={value}" for key, value in settings.items() if key not in typed)
+    yield from optuna_sweeper.settings(plan.first, typed)
 
 
 def _multirun(plan: Plan, job: Job) -> None:
@@ -121,7 +121,7 @@ def _multirun(plan: Plan, job: Job) -> None:
         plan.composer.hydra.multirun(
             config_name=PRIMARY,
             task_function=job,
-            overrides=[*plan.asked.lines, *_settings(plan)],
+            overrides=[*plan.overrides.lines, *_settings(plan)],
             with_log_configuration=False,
         )
     except (HydraException, OmegaConfBaseException) as error:
@@ -131,15 +131,16 @@ def _multirun(plan: Plan, job: Job) -> None:
             raise ConfigError(f"hydra.sweeper: {one_line(error)}") from error
         if any(json.loads(file.read_text())["status"] == "done" for file in files):
             raise
-        print(f"the sweeper ended: {one_line(error)}", file=sys.stderr)  # nothing to choose from
+        # every job failed, so that the sweeper had nothing to choose from
+        print(f"the sweeper ended: {one_line(error)}", file=sys.stderr)
     finally:
         GlobalHydra.instance().clear()
 
 
 def _results(plan: Plan, job: Job) -> list[dict[str, Any]]:
-    """What the jobs wrote, in order; those of other processes are printed now, those that vanished failed."""
+    """Read the jobs' results in order; print those of other processes, and count missing ones as failed."""
     files = {int(file.stem): file for file in job_folder(plan.folder).glob("*.json")}
-    expected = len(plan.combinations) if plan.is_known else 0
+    expected = len(plan.combinations) if plan.is_enumerated else 0
     results = []
     for number in range(max(expected, *(n + 1 for n in files), 0)):
         if number in files:

@@ -1,4 +1,4 @@
-"""A cache is made once, found again, and made anew whenever it is not exactly what was written."""
+"""A cache is built once, found again, and rebuilt whenever it is not exactly what was written."""
 
 import json
 import multiprocessing
@@ -87,7 +87,7 @@ def test_made_anew(tmp_path, name):
 def test_a_new_format_replaces_the_old(tmp_path, monkeypatch):
     make = Maker()
     place = open_or_make(tmp_path, "t", KEY, make).folder
-    monkeypatch.setattr(module, "FORMAT", 2)
+    monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
     again = open_or_make(tmp_path, "t", KEY, make)
     assert again.made and again.reason == "it is another version's" and again.folder == place
 

@@ -1,4 +1,4 @@
-"""Kept splits are the ones that were made, and are made anew whenever anything that they depend on is another."""
+"""Cached splits equal those that were made, and are rebuilt whenever anything that they depend on changes."""
 
 import dataclasses
 import os
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lit_mlfund.data.disk import split_cache
-from lit_mlfund.data.disk.split_cache import FILE, Splits, kept_splits
+from lit_mlfund.data.disk.split_cache import FILE, Splits, cached_splits
 from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.datamodules import FlightsAirTimeDataModule, FlightsListsDataModule
@@ -38,7 +38,7 @@ class Maker:
         return Splits(encoder, {"train": encoder.store(table)[0]}, {"rows": {"train": 4}})
 
     def get(self, encoder: Encoder | None = None) -> Splits:
-        return kept_splits("table", self.files, self.options, self, encoder)
+        return cached_splits("table", self.files, self.options, self, encoder)
 
 
 def same(one: Splits, other: Splits) -> bool:
@@ -81,7 +81,7 @@ def test_made_anew(tmp_path, home, monkeypatch, change):
 
 
 def test_fitted_otherwise(tmp_path, home):
-    """A checkpoint's own encoder is never exchanged for another, and what it makes is not split_cache."""
+    """A checkpoint's own encoder is never exchanged for another, and splits encoded by it are not cached."""
     maker = Maker(tmp_path)
     first = maker.get()
     assert same(maker.get(first.encoder), first) and maker.calls == 1

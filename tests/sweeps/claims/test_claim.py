@@ -1,4 +1,4 @@
-"""Claims against made-up runs: what holds, what does not, and what cannot be told."""
+"""Claims against made-up runs: what holds, what does not, and what is undecided."""
 
 from __future__ import annotations
 
@@ -101,22 +101,22 @@ def test_numbers_of_a_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("test/mae: loss=mse", "expected `value: key=a … < key=b …`"),
         ("test/mae: los=mse < loss=mae", "los is not compared; there is loss, optim.lr"),
         ("spread of test/mae: optim.lr > seed", "seed is not compared"),
     ],
 )
-def test_a_line_that_cannot_be_read_is_refused_at_once(line: str, told: str) -> None:
-    with pytest.raises(ValueError, match=".*" + told.replace("…", ".")):
+def test_a_line_that_cannot_be_read_is_refused_at_once(line: str, message: str) -> None:
+    with pytest.raises(ValueError, match=".*" + message.replace("…", ".")):
         Claim("it is so", COMPARE, ["test/mae"], [line], [])
 
 
 def test_the_verdict_is_that_of_all_lines() -> None:
     good, bad = "test/mae: loss=mse < loss=mae", "test/mae: loss=mse > loss=mae"
     evidence = Evidence(RECORDS, COMPARE)
-    told = [
+    verdicts = [
         verdict(Claim("so", COMPARE, [], lines, []).judge(evidence)) for lines in ([good], [good, bad], [bad])
     ]
-    assert [text.split(" on ")[0] for text in told] == ["holds", "holds in part", "does not hold"]
+    assert [text.split(" on ")[0] for text in verdicts] == ["holds", "holds in part", "does not hold"]

@@ -1,4 +1,4 @@
-"""What can be trained as one stacked model, and what is told of the rest."""
+"""Which runs can be trained as one stacked model, and the messages about the others."""
 
 from __future__ import annotations
 
@@ -34,39 +34,39 @@ def test_seeds_rates_and_schedules_may_differ(composer: Composer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         (
             "loss=focal",
-            "loss: sweep=stacked wants one for all runs; they may differ in seed, optim, schedule",
+            "loss: sweep=stacked needs one for all runs; they may differ in seed, optim, schedule",
         ),
-        ("data.split_seed=4", "data: sweep=stacked wants one for all runs"),
-        ("model.hidden=[3]", "model: sweep=stacked wants one for all runs"),
+        ("data.split_seed=4", "data: sweep=stacked needs one for all runs"),
+        ("model.hidden=[3]", "model: sweep=stacked needs one for all runs"),
         ("optim=muon", "optim: sweep=stacked cannot stack muon, only adam, adamw, sgd"),
-        ("optim.lr=auto", "optim.lr: sweep=stacked wants numbers"),
+        ("optim.lr=auto", "optim.lr: sweep=stacked needs numbers"),
         (
             "schedule=reduce_on_plateau",
-            "schedule: sweep=stacked wants one that does not depend on how a run goes",
+            "schedule: sweep=stacked needs one that does not depend on the results of a run",
         ),
-        ("regularization=ema", "regularization.ema: sweep=stacked has no place for"),
+        ("regularization=ema", "regularization.ema: sweep=stacked does not support"),
         ("model.code_dropout=0.1", "model.code_dropout: "),
         (
             "trainer.accumulate_grad_batches=2",
-            "trainer.accumulate_grad_batches: sweep=stacked wants 1, got 2",
+            "trainer.accumulate_grad_batches: sweep=stacked needs 1, got 2",
         ),
         ("trainer.max_time=00:00:01:00", "trainer.max_time: "),
         ("trainer.devices=2", "trainer.devices: "),
-        ("trainer.precision=bf16-mixed", "trainer.precision: sweep=stacked wants 32-true, got bf16-mixed"),
+        ("trainer.precision=bf16-mixed", "trainer.precision: sweep=stacked needs 32-true, got bf16-mixed"),
         ("train=false", "train: "),
     ],
 )
-def test_what_cannot_be_stacked_says_why(composer: Composer, line: str, told: str) -> None:
+def test_what_cannot_be_stacked_says_why(composer: Composer, line: str, message: str) -> None:
     problems = list(unstackable([config(composer), config(composer, line)]))
-    assert any(problem.startswith(told) for problem in problems), problems
+    assert any(problem.startswith(message) for problem in problems), problems
 
 
 def test_other_tasks_and_models(composer: Composer) -> None:
     ranking = composer.checked(["task=ranking"]).config
     problems = list(unstackable([ranking]))
-    for told in ("model: ", "loss: ", "task: sweep=stacked cannot stack ranking"):
-        assert any(problem.startswith(told) for problem in problems), problems
+    for message in ("model: ", "loss: ", "task: sweep=stacked cannot stack ranking"):
+        assert any(problem.startswith(message) for problem in problems), problems

@@ -1,1 +1,1 @@
-"""Keep encoded rows on the disk: tables larger than memory, and splits cached from one run to the next."""
+"""Keeps encoded rows on disk: tables larger than memory, and splits cached from one run to the next."""

@@ -1,4 +1,4 @@
-"""A table as files of encoded rows in a cache: made once from the user's file, then mapped into memory."""
+"""Caches a table as files of encoded rows: built once from the user's file, then mapped into memory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 
 from lit_mlfund.atomic import to_json
-from lit_mlfund.data.disk.assign_splits import all_to, allot
-from lit_mlfund.data.disk.cache import Cache, find, open_or_make, own_folder, remove_others
+from lit_mlfund.data.disk.assign_splits import split_assigner, whole_file_assigner
+from lit_mlfund.data.disk.cache import Cache, find, open_or_make, remove_others, user_cache_folder
 from lit_mlfund.data.disk.encode_to_disk import convert
 from lit_mlfund.data.disk.streaming_fit import fit_scan
 from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
@@ -23,20 +23,21 @@ from lit_mlfund.data.reading.read import find_file, require_columns
 from lit_mlfund.data.reading.scan import Scan
 from lit_mlfund.data.serving.mapped import SAMPLE_ROWS, MappedListStore, MappedStore, open_mapped
 
-# Of the files: from here on a cache is worth it. The same on every machine, as splits depend on it.
+# Size of the files from which on a cache is worth it. The same on every machine, as the sample for the fit and the
+# order of training depend on it.
 AUTO_BYTES = 2**29
 
 
 @dataclass(frozen=True)
 class TableRequest:
-    """All that the rows of a cached table depend on, but for the content of the files.
+    """Holds everything that the rows of a cached table depend on, except for the content of the files.
 
-    Attributes as in `TableDataModule`; `given` are files of their own for splits, `fractions` the shares of the
-    splits that are cut off from `path`.
+    Attributes are those of `TableDataModule`; `split_files` maps splits to files of their own, `fractions` the
+    splits that are cut off from `path` to their shares.
     """
 
     path: str
-    given: dict[str, str]
+    split_files: dict[str, str]
     fractions: dict[str, float]
     split_seed: int
     group: str | None
@@ -48,13 +49,13 @@ class TableRequest:
 
     @property
     def files(self) -> dict[str, str]:
-        """What each file is for -> the file."""
-        return {"path": self.path, **self.given}
+        """Map `path` and the names of splits with their own file to the files."""
+        return {"path": self.path, **self.split_files}
 
 
 @dataclass(frozen=True)
 class CachedTable:
-    """The fitted encoder and the mapped stores; `content` is what was met when they were made (see `convert`)."""
+    """Bundles the fitted encoder and the mapped stores; `content` has the counts of their rows (see `convert`)."""
 
     encoder: Encoder
     stores: dict[str, MappedStore | MappedListStore]
@@ -63,33 +64,36 @@ class CachedTable:
 
 
 def cache_root(cache: str | None, files: list[Source]) -> Path | None:
-    """The folder of caches that `cache` asks for: `auto` asks for the user's own where the files are large."""
+    """Return the folder for the option `cache`, or None for memory; `auto` takes the user's own for large files.
+
+    Tables that are data frames already are never cached.
+    """
     if any(map(is_frame, files)):
         return None
     if cache != "auto":
         return None if cache is None else Path(cache).expanduser()
     if sum(find_file(path).stat().st_size for path in files) < AUTO_BYTES:
         return None
-    return own_folder("tables")
+    return user_cache_folder("tables")
 
 
 def cached_table(
     request: TableRequest, root: Path, watch: Watch, encoder: Encoder | None = None
 ) -> CachedTable:
-    """Find or make the cache of a table.
+    """Open the cache of a table, building it where there is none.
 
     Args:
         request: the table.
         root: the folder of caches.
-        watch: is given the files, and called before each pass over the rows.
-        encoder: what the rows are encoded by; without it one is fitted on the training rows.
+        watch: receives the files, and is called before each pass over the rows.
+        encoder: encodes the rows; without it one is fitted on the training rows.
 
     Raises:
         DataError: as for a table in memory; a file that changes while it is read.
-        WriteError: the disk would not take it.
+        WriteError: the disk refused the files.
     """
     signatures = {use: Signature.of(path) for use, path in request.files.items()}
-    options = {name: value for name, value in asdict(request).items() if name not in ("path", "given")}
+    options = {name: value for name, value in asdict(request).items() if name not in ("path", "split_files")}
     key = {"sources": {use: signature.to_dict() for use, signature in signatures.items()}, "options": options}
     name = re.sub(r"\W+", "_", Path(request.path).name) + "-rows"
     cache: Cache | None = None
@@ -99,7 +103,7 @@ def cached_table(
             cache = None
             key["encoder"] = encoder.to_dict()
     if cache is None:
-        cache = open_or_make(root, name, key, lambda folder: _make(request, signatures, encoder, folder))
+        cache = open_or_make(root, name, key, lambda folder: _build(request, signatures, encoder, folder))
     if cache.made:
         remove_others(root, cache.folder, _is_stale)
     content = cache.content
@@ -112,40 +116,43 @@ def cached_table(
     return CachedTable(fitted, stores, content, _notes(cache))
 
 
-def _make(
+def _build(
     request: TableRequest, signatures: dict[str, Signature], encoder: Encoder | None, folder: Path
 ) -> dict[str, Any]:
     scans = {use: Scan.open(path, signatures[use]) for use, path in request.files.items()}
     try:
-        return _converted(request, scans, encoder, folder)
+        return _fit_and_convert(request, scans, encoder, folder)
     except DataError:
         for scan in scans.values():
-            scan.check()  # what is wrong with a file that somebody writes to is that
+            scan.check()  # a file that changed meanwhile is reported as such, whatever else is wrong with it
         raise
 
 
-def _converted(
+def _fit_and_convert(
     request: TableRequest, scans: dict[str, Scan], encoder: Encoder | None, folder: Path
 ) -> dict[str, Any]:
     scan, roles = scans["path"], request.roles
-    asked = [*roles.required(True), roles.time, *roles.exclude, *roles.categorical]
+    required = [*roles.required(True), roles.time, *roles.exclude, *roles.categorical]
     for other in scans.values():
-        require_columns(other.schema.to_frame(), asked if other is scan else roles.required(True), other.path)
+        columns = required if other is scan else roles.required(True)
+        require_columns(other.schema.to_frame(), columns, other.path)
     sources = {
         "path": (
             scan,
-            allot(
+            split_assigner(
                 scan,
                 request.fractions,
                 seed=request.split_seed,
+                target=roles.target,
+                stratified=roles.task in ("binary", "multiclass"),
                 time=roles.time,
                 group=roles.query or request.group,
                 split=request.split,
             ),
         )
     }
-    for split in request.given:
-        sources[split] = (scans[split], all_to(split))
+    for split in request.split_files:
+        sources[split] = (scans[split], whole_file_assigner(split))
     sample = None
     if encoder is None:
         fitted = fit_scan(*sources["path"], roles, positive=request.positive, min_count=request.min_count)
@@ -171,11 +178,11 @@ def _notes(cache: Cache) -> list[str]:
 
 
 def _is_stale(key: dict[str, Any]) -> bool:
-    """Whether a source of a cache has changed; one that is gone may only be unmounted."""
-    signatures = [Signature(**told) for told in key["sources"].values()]
+    """Check whether a source of a cache has changed; a missing source may merely be unmounted."""
+    signatures = [Signature(**fields) for fields in key["sources"].values()]
     return any((signature.difference() or "is gone") != "is gone" for signature in signatures)
 
 
 def _plain(encoder: Encoder) -> dict[str, Any]:
-    """As a manifest has it."""
+    """Return the encoder in the form in which a manifest stores it."""
     return json.loads(to_json(encoder.to_dict()))

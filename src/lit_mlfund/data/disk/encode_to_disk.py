@@ -1,4 +1,4 @@
-"""From the user's file, in pieces, to one file of encoded rows per split."""
+"""Converts the user's file, piece by piece, to one file of encoded rows per split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lit_mlfund.data.disk.assign_splits import Allot
+from lit_mlfund.data.disk.assign_splits import SplitAssigner
 from lit_mlfund.data.preprocessing.features import Encoded
 from lit_mlfund.data.preprocessing.table_encoder import Encoder, zero_weights_error
 from lit_mlfund.data.reading.errors import DataError
@@ -22,20 +22,20 @@ from lit_mlfund.data.serving.store import ListStore, PointStore
 
 
 @dataclass
-class Converted:
-    """What was met in the rows of one split."""
+class SplitCounts:
+    """Counts rows, lists, classes, and imputed and unknown cells of one split."""
 
     rows: int = 0
     queries: int = 0
-    longest: int = 0  # list
-    grades: Counter[float] = field(default_factory=Counter)  # of relevance
+    longest: int = 0  # documents of the longest list
+    grades: Counter[float] = field(default_factory=Counter)  # documents by relevance
     imputed: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
-    classes: Counter[int] = field(default_factory=Counter)  # rows by code, of a target with classes
+    classes: Counter[int] = field(default_factory=Counter)  # rows by class code, of a target with classes
     weighted: bool = False
 
     def add(self, store: PointStore | ListStore, encoded: Encoded, classes: bool) -> None:
-        """Count a further piece."""
+        """Count the rows of a further piece."""
         self.rows += len(next(iter(store.x.values())))
         self.imputed.update(encoded.imputed)
         self.unknown.update(encoded.unknown)
@@ -49,7 +49,7 @@ class Converted:
         self.weighted |= store.weight is None or bool(store.weight.any())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python."""
+        """Return the counts as plain Python."""
         classes = [self.classes[code] for code in range(max(self.classes, default=-1) + 1)]
         return {
             "rows": self.rows,
@@ -62,20 +62,20 @@ class Converted:
         }
 
 
-def convert(sources: dict[str, tuple[Scan, Allot]], encoder: Encoder, folder: Path) -> dict[str, Any]:
-    """Write the files of each split into `folder`, and tell in plain Python what was met in each split.
+def convert(sources: dict[str, tuple[Scan, SplitAssigner]], encoder: Encoder, folder: Path) -> dict[str, Any]:
+    """Write the files of each split into `folder` and return the counts and layout of each in plain Python.
 
     Args:
-        sources: of each split whose name begins a file, its file and which of its rows are whose.
+        sources: the files to read, each with what assigns its rows to splits.
         encoder: fitted on the training rows.
-        folder: an empty one.
+        folder: an empty folder.
 
     Raises:
         DataError: as `Encoder.store` does; a split that is left empty; lists whose rows lie apart or in several
             splits.
     """
     query = encoder.roles.query
-    met = {split: Converted() for split in SPLITS}
+    counts = {split: SplitCounts() for split in SPLITS}
     with ExitStack() as files:
         writers = {split: RowWriter(folder, split, files) for split in SPLITS}
         for scan, split_of in sources.values():
@@ -93,27 +93,27 @@ def convert(sources: dict[str, tuple[Scan, Allot]], encoder: Encoder, folder: Pa
                 for split, table in _parts(piece, codes):
                     store, encoded = encoder.store(table, part=True)
                     writers[split].write(store)
-                    met[split].add(store, encoded, bool(encoder.target.classes))
+                    counts[split].add(store, encoded, bool(encoder.target.classes))
     source = next(iter(sources.values()))[0].path
-    for split, counts in met.items():
-        if not counts.rows:
+    for split, count in counts.items():
+        if not count.rows:
             raise DataError(f"{source}: the {split} split is empty")
-        if not counts.weighted:
+        if not count.weighted:
             raise zero_weights_error(f"{source} ({split})", encoder.roles.weight)
-    return {split: {**counts.to_dict(), "layout": writers[split].layout} for split, counts in met.items()}
+    return {split: {**count.to_dict(), "layout": writers[split].layout} for split, count in counts.items()}
 
 
 def _parts(piece: Table, codes: np.ndarray) -> list[tuple[str, Table]]:
-    """The rows of a piece by split; those of a file that is one split keep the file's name."""
+    """Return the rows of a piece by split; a piece that lies in one split keeps the file's name as its source."""
     if (codes == codes[0]).all():
         split = SPLITS[codes[0]]
         return [(split, piece)]
-    found = [(split, np.flatnonzero(codes == code)) for code, split in enumerate(SPLITS)]
-    return [(split, piece.take(rows, split)) for split, rows in found if len(rows)]
+    rows_of = [(split, np.flatnonzero(codes == code)) for code, split in enumerate(SPLITS)]
+    return [(split, piece.take(rows, split)) for split, rows in rows_of if len(rows)]
 
 
 def _refuse_torn(piece: Table, query: str, codes: np.ndarray) -> None:
-    """A list that lies in more than one split."""
+    """Raise a DataError for a list that lies in more than one split."""
     labels = piece.labels(query)
     torn = (codes[1:] != codes[:-1]) & (labels[1:] == labels[:-1]).to_numpy()
     if torn.any():

@@ -59,7 +59,9 @@ def _to_series(name: str, column: Any) -> pl.Series:
     if getattr(column.dtype, "tz", None) is not None:
         column = column.dt.tz_localize(None)
     values = column.to_numpy()
-    if values.dtype.kind in "biufM":
+    if values.dtype.kind == "M":
+        return pl.Series(name, values.astype("datetime64[us]"))
+    if values.dtype.kind in "biuf":
         return pl.Series(name, values)
     missing = column.isna().to_numpy()
     return pl.Series(

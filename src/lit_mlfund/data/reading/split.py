@@ -14,6 +14,7 @@ from lit_mlfund.data.reading.table import Table
 
 Splits = dict[str, np.ndarray]
 SPLITS = ("train", "val", "test")
+BLOCK = 2**16  # rows that `draw_rows` looks at together
 OTHER_NAMES = {"valid": "val", "validation": "val", "dev": "val"}  # other common names in files
 
 
@@ -111,27 +112,58 @@ def split_by_group(groups: np.ndarray, fractions: dict[str, float], seed: int) -
         groups: `[N]` codes 0, 1, ….
     """
     sizes = np.bincount(groups)
-    order = np.random.default_rng(seed).permutation(len(sizes))
-    # middle of each group in the cumulative number of rows, from 0 to 1
-    middle = (np.cumsum(sizes[order]) - sizes[order] / 2) / len(groups)
-    split_of_group = np.empty(len(sizes), dtype=np.int8)
-    split_of_group[order] = _split_codes(middle, fractions)
-    return _collect(split_of_group[groups], fractions, f"only {len(sizes)} groups")
+    return _collect(draw_groups(sizes, fractions, seed)[groups], fractions, f"only {len(sizes)} groups")
 
 
 def split_at_random(
     size: int, fractions: dict[str, float], seed: int, classes: np.ndarray | None = None
 ) -> Splits:
     """Draw rows from `seed`, stratified by `classes [N]` if given (the only row of a class goes to train)."""
-    order = np.random.default_rng(seed).permutation(size)
-    classes = np.zeros(size, dtype=np.int64) if classes is None else classes
-    by_class = order[np.argsort(classes[order], kind="stable")]
-    counts = np.bincount(classes)
-    start = np.repeat(np.cumsum(counts) - counts, counts)
-    within = (np.arange(size) - start + 0.5) / np.repeat(counts, counts)
+    return _collect(draw_rows(size, fractions, seed, classes), fractions, f"only {size} rows")
+
+
+def draw_groups(sizes: np.ndarray, fractions: dict[str, float], seed: int) -> np.ndarray:
+    """Draw the split of each group, int8 `[G]`: 0 is train, then those of `fractions`.
+
+    Args:
+        sizes: `[G]`, rows of each group, groups in the order of their labels.
+    """
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    # middle of each group in the cumulative number of rows, from 0 to 1
+    middle = (np.cumsum(sizes[order]) - sizes[order] / 2) / sizes.sum()
+    split_of_group = np.empty(len(sizes), dtype=np.int8)
+    split_of_group[order] = _split_codes(middle, fractions)
+    return split_of_group
+
+
+def draw_rows(
+    size: int, fractions: dict[str, float], seed: int, classes: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw the split of each row, int8 `[size]`: 0 is train, then those of `fractions`; classes alike.
+
+    It takes 5 bytes a row beside `classes` (9 from 2^32 rows on), of which one remains.
+
+    Args:
+        classes: `[size]`, codes 0, 1, … of any integer type; how they are numbered makes no difference.
+    """
+    order = np.arange(size, dtype=np.uint32 if size <= 2**32 else np.int64)
+    np.random.default_rng(seed).shuffle(order)
+    classes = np.broadcast_to(np.uint8(0), size) if classes is None else classes
+    blocks = [slice(start, start + BLOCK) for start in range(0, size, BLOCK)]
+    counts = np.zeros(int(classes.max(initial=0)) + 1, dtype=np.int64)
+    for block in blocks:
+        counts += np.bincount(classes[block], minlength=len(counts))
+    seen = np.zeros_like(counts)  # rows of each class in the blocks before
     split_of = np.empty(size, dtype=np.int8)
-    split_of[by_class] = _split_codes(within, fractions)
-    return _collect(split_of, fractions, f"only {size} rows")
+    for block in blocks:
+        rows = order[block]
+        by_class = rows[np.argsort(classes[rows], kind="stable")]
+        own = classes[by_class]
+        in_block = np.bincount(own, minlength=len(counts))
+        rank = np.arange(len(rows)) - np.repeat(np.cumsum(in_block) - in_block - seen, in_block)
+        split_of[by_class] = _split_codes((rank + 0.5) / counts[own], fractions)
+        seen += in_block
+    return split_of
 
 
 def split_starts(fractions: dict[str, float]) -> list[float]:
@@ -155,3 +187,22 @@ def _collect(split_of: np.ndarray, fractions: dict[str, float], reason: str) -> 
         if len(index) == 0:
             raise DataError(f"the {name} split is empty ({reason})")
     return splits
+
+
+def split_last(group: np.ndarray, moments: np.ndarray) -> Splits:
+    """Return of each group of three rows or more the last one as test, the one before as val, and all others as train.
+
+    Args:
+        group: codes `[N]` from 0, such as users.
+        moments: `[N]`; rows of one moment are in the order of the file.
+    """
+    order = np.lexsort((moments, group))
+    size = np.bincount(group)
+    later = np.empty(len(group), dtype=np.int64)  # rows of the same group that come after
+    later[order] = np.cumsum(size)[group[order]] - 1 - np.arange(len(group))
+    later[size[group] < 3] = 2
+    return {
+        "train": np.flatnonzero(later >= 2),
+        "val": np.flatnonzero(later == 1),
+        "test": np.flatnonzero(later == 0),
+    }

@@ -1,1 +1,1 @@
-"""Read the data sets that installed packages bring."""
+"""Reads the data sets that installed packages bring."""

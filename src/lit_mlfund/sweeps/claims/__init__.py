@@ -1,1 +1,1 @@
-"""Turn a sweep into a page that holds a claim of the field against its results."""
+"""Turns a sweep into a page that tests a claim of the field on its results."""

@@ -1,4 +1,4 @@
-"""A claim about training, held against the runs of a sweep: one page with a table, one picture."""
+"""Tests a claim about training on the runs of a sweep, and writes one page with a table and one picture."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from lit_mlfund.sweeps.claims.expectations import Expectation, Judged
 from lit_mlfund.sweeps.claims.records import Evidence, Record, Setting, read_records
 
 PANEL_SIZE = 5.2, 3.9  # inches
-MOST_ROWS = 48  # of the table with a row for each setting
+MAX_ROWS = 48  # of the table with one row per setting
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed, what was compared to see it, and what would have to come out.
+    """Defines a claim, the settings that are compared to test it, and the results that it predicts.
 
     Args:
         statement: the claim in one sentence.
-        compare: the swept keys whose values are held against each other; `seed` is swept beside them.
-        values: the columns of the table; see `Record.value` for what there is.
+        compare: the swept keys whose values are compared with each other; `seed` is swept beside them.
+        values: the columns of the table; see `Record.value` for those available.
         expect: lines such as `test/mae: loss=huber < loss=mse`; see `Expectation`. The claim holds if all of them do.
-        panels: the picture: `Lines`, `Dots`, `Curves`, `Spreads`.
-        choose: a key of which each setting gets its best value on validation, such as `optim.lr`.
-        labels: names for people, of keys and of settings (`callbacks=none`).
-        note: how it was tried out, and what the reader must know to judge it.
+        panels: the panels of the picture: `Lines`, `Dots`, `Curves`, `Spreads`.
+        choose: a key whose best value on validation is chosen for each setting, such as `optim.lr`.
+        labels: readable names of keys and of settings (`callbacks=none`).
+        note: how it was tested, and what the reader must know to judge it.
     """
 
     statement: str
@@ -51,15 +51,16 @@ class Claim:
             )
 
     def evidence(self, records: list[Record]) -> Evidence:
+        """Group the records of a sweep by the settings that this claim compares."""
         return Evidence(records, self.compare, self.choose, self.labels)
 
     def judge(self, evidence: Evidence) -> list[Judged]:
-        """Every expectation held against the evidence."""
+        """Test every expectation on the evidence."""
         return [Expectation.parse(line, self.compare).judge(evidence) for line in self.expect]
 
 
 def verdict(judged: list[Judged]) -> str:
-    """What the expectations say together."""
+    """Summarize the outcomes of all expectations in words."""
     holding = sum(part.outcome == "holds" for part in judged)
     if holding == len(judged):
         return "holds on these data"
@@ -69,23 +70,23 @@ def verdict(judged: list[Judged]) -> str:
 
 
 def write_claim(
-    claim: Claim, sweep_dir: Path, made_on: dict[str, Any], command: str, page: Path | None = None
+    claim: Claim, sweep_dir: Path, provenance: dict[str, Any], command: str, page: Path | None = None
 ) -> Path:
-    """Write `claim.md` and `claim.png` from the runs of a sweep; returns the page's path.
+    """Write `claim.md` and `claim.png` from the runs of a sweep and return the page's path.
 
     Args:
-        claim: what is claimed.
+        claim: the claim to test.
         sweep_dir: a folder with `jobs/*.json`.
-        made_on: the contents of one run's `provenance.json`.
-        command: what makes the page again.
-        page: where to write it, instead of into the sweep's folder; the picture lies beside it.
+        provenance: the contents of one run's `provenance.json`.
+        command: the command that reproduces the page.
+        page: where to write it, instead of into the sweep's folder; the picture is written beside it.
     """
     page = page or sweep_dir / "claim.md"
     evidence = claim.evidence(read_records(sweep_dir))
     judged = claim.judge(evidence)
     picture = page.with_suffix(".png")
     write_bytes(picture, _picture(claim, evidence))
-    write_text(page, _page(claim, evidence, judged, made_on, command, picture.name))
+    write_text(page, _page(claim, evidence, judged, provenance, command, picture.name))
     return page
 
 
@@ -93,15 +94,15 @@ def _page(
     claim: Claim,
     evidence: Evidence,
     judged: list[Judged],
-    made_on: dict[str, Any],
+    provenance: dict[str, Any],
     command: str,
     picture: str,
 ) -> str:
     records = evidence.all_records
     failed = sum(record.failed for record in records)
-    versions = [f"lit_mlfund {made_on['lit_mlfund']}"]
-    versions += [f"{name} {made_on['packages'][name]}" for name in ("torch", "lightning")]
-    versions.append(f"Python {made_on['python']}")
+    versions = [f"lit_mlfund {provenance['lit_mlfund']}"]
+    versions += [f"{name} {provenance['packages'][name]}" for name in ("torch", "lightning")]
+    versions.append(f"Python {provenance['python']}")
     runs = f"{len(records)} runs, seeds {', '.join(evidence.seeds)}" + (
         f", {failed} failed" if failed else ""
     )
@@ -118,13 +119,13 @@ def _page(
         *([claim.note.strip()] if claim.note else []),
         "## Again",
         f"```bash\n{command}\n```",
-        " · ".join([runs, *_rows(made_on["data"]), made_on["started"][:10], *versions]),
+        " · ".join([runs, *_rows(provenance["data"]), provenance["started"][:10], *versions]),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _rows(data: dict[str, Any]) -> list[str]:
-    """The sizes of the splits, where the data have rows."""
+    """Format the sizes of the splits, where the data have rows."""
     sizes = ", ".join(f"{split} {size:,}" for split, size in data.get("rows", {}).items())
     return [f"rows: {sizes}"] if sizes else []
 
@@ -136,8 +137,8 @@ def _intervals(claim: Claim) -> str:
 
 
 def _means(evidence: Evidence) -> str:
-    whole = "Means over all values of the others" if len(evidence.groups) > MOST_ROWS else "Means over seeds"
-    return whole + (" ± half of the 95 % t interval over seeds." if len(evidence.seeds) > 1 else ".")
+    means = "Means over all values of the others" if len(evidence.groups) > MAX_ROWS else "Means over seeds"
+    return means + (" ± half of the 95 % t interval over seeds." if len(evidence.seeds) > 1 else ".")
 
 
 def _choice(claim: Claim, evidence: Evidence) -> str:
@@ -150,7 +151,7 @@ def _choice(claim: Claim, evidence: Evidence) -> str:
 
 
 def _at_edge(chosen: str, levels: list[str]) -> bool:
-    """Whether a chosen number is the smallest or the largest of those that were tried, 0 not counted as an end."""
+    """Check whether a chosen number is the smallest or largest of those tried; 0 does not count as an end."""
     try:
         numbers = sorted(map(float, levels))
         return float(chosen) in (numbers[0], numbers[-1]) and float(chosen) != 0
@@ -167,7 +168,7 @@ def _expectations(judged: list[Judged]) -> list[str]:
 
 
 def _table(claim: Claim, evidence: Evidence) -> list[str]:
-    if len(evidence.groups) > MOST_ROWS:
+    if len(evidence.groups) > MAX_ROWS:
         return _table_of_levels(claim, evidence)
     some_failed = any(record.failed for record in evidence.all_records)
     keys = [evidence.key_label(key) for key in evidence.compare]
@@ -177,7 +178,7 @@ def _table(claim: Claim, evidence: Evidence) -> list[str]:
 
 
 def _table_of_levels(claim: Claim, evidence: Evidence) -> list[str]:
-    """Too many settings for a row each: a row for each value of each key, the mean over all values of the others."""
+    """Build one row per value of each key, averaged over the other keys: for too many settings to list."""
     rows = []
     for key in evidence.compare:
         for level in evidence.levels(key):
@@ -216,7 +217,7 @@ def _mean(values: list[float]) -> str:
 
 
 def _picture(claim: Claim, evidence: Evidence) -> bytes:
-    from matplotlib.figure import Figure  # nothing for the start of a sweep
+    from matplotlib.figure import Figure  # too slow for the start of a sweep
 
     width, height = PANEL_SIZE
     figure = Figure(figsize=(width * len(claim.panels), height), layout="constrained", dpi=110)

@@ -1,4 +1,4 @@
-"""What would have to be measured for a claim to hold, as lines of text that are held against the evidence."""
+"""Parses the expectations that a claim implies, one line of text each, and tests them on the evidence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LINE = re.compile(
 
 @dataclass(frozen=True)
 class Judged:
-    """An expectation, the difference of its two sides with the 95 % interval, and what follows."""
+    """Holds a tested expectation: the difference of its two sides with the 95 % interval, and the outcome."""
 
     text: str
     difference: float
@@ -31,13 +31,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Expectation:
-    """One line such as `test/mae: loss=huber data.outliers=0.1 < loss=mse data.outliers=0.1`.
+    """Represents one line such as `test/mae: loss=huber data.outliers=0.1 < loss=mse data.outliers=0.1`.
 
-    A side is a number or some of the compared settings; over those that it does not name the mean is taken.
-    The right side may be multiplied by, or moved by, a number: `… < loss=mse * 1.05`. `spread of test/mae: optim.lr >
-    optim.weight_decay` compares how far the value moves when one key alone goes through its values.
+    A side is a number or some of the compared settings; the mean is taken over those that it does not name.
+    The right side may be multiplied or shifted by a number: `… < loss=mse * 1.05`. `spread of test/mae: optim.lr >
+    optim.weight_decay` compares how much the value changes when one key alone goes through its values.
 
-    Differences are paired by seed; those of spreads, by a bootstrap over the combinations of the other keys.
+    Differences are paired by seed; differences of spreads use a bootstrap over the combinations of the other keys.
     """
 
     text: str
@@ -51,12 +51,12 @@ class Expectation:
 
     @classmethod
     def parse(cls, text: str, compare: list[str]) -> Expectation:
-        """Read a line; ValueError where it cannot be, or names a key that is not compared."""
-        found = _LINE.fullmatch(text)
-        if found is None:
+        """Parse a line; ValueError where it is malformed or names a key that is not compared."""
+        match = _LINE.fullmatch(text)
+        if match is None:
             raise ValueError(f"{text!r}: expected `value: key=a … < key=b …`")
-        value, left, sign, right = found["value"], found["left"], found["sign"], found["right"]
-        spread, operation = bool(found["spread"]), found["operation"] or "*"
+        value, left, sign, right = match["value"], match["left"], match["sign"], match["right"]
+        spread, operation = bool(match["spread"]), match["operation"] or "*"
         for side in (left, right):
             keys = (
                 [side]
@@ -66,10 +66,10 @@ class Expectation:
             for key in keys:
                 if key not in compare:
                     raise ValueError(f"{text!r}: {key} is not compared; there is {', '.join(compare)}")
-        return cls(text, value, left, sign, right, spread, operation, float(found["amount"] or 1.0))
+        return cls(text, value, left, sign, right, spread, operation, float(match["amount"] or 1.0))
 
     def judge(self, evidence: Evidence) -> Judged:
-        """Hold the line against what was measured."""
+        """Test the expectation on the measurements."""
         difference, low, high = self._spreads(evidence) if self.spread else self._values(evidence)
         return Judged(self.text, difference, low, high, self._outcome(difference, low, high))
 
@@ -103,14 +103,14 @@ class Expectation:
         if not size:
             return math.nan, math.nan, math.nan
         a, b = bootstrap_mean(left), bootstrap_mean(right, seed=1)
-        # the two means come from the same runs in other groups: their variances are added, as if independent
+        # both means come from the same runs, grouped differently: variances are added as if independent
         half = math.hypot((a[2] - a[1]) / 2, (b[2] - b[1]) / 2)
         return a[0] - b[0], a[0] - b[0] - half, a[0] - b[0] + half
 
 
 def spread_of(evidence: Evidence, key: str, name: str) -> list[float]:
-    """How far a value moves when `key` alone goes through its values, for each setting of the others and each seed."""
-    found: list[float] = []
+    """Return the ranges of a value as `key` alone varies, one for each setting of the others and each seed."""
+    ranges: list[float] = []
     for seed in evidence.seeds:
         values: dict[Setting, float] = {
             setting: record.value(name)
@@ -118,8 +118,8 @@ def spread_of(evidence: Evidence, key: str, name: str) -> list[float]:
             for record in records
             if record.seed == seed
         }
-        found += spreads(values, evidence.compare.index(key))
-    return found
+        ranges += spreads(values, evidence.compare.index(key))
+    return ranges
 
 
 def _is_number(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The pages of claims in a folder as one table."""
+"""Lists the pages of claims in a folder as one table."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _COMMAND = re.compile(r"```bash\n(.+)\n```")
 
 
 def write_index(folder: Path) -> Path:
-    """Write `README.md`: statement, verdict, picture and command of every page in `folder` that is of a claim."""
+    """Write `README.md`: statement, verdict, picture and command of every claim's page in `folder`."""
     rows = []
     for page in sorted(folder.glob("*.md")):
         text = page.read_text()
-        found, command = _PAGE.match(text), _COMMAND.search(text)
-        if found and command:
+        claim, command = _PAGE.match(text), _COMMAND.search(text)
+        if claim and command:
             rows.append(
-                f"| [{found['statement']}]({page.name}) | {found['verdict']} {found['count'] or ''} "
-                f"| [picture]({found['picture']}) | `{command[1]}` |"
+                f"| [{claim['statement']}]({page.name}) | {claim['verdict']} {claim['count'] or ''} "
+                f"| [picture]({claim['picture']}) | `{command[1]}` |"
             )
     table = ["| claim | verdict | picture | command |", "| --- | --- | --- | --- |", *rows]
     write_text(folder / "README.md", INTRODUCTION + "\n" + "\n".join(table) + "\n")

@@ -1,4 +1,4 @@
-"""Panels of a claim's picture: values against a number, values by setting, curves over steps, spreads by key."""
+"""Draws panels of a claim's picture: values against a number or by setting, curves over steps, spreads by key."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from lit_mlfund.sweeps.claims.records import Evidence, Setting
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito 2008: told apart also by the colour-blind
+# Okabe and Ito 2008: distinguishable with colour blindness
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8a8f98")
 MARKERS = "osD^vP*X"
 GREY = "#8a8f98"
-SHORT = 0.8  # of the width of a panel: a line that ends before it has its name at its end
+SHORT = 0.8  # share of a panel's width: a line that ends before it is labelled at its end
 
 
 @dataclass(frozen=True)
 class Lines:
-    """A value against a key that is a number: the mean over seeds with its 95 % interval, each seed as a dot.
+    """Plots a value against a numeric key: the mean over seeds with its 95 % interval, each seed as a dot.
 
     Args:
-        x: one of the compared keys; the others make the lines.
+        x: one of the compared keys; each combination of the others is a line.
         y: the value.
-        label: of the axis of values, with its unit.
-        log: axes that are logarithmic; a 0 then stands to the left of the others.
-        only: values of some keys, to show a part.
+        label: label of the value axis, with its unit.
+        log: logarithmic axes; a 0 is then drawn to the left of the other values.
+        only: values of some keys, to show a subset.
     """
 
     x: str
@@ -42,17 +42,17 @@ class Lines:
     only: dict[str, str] = field(default_factory=dict)
 
     def draw(self, axis: Axes, evidence: Evidence) -> None:
-        place = evidence.compare.index(self.x)
+        part = evidence.compare.index(self.x)
         settings = evidence.matching(self.only)
-        levels = sorted({setting[place] for setting in settings}, key=float)
+        levels = sorted({setting[part] for setting in settings}, key=float)
         positions = dict(zip(levels, _positions([float(level) for level in levels], "x" in self.log)))
         ends = []
-        lines = _grouped(settings, place)
+        lines = _grouped(settings, part)
         for number, group in enumerate(lines):
             color = COLORS[number % len(COLORS)]
             rows = [
-                (positions[setting[place]], mean_interval(evidence.numbers(setting, self.y)), setting)
-                for setting in sorted(group, key=lambda setting: float(setting[place]))
+                (positions[setting[part]], mean_interval(evidence.numbers(setting, self.y)), setting)
+                for setting in sorted(group, key=lambda setting: float(setting[part]))
             ]
             rows = [row for row in rows if math.isfinite(row[1][0])]
             for x, (_, low, high), setting in rows:
@@ -76,13 +76,13 @@ class Lines:
 
 @dataclass(frozen=True)
 class Dots:
-    """A value by setting: one row each, the mean over seeds with its 95 % interval, each seed as a dot.
+    """Plots a value by setting: one row each, the mean over seeds with its 95 % interval, each seed as a dot.
 
     Args:
         y: the value.
-        label: of the axis of values, with its unit.
+        label: label of the value axis, with its unit.
         log: whether the axis is logarithmic.
-        only: values of some keys, to show a part.
+        only: values of some keys, to show a subset.
     """
 
     y: str
@@ -110,15 +110,15 @@ class Dots:
 
 @dataclass(frozen=True)
 class Curves:
-    """A value over the steps of training, by setting: the mean over seeds, each seed as a thin line.
+    """Plots a value over the steps of training, by setting: the mean over seeds, each seed as a thin line.
 
-    A cross is where a run ended because its loss was no longer a number.
+    A cross marks where a run failed because its loss was no longer a number.
 
     Args:
         y: the value, such as `train/loss` or `val/loss`.
-        label: of the axis of values, with its unit.
-        log: whether the axis of values is logarithmic.
-        only: values of some keys, to show a part.
+        label: label of the value axis, with its unit.
+        log: whether the value axis is logarithmic.
+        only: values of some keys, to show a subset.
     """
 
     y: str = "train/loss"
@@ -129,9 +129,8 @@ class Curves:
     def draw(self, axis: Axes, evidence: Evidence) -> None:
         ends = []
         settings = evidence.matching(self.only)
-        hidden = tuple(
-            self.only
-        )  # not named here: what differs in them only has the same colour in every panel
+        # the fixed keys are not named, so that a setting has the same colour in panels that fix other values
+        hidden = tuple(self.only)
         names = list(dict.fromkeys(evidence.label(setting, without=hidden) for setting in evidence.groups))
         for setting in settings:
             name = evidence.label(setting, without=hidden)
@@ -159,21 +158,21 @@ class Curves:
 
 @dataclass(frozen=True)
 class Spreads:
-    """How far a value moves when one key alone goes through its values, with 95 % bootstrap intervals.
+    """Plots how much a value changes as one key alone varies, with 95 % bootstrap intervals.
 
     Args:
         y: the value.
-        label: of the axis, with its unit.
+        label: label of the value axis, with its unit.
     """
 
     y: str
     label: str = ""
 
     def draw(self, axis: Axes, evidence: Evidence) -> None:
-        found = {key: bootstrap_mean(spread_of(evidence, key, self.y)) for key in evidence.compare}
-        ordered = sorted(found, key=lambda key: -found[key][0])
+        ranges = {key: bootstrap_mean(spread_of(evidence, key, self.y)) for key in evidence.compare}
+        ordered = sorted(ranges, key=lambda key: -ranges[key][0])
         for row, key in enumerate(ordered):
-            mean, low, high = found[key]
+            mean, low, high = ranges[key]
             color = COLORS[0] if not row else GREY
             axis.barh(row, mean, color=color, alpha=0.75, height=0.6)
             axis.plot([low, high], [row, row], color="#1d2329", linewidth=1.5)
@@ -195,28 +194,28 @@ def _short(level: str) -> str:
 
 
 def _logarithmic(axis: Axes, which: Literal["x", "y"]) -> None:
-    """A logarithmic axis with numbers as people write them: 0.2, not 2 × 10⁻¹."""
+    """Make an axis logarithmic, with plain numbers: 0.2, not 2 × 10⁻¹."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.set(**{f"{which}scale": "log"})  # type: ignore[arg-type]
     chosen = axis.xaxis if which == "x" else axis.yaxis
     low, high = chosen.get_view_interval()
-    few = high / max(low, 1e-300) > 30  # decades
-    chosen.set_major_locator(LogLocator(subs=(1.0,) if few else (1.0, 2.0, 5.0)))
+    wide = high / max(low, 1e-300) > 30  # enough decades to label only powers of ten
+    chosen.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
     chosen.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     chosen.set_minor_formatter(NullFormatter())
 
 
-def _grouped(settings: list[Setting], place: int) -> list[list[Setting]]:
-    """The settings that differ in one part only, together."""
+def _grouped(settings: list[Setting], part: int) -> list[list[Setting]]:
+    """Group the settings that differ in one part only."""
     groups: dict[Setting, list[Setting]] = {}
     for setting in settings:
-        groups.setdefault((*setting[:place], *setting[place + 1 :]), []).append(setting)
+        groups.setdefault((*setting[:part], *setting[part + 1 :]), []).append(setting)
     return list(groups.values())
 
 
 def _positions(levels: list[float], log: bool) -> list[float]:
-    """Where values stand on the axis: their logarithm if asked, with 0 one place before the smallest."""
+    """Return positions on the axis: the values, or their logarithms with 0 one step before the smallest."""
     if not log:
         return levels
     logs = [math.log10(level) for level in levels if level > 0]
@@ -225,7 +224,7 @@ def _positions(levels: list[float], log: bool) -> list[float]:
 
 
 def _mean_curve(curves: list[list[tuple[float, float]]]) -> list[tuple[float, float]]:
-    """The mean at the steps that all curves have; those of one sweep are read at the same steps."""
+    """Average the curves at the steps that all of them have; runs of one sweep log at the same steps."""
     by_step: dict[float, list[float]] = {}
     for step, value in itertools.chain(*curves):
         by_step.setdefault(step, []).append(value)
@@ -234,12 +233,12 @@ def _mean_curve(curves: list[list[tuple[float, float]]]) -> list[tuple[float, fl
 
 
 def _label_ends(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Names beside the right ends of lines, pushed apart where they would overlap; of short lines, at their ends."""
+    """Label lines beside the panel, or short ones at their ends, pushed apart where labels would overlap."""
     axis.margins(x=0.04)
     axis.autoscale_view()
-    place = axis.transData + axis.transAxes.inverted()
+    to_axes = axis.transData + axis.transAxes.inverted()
     placed = sorted(
-        ((*place.transform((x, y)), text, color) for x, y, text, color in ends), key=lambda end: end[1]
+        ((*to_axes.transform((x, y)), text, color) for x, y, text, color in ends), key=lambda end: end[1]
     )
     for short in (True, False):
         group = [end for end in placed if (end[0] < SHORT) == short]
@@ -248,5 +247,5 @@ def _label_ends(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
             heights.append(max(min(y, 0.98), heights[-1] + 0.062 if heights else 0.0))
         overflow = max(heights[-1] - 1.0, 0) if heights else 0.0
         for (x, _, text, color), y in zip(group, heights):
-            where = (x + 0.03 if short else 1.01, y - overflow)
-            axis.annotate(text, where, xycoords="axes fraction", color=color, va="center", fontsize=8.5)
+            position = (x + 0.03 if short else 1.01, y - overflow)
+            axis.annotate(text, position, xycoords="axes fraction", color=color, va="center", fontsize=8.5)

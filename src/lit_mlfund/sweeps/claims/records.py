@@ -1,4 +1,4 @@
-"""The runs of a sweep as evidence: what was compared, and every number and curve that the runs wrote."""
+"""Reads the runs of a sweep as evidence: their settings, and every number and curve that they wrote."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Setting = tuple[str, ...]  # one value, as text, for each of the compared keys
 
 @dataclass(frozen=True)
 class Record:
-    """One run: its overrides, and the contents of its `metrics.json`, which is empty where it wrote none."""
+    """Holds one run: its overrides, and the contents of its `metrics.json`, empty where it wrote none."""
 
     overrides: dict[str, str]
     failed: bool
@@ -29,12 +29,12 @@ class Record:
         return self.overrides.get("seed", "0")
 
     def value(self, name: str) -> float:
-        """A number of the run; NaN where it has none.
+        """Return a number of the run by name; NaN where it has none.
 
-        `test/mae`, `val/…` and `train/…` at the measured checkpoint, `test/confidence` (mean probability of the
-        predicted class), `objective` (the monitored value); what `numbers` holds, such as `weights/norm`; `last/…`,
-        `best/…` (lowest) and `max/…` of what was seen by step or by epoch; `failed`; `seconds`; and a difference
-        `a - b` of two of them.
+        Names are `test/mae`, `val/…` and `train/…` at the measured checkpoint; `test/confidence` (mean probability of
+        the predicted class); `objective` (the monitored value); entries of `numbers`, such as `weights/norm`;
+        `last/…`, `best/…` (lowest) and `max/…` of the values logged by step or by epoch; `failed`; `seconds`; and a
+        difference `a - b` of two of them.
         """
         if " - " in name:
             first, _, second = name.partition(" - ")
@@ -58,23 +58,23 @@ class Record:
         return _number(self.metrics.get("numbers", {}).get(name))
 
     def _objective(self) -> float:
-        """The monitored value at the measured checkpoint; the best of the training where that has none (`val/loss`)."""
+        """Return the monitored value at the measured checkpoint, or the best of the training (for `val/loss`)."""
         objective = self.metrics.get("objective", {})
         split, _, metric = objective.get("name", "").partition("/")
         measured = self.metrics.get("splits", {}).get(split, {}).get(metric)
         return _number((measured or objective).get("value"))
 
     def curve(self, name: str) -> tuple[list[float], list[float]]:
-        """Steps and values of what was seen every few steps or, where it was not, every epoch."""
-        for course in ("steps", "history"):
-            seen = [entry for entry in self.metrics.get(course, []) if name in entry]
-            if seen:
-                return [entry["step"] for entry in seen], [_number(entry[name]) for entry in seen]
+        """Return steps and values that were logged every few steps or else every epoch."""
+        for log in ("steps", "history"):
+            entries = [entry for entry in self.metrics.get(log, []) if name in entry]
+            if entries:
+                return [entry["step"] for entry in entries], [_number(entry[name]) for entry in entries]
         return [], []
 
 
 def read_records(sweep_dir: Path) -> list[Record]:
-    """The runs of a sweep in the order of its jobs."""
+    """Read the runs of a sweep in the order of its jobs."""
     files = sorted((sweep_dir / "jobs").glob("*.json"), key=lambda file: int(file.stem))
     return [_record(json.loads(file.read_text())) for file in files]
 
@@ -88,14 +88,14 @@ def _record(job: dict[str, Any]) -> Record:
 
 
 class Evidence:
-    """Records by setting and seed.
+    """Groups records by setting and seed.
 
     Args:
-        records: of one sweep.
-        compare: the overridden keys whose values are held against each other.
-        choose: a key of which each setting gets the value that is best on validation: the best mean over seeds of the
+        records: the records of one sweep.
+        compare: the overridden keys whose values are compared with each other.
+        choose: a key whose best value on validation is chosen for each setting: the best mean over seeds of the
             monitored value. A value with a failed run is never chosen, unless all values have one.
-        labels: names for people, of keys (`optim.lr`) and of settings (`callbacks=none`).
+        labels: readable names of keys (`optim.lr`) and of settings (`callbacks=none`).
     """
 
     def __init__(
@@ -123,42 +123,42 @@ class Evidence:
         return tuple(record.overrides.get(key, "") for key in self.compare)
 
     def levels(self, key: str) -> list[str]:
-        """The values of a key in the order in which they were swept."""
+        """Return the values of a key in the order in which they were swept."""
         return list(dict.fromkeys(record.overrides.get(key, "") for record in self.all_records))
 
     def matching(self, wanted: dict[str, str]) -> list[Setting]:
-        """The settings with these values of some of the keys."""
-        places = {self.compare.index(key): value for key, value in wanted.items()}
-        return [s for s in self.groups if all(_same(s[place], value) for place, value in places.items())]
+        """Return the settings with these values of some of the keys."""
+        parts = {self.compare.index(key): value for key, value in wanted.items()}
+        return [s for s in self.groups if all(_same(s[part], value) for part, value in parts.items())]
 
     def by_seed(self, settings: list[Setting], name: str) -> dict[str, float]:
-        """Seed -> a number of its runs, the mean over `settings`; NaN where a run has none."""
-        found: dict[str, list[float]] = {}
+        """Map each seed to the mean over `settings` of a number of its runs; NaN where a run has none."""
+        by_seed: dict[str, list[float]] = {}
         for setting in settings:
             for record in self.groups[setting]:
-                found.setdefault(record.seed, []).append(record.value(name))
-        return {seed: sum(values) / len(values) for seed, values in found.items()}
+                by_seed.setdefault(record.seed, []).append(record.value(name))
+        return {seed: sum(values) / len(values) for seed, values in by_seed.items()}
 
     def numbers(self, setting: Setting, name: str) -> list[float]:
-        """A number of each run of a setting that has it."""
+        """Return a number of each run of a setting that has it."""
         values = [record.value(name) for record in self.groups[setting]]
         return [value for value in values if math.isfinite(value)]
 
     def key_label(self, key: str) -> str:
-        """`weight decay` for `optim.weight_decay`."""
+        """Return a readable name of a key, such as `weight decay` for `optim.weight_decay`."""
         last = key.rpartition(".")[2]
         return self.labels.get(key) or NAMES.get(last) or last.replace("_", " ")
 
     def label(self, setting: Setting, without: tuple[str, ...] = ()) -> str:
-        """A setting in words: `huber, dropout 0.1`."""
+        """Describe a setting in words: `huber, dropout 0.1`."""
         parts = [(key, value) for key, value in zip(self.compare, setting) if key not in without]
         return ", ".join(self.value_label(key, value) for key, value in parts)
 
     def value_label(self, key: str, value: str) -> str:
-        """A value in words, with its key where it is a number."""
-        known = self.labels.get(f"{key}={value}")
-        if known is not None:
-            return known
+        """Describe a value in words, with its key where it is a number."""
+        label = self.labels.get(f"{key}={value}")
+        if label is not None:
+            return label
         try:
             float(value)
         except ValueError:
@@ -178,18 +178,18 @@ def _best(records: list[Record], key: str) -> str:
 
 
 def _confidence(predictions: Path) -> float:
-    """Mean over rows of the largest probability of a class; NaN where there are no predictions of classes."""
+    """Return the mean over rows of the largest class probability; NaN where no classes were predicted."""
     if not predictions.exists():
         return math.nan
     table = pl.read_parquet(predictions)
-    if "probability" in table.columns:  # of the positive one of two classes
+    if "probability" in table.columns:  # binary: the probability of the positive class
         return float(abs(table["probability"].to_numpy() - 0.5).mean()) + 0.5
     columns = [name for name in table.columns if name.startswith("probability_")]
     return float(table.select(columns).to_numpy().max(axis=1).mean()) if columns else math.nan
 
 
 def _same(first: str, second: str) -> bool:
-    """Whether two texts are the same value: 1e-3 is 0.001."""
+    """Check whether two texts are the same value: 1e-3 equals 0.001."""
     try:
         return first == second or float(first) == float(second)
     except ValueError:

@@ -1,1 +1,1 @@
-"""Train seeds and learning rates of one small model together, as one stacked model."""
+"""Trains seeds and learning rates of one small model together, as one stacked model."""

@@ -1,4 +1,4 @@
-"""One run of a stacked sweep: what it begins with, and what it hands to its run folder in the end."""
+"""Represents one run of a stacked sweep: its initial state, and the results for its run folder."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class Member:
-    """A configuration, the module that it begins with, and the course of its training.
+    """Holds a configuration, its module, and the history of its training.
 
-    module      its parameters are made rows of the stacked ones
+    module      its parameters become rows of the stacked ones
     generator   draws its dropout as torch's own generator would in a run of its own
-    loader      tells the order of its batches
-    entries     what was logged: values and step
-    failure     why its training came to no good end
+    loader      determines the order of its batches
+    entries     logged values, each with its step
+    failure     why its training failed; empty if it did not
     """
 
     config: DictConfig
@@ -53,7 +53,7 @@ class Member:
 
     @classmethod
     def of(cls, config: DictConfig, data: DataModule) -> Member:
-        """As a run of its own would begin: the model from its seed, the generator as that leaves it."""
+        """Create a member as a separate run would start: the model from its seed, the generator as that leaves it."""
         module = build_module(config, data.spec)
         generator = torch.Generator()
         generator.set_state(torch.get_rng_state())
@@ -61,25 +61,25 @@ class Member:
             data.stores["train"], data.batch_size, shuffle=True, seed=build_data(config).seed
         )
         callbacks = [instantiate(node) for node in config.callbacks.values() if node is not None]
-        stopper = next((one for one in callbacks if isinstance(one, EarlyStopping)), None)
+        stopper = next((callback for callback in callbacks if isinstance(callback, EarlyStopping)), None)
         if stopper is not None:
             stopper.follow(module)
         return cls(config, module, generator, loader, stopper, BestAndLast("."))
 
     def weights(self) -> Weights:
-        """A copy of the weights as they are."""
+        """Copy the current weights."""
         return {name: value.detach().clone() for name, value in self.module.state_dict().items()}
 
-    def read(self, values: dict[str, float], num_steps: int, rates: dict[str, float]) -> None:
-        """Take note of the losses and gradient norms of the last `num_steps` steps."""
+    def record_steps(self, values: dict[str, float], num_steps: int, rates: dict[str, float]) -> None:
+        """Record the losses and gradient norms of the last `num_steps` steps."""
         self.trace.add({"step": self.step, "num_steps": num_steps, **values})
         if not math.isfinite(values["train/loss"]):
             self.failure = str(TrainingDiverged.at(values["train/loss"], self.step))
         self.epoch_loss.append((values["train/loss"], num_steps))
         self.entries.append((values | rates, self.step))
 
-    def validated(self, epoch: int, values: dict[str, float]) -> bool:
-        """Take note of the results of an epoch; whether to go on."""
+    def record_epoch(self, epoch: int, values: dict[str, float]) -> bool:
+        """Record the validation results of an epoch and return whether training continues."""
         name = self.module.monitor.removeprefix("val/")
         stops = self.stopper is not None and self.stopper.stops(values[name])
         if self.best.improved(values[name], self.module.mode):
@@ -98,7 +98,7 @@ class Member:
     def hand_over(
         self, config: DictConfig, training: Training, module: TaskModule, data: DataModule, resume: bool
     ) -> None:
-        """In the place of a run's fit: its course, its checkpoints, its weights; TrainingDiverged if it did."""
+        """Replace the fit of a run: restore history, checkpoints and weights; TrainingDiverged if it diverged."""
         training.progress.load_state_dict({"history": self.history, "steps": self.trace.entries})
         training.checkpoints.best_value = self.best.best_value
         training.checkpoints.best_step = self.best.best_step
@@ -122,7 +122,7 @@ class Member:
 
 
 def _save(module: TaskModule, data: DataModule, epoch: int, step: int, path: Path) -> None:
-    """A checkpoint to measure and to serve from; to go on training, it lacks the state of the optimizer."""
+    """Save a checkpoint for evaluation and serving; it lacks the optimizer's state for resumed training."""
     checkpoint: dict[str, Any] = {
         "epoch": epoch,
         "global_step": step,

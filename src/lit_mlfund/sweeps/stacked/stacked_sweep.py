@@ -1,4 +1,4 @@
-"""`sweep=stacked`: seeds and rates of one small architecture, trained together and measured each by itself."""
+"""Implements `sweep=stacked`: seeds and rates of one small architecture, trained together and measured alone."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from lit_mlfund.sweeps.plan import Combination, Plan
 from lit_mlfund.sweeps.stacked.member import Member
 from lit_mlfund.sweeps.stacked.training import StackedTraining
 
-# What is trained stacked with the numbers that it has alone; by the last part of the target.
+# Supported models etc., by the last part of their target: stacked, they train with the same numbers as alone.
 MODELS = ("Linear", "MLP")
 CLASSIFICATION = ("BinaryCrossEntropyLoss", "CrossEntropyLoss", "FocalLoss", "HingeLoss")
 LOSSES = (*CLASSIFICATION, "MSELoss", "MAELoss", "HuberLoss", "QuantileLoss", "PoissonLoss")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 TASKS = ("binary", "multiclass", "regression")
-CALLBACKS = ("EarlyStopping", "WeightStatistics")  # the second writes to TensorBoard only, and is left out
+CALLBACKS = ("EarlyStopping", "WeightStatistics")  # the second only writes to TensorBoard, and is skipped
 MAY_DIFFER = ("seed", "optim", "schedule")
 TRAINER = {
     "max_steps": -1,
@@ -54,14 +54,14 @@ class StackedSweep:
     """Trains all combinations as one model with a leading dimension, then measures each as a run of its own.
 
     Args:
-        plan: of combinations that differ in `seed`, `optim` and `schedule` alone.
+        plan: a plan whose combinations differ in `seed`, `optim` and `schedule` alone.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
 
     def __call__(self, job: Job) -> list[dict[str, Any]]:
-        """Train, then hand each member over to its run folder; results in the order of the combinations."""
+        """Train, then hand each member over to its run folder; return results in the order of the combinations."""
         configs = [combination.config for combination in self.plan.combinations]
         if problems := list(dict.fromkeys(unstackable(configs))):
             raise ConfigError(problems)
@@ -75,13 +75,13 @@ class StackedSweep:
             training = StackedTraining(members, sizes, data)
         except ValueError as error:
             raise ConfigError(problems_of(error) or [f"sweep=stacked: {error}"]) from error
-        folders = [freeze(_alone(config), self.plan.command) for config in configs]
+        folders = [freeze(_without_sweep(config), self.plan.command) for config in configs]
         started = time.perf_counter()
         try:
             training.fit(flag)
         except Preempted as stop:
             for number, (combination, folder) in enumerate(zip(self.plan.combinations, folders)):
-                self._preempted(number, combination, folder, str(stop), job)
+                self._record_preempted(number, combination, folder, str(stop), job)
             raise SystemExit(143) from stop
         share = (time.perf_counter() - started) / len(configs)
         by_number = dict(zip(order, members))
@@ -95,40 +95,46 @@ class StackedSweep:
         data = build_data(OmegaConf.create(config))
         data.setup("fit")
         if not isinstance(data.stores["train"], PointStore):
-            raise ConfigError("data: sweep=stacked wants rows in memory")
+            raise ConfigError("data: sweep=stacked needs rows in memory")
         return data
 
     def _measure(
         self, number: int, member: Member, folder: Path, data: DataModule, share: float, job: Job
     ) -> dict[str, Any]:
-        def measured() -> dict[str, Any]:
+        def measure() -> dict[str, Any]:
             with alone_in(folder):
                 result = execute(folder, data=data, fit=member.hand_over)
             return result | {"seconds": round(result["seconds"] + share, 3)}
 
-        return job.run(number, self.plan.combinations[number].overrides, self.plan.folder, measured)
+        return job.run(number, self.plan.combinations[number].overrides, self.plan.folder, measure)
 
-    def _preempted(self, number: int, combination: Combination, folder: Path, reason: str, job: Job) -> None:
-        told = {"run": str(folder), "status": "preempted", "reason": f"{reason}; resumed, it begins anew"}
-        with suppress(SystemExit):  # not before all of them are recorded
-            job.run(number, combination.overrides, self.plan.folder, lambda: told)
+    def _record_preempted(
+        self, number: int, combination: Combination, folder: Path, reason: str, job: Job
+    ) -> None:
+        result = {
+            "run": str(folder),
+            "status": "preempted",
+            "reason": f"{reason}; when resumed, the run starts from the beginning",
+        }
+        with suppress(SystemExit):  # all jobs must be recorded before the sweep stops
+            job.run(number, combination.overrides, self.plan.folder, lambda: result)
 
 
-def _alone(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of the run by itself, by which it can be repeated."""
+def _without_sweep(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of the run by itself, with which it can be repeated."""
     return {key: value for key, value in config.items() if key != "sweep"}
 
 
 def unstackable(configs: list[dict[str, Any]]) -> Iterator[str]:
-    """Why these configurations cannot be trained as one stacked model, a line for each reason."""
+    """Yield the reasons why these configurations cannot be trained as one stacked model, one line each."""
     first = configs[0]
     for key in first:
         if key not in (*MAY_DIFFER, "data", "name") and any(config[key] != first[key] for config in configs):
-            yield f"{key}: sweep=stacked wants one for all runs; they may differ in {', '.join(MAY_DIFFER)}"
+            yield f"{key}: sweep=stacked needs one for all runs; they may differ in {', '.join(MAY_DIFFER)}"
     if any({**config["data"], "seed": 0} != {**first["data"], "seed": 0} for config in configs):
-        yield "data: sweep=stacked wants one for all runs"
+        yield "data: sweep=stacked needs one for all runs"
     if any(config["optim"].get("lr_by_pattern") != first["optim"].get("lr_by_pattern") for config in configs):
-        yield "optim.lr_by_pattern: sweep=stacked wants one for all runs"
+        yield "optim.lr_by_pattern: sweep=stacked needs one for all runs"
     for config in configs:
         yield from _unstackable(config)
 
@@ -142,26 +148,26 @@ def _unstackable(config: dict[str, Any]) -> Iterator[str]:
         yield f"task: sweep=stacked cannot stack {config['shape']}, only {', '.join(TASKS)}"
     for key, node in config["callbacks"].items():
         if node is not None and _name(node) not in CALLBACKS:
-            yield f"callbacks.{key}: sweep=stacked has no place for {_name(node)}"
+            yield f"callbacks.{key}: sweep=stacked does not support {_name(node)}"
     for key, node in config["regularization"].items():
         if node is not None:
-            yield f"regularization.{key}: sweep=stacked has no place for {_name(node)}"
+            yield f"regularization.{key}: sweep=stacked does not support {_name(node)}"
     if config.get("embedding"):
-        yield "embedding: sweep=stacked trains embeddings as the rest of the model; leave it out"
+        yield "embedding: sweep=stacked trains embeddings like the rest of the model; leave it out"
     if config.get("schedule") and _name(config["schedule"]) == "reduce_on_plateau":
-        yield "schedule: sweep=stacked wants one that does not depend on how a run goes"
+        yield "schedule: sweep=stacked needs one that does not depend on the results of a run"
     if config["optim"].get("lr") == "auto":
-        yield "optim.lr: sweep=stacked wants numbers"
+        yield "optim.lr: sweep=stacked needs numbers"
     if config["optim"].get("fused") is False:
         yield "optim.fused: sweep=stacked uses the fused kernels; leave it out"
     if not config["train"]:
         yield "train: sweep=stacked trains; leave out train=false"
     if config["model"].get("code_dropout"):
         yield "model.code_dropout: sweep=stacked cannot draw it as each run would; set it to 0"
-    for key, wanted in TRAINER.items():
-        allowed = wanted if isinstance(wanted, tuple) else (wanted,)
+    for key, supported in TRAINER.items():
+        allowed = supported if isinstance(supported, tuple) else (supported,)
         if config["trainer"].get(key, allowed[0]) not in allowed:
-            yield f"trainer.{key}: sweep=stacked wants {allowed[0]}, got {config['trainer'][key]}"
+            yield f"trainer.{key}: sweep=stacked needs {allowed[0]}, got {config['trainer'][key]}"
     if str(config["trainer"].get("devices", 1)) not in ("1", "auto"):
         yield "trainer.devices: sweep=stacked trains in one process"
 
@@ -171,11 +177,11 @@ def _name(node: dict[str, Any]) -> str:
 
 
 def _cohort(configs: list[dict[str, Any]], number: int) -> int:
-    """The first combination with the same optimizer and schedule."""
+    """Return the number of the first combination with the same optimizer and schedule."""
     own = configs[number]
     return next(
-        place
-        for place, config in enumerate(configs)
+        other
+        for other, config in enumerate(configs)
         if config["optim"] == own["optim"] and config.get("schedule") == own.get("schedule")
     )
 

@@ -1,4 +1,4 @@
-"""The training of several runs as one stacked model, each with the numbers that it would have had alone."""
+"""Trains several runs as one stacked model, each with the numbers that it would have alone."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from lit_mlfund.modules.step_statistics import RunningStatistics
 from lit_mlfund.sweeps.stacked.member import Member
 from lit_mlfund.sweeps.stacked.member_losses import member_losses
 
-# Kernels take this many elements at once and the rest one by one, by other instructions: what is no multiple of it
-# would not have the bits that it has alone.
+# Kernels process this many elements at once and the remainder one by one, by other instructions: a tensor whose size is
+# no multiple of it would not get the same bits as alone.
 VECTOR = 32
 
 
 @dataclass
 class Cohort:
-    """Neighbouring members with one optimizer: they differ in their seeds alone.
+    """Groups neighbouring members that share one optimizer and differ in their seeds alone.
 
     start, size  their rows of the stacked parameters
-    parts        by name of a parameter the tensors that the optimizer has of it: all rows in one, or each
+    parts        parameter name -> tensors that the optimizer updates: all rows in one, or one per row
     """
 
     start: int
@@ -79,15 +79,15 @@ class StackedTraining:
         self._bind([group["param_names"] for group in self.cohorts[0].optimizer.param_groups])
 
     def fit(self, flag: PreemptionFlag) -> None:
-        """All epochs, until every member has stopped; `Preempted` between two steps after a signal."""
+        """Train until every member has stopped; `Preempted` is raised between two steps after a signal."""
         epochs = self.config.trainer.max_epochs
         for epoch in range(epochs):
-            began, number = time.perf_counter(), len(self.members)
+            started, number = time.perf_counter(), len(self.members)
             self._epoch(epoch, flag)
-            going = [self._validate(member, epoch + 1) for member in self.members]
-            told = f"epoch {epoch + 1}/{epochs}  {number} in training  {time.perf_counter() - began:.1f} s\n"
-            sys.stderr.write(told)
-            self._retire([going_on and epoch + 1 < epochs for going_on in going])
+            continuing = [self._validate(member, epoch + 1) for member in self.members]
+            seconds = time.perf_counter() - started
+            sys.stderr.write(f"epoch {epoch + 1}/{epochs}  {number} in training  {seconds:.1f} s\n")
+            self._retire([continues and epoch + 1 < epochs for continues in continuing])
             if not self.members:
                 return
 
@@ -108,11 +108,11 @@ class StackedTraining:
             for member in self.members:
                 member.step += 1
             if number % every == 0:
-                self._read()
-        self._read()
+                self._record()
+        self._record()
 
     def _gradients(self, index: Tensor) -> Tensor:
-        """Losses `[M]` of the batches at `index [M, B]`; the gradients are those of their sum, so each its own."""
+        """Return losses `[M]` of the batches at `index [M, B]`; gradients of their sum are each member's own."""
         members, rows = index.shape
         flat = self.store.batch(index.reshape(-1))
         x = {name: value.unflatten(0, (members, rows)) for name, value in flat.x.items()}
@@ -125,7 +125,7 @@ class StackedTraining:
         return losses.detach()
 
     def _gradients_one_by_one(self, index: Tensor) -> Tensor:
-        """The same, each from the member's own module."""
+        """Return the same losses and gradients, computed by each member's own module."""
         state, losses = torch.get_rng_state(), []
         for member, rows in zip(self.members, index):
             torch.set_rng_state(member.generator.get_state())
@@ -143,7 +143,7 @@ class StackedTraining:
         return torch.stack(losses)
 
     def _clip(self) -> None:
-        """Each member by the norm of its own gradients."""
+        """Clip the gradients of each member by their own norm."""
         gradients = [_gradient(parameter) for parameter in self.parameters.values()]
         norms = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
         norm = torch.linalg.vector_norm(torch.stack(norms, dim=1), dim=1)
@@ -164,7 +164,7 @@ class StackedTraining:
         if cohort.schedule is not None:
             cohort.schedule.step()
 
-    def _read(self) -> None:
+    def _record(self) -> None:
         if not self.running.num_steps:
             return
         num_steps = self.running.num_steps
@@ -173,13 +173,13 @@ class StackedTraining:
             rates = {f"lr/{group['name']}": float(group["lr"]) for group in cohort.optimizer.param_groups}
             for row in range(cohort.start, cohort.start + cohort.size):
                 if not self.members[row].failure:
-                    self.members[row].read(statistics[row].read(), num_steps, rates)
+                    self.members[row].record_steps(statistics[row].read(), num_steps, rates)
 
     # --- between epochs -------------------------------------------------------------------------------
 
     @torch.no_grad()
     def _validate(self, member: Member, epoch: int) -> bool:
-        """Measure a member's own module; whether it goes on."""
+        """Evaluate a member's own module and return whether its training continues."""
         if member.failure:
             return False
         module = member.module.eval()
@@ -187,35 +187,35 @@ class StackedTraining:
             assert isinstance(batch, PointBatch)
             module.collect(batch)
         outputs, loss = module.drain()
-        return member.validated(epoch, {"loss": loss, **module.evaluate(outputs, "val").values()})
+        return member.record_epoch(epoch, {"loss": loss, **module.evaluate(outputs, "val").values()})
 
-    def _retire(self, going: list[bool]) -> None:
-        """Take what the members that have ended leave, and make the stack smaller."""
-        if all(going):
+    def _retire(self, continuing: list[bool]) -> None:
+        """Store weights and optimizer states of the members that have ended, and remove their rows from the stack."""
+        if all(continuing):
             return
         names = [group["param_names"] for group in self.cohorts[0].optimizer.param_groups]
         states = []
         for cohort in self.cohorts:
             for row in range(cohort.size):
                 states.append({name: _state(cohort, name, row) for name in cohort.parts})
-        for member, state, goes_on in zip(self.members, states, going):
-            if not goes_on:
+        for member, state, continues in zip(self.members, states, continuing):
+            if not continues:
                 member.last_weights, member.optimizer_state = member.weights(), state
-        keep = [row for row, goes_on in enumerate(going) if goes_on]
+        keep = [row for row, continues in enumerate(continuing) if continues]
         for parameter in self.parameters.values():
             parameter.data, parameter.grad = parameter.data[keep], None
-        left: list[list[Any]] = []
+        remaining: list[list[Any]] = []
         for cohort in self.cohorts:
             rows = [row for row in keep if cohort.start <= row < cohort.start + cohort.size]
-            cohort.start, cohort.size = sum(len(own) for own in left), len(rows)
-            left.append([states[row] for row in rows])
+            cohort.start, cohort.size = sum(len(own) for own in remaining), len(rows)
+            remaining.append([states[row] for row in rows])
         self.members = [self.members[row] for row in keep]
         self._bind(names)
-        for cohort, own in zip(self.cohorts, left):
+        for cohort, own in zip(self.cohorts, remaining):
             _restore(cohort, own)
 
     def _bind(self, names: list[list[str]]) -> None:
-        """Make rows of the stacked parameters those of the members' modules and of the optimizers."""
+        """Make rows of the stacked parameters the parameters of the members' modules and of the optimizers."""
         for module in self.model.modules():
             if isinstance(module, StackedDropout):
                 module.generators = [member.generator for member in self.members]
@@ -242,7 +242,7 @@ def _gradient(parameter: nn.Parameter | Tensor) -> Tensor:
 
 
 def _state(cohort: Cohort, name: str, row: int) -> dict[str, Any]:
-    """The optimizer's state of one member's parameter."""
+    """Return the optimizer's state of one member's parameter."""
     parts = cohort.parts[name]
     whole = len(parts) == 1
     state = cohort.optimizer.state[parts[0 if whole else row]]
@@ -254,7 +254,7 @@ def _state(cohort: Cohort, name: str, row: int) -> dict[str, Any]:
 
 
 def _restore(cohort: Cohort, states: list[dict[str, dict[str, Any]]]) -> None:
-    """Give the optimizer the states of the members that go on."""
+    """Give the optimizer the states of the members that continue."""
     for name, parts in cohort.parts.items() if states else ():
         own = [state[name] for state in states]
         for number, part in enumerate(parts):
