@@ -20,7 +20,7 @@ ORDER = ["losses", "metrics", "models", "optim", "startup", "config", "data", "r
 ORDER += ["datamodules", "modules", "callbacks", "reports", "runs", "sweeps", "cli"]
 # The same inside a folder; `.` stands for the files that lie in it beside its subfolders.
 INNER = {
-    "data": ["serving", "reading", "preprocessing", "disk", "sources", "."],
+    "data": ["serving", "parsing", "reading", "preprocessing", "disk", "sources", "."],
     "runs": ["assembly", "evaluation", "execution", "."],
     "sweeps": ["claims", ".", "stacked"],
 }

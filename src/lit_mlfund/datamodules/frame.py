@@ -33,6 +33,7 @@ class FrameDataModule(DataModule):
     """
 
     inputs: tuple[str, ...] = ("numeric", "categorical")
+    encoder_type: type[Encoder] = Encoder
 
     def __init__(
         self,
@@ -67,6 +68,10 @@ class FrameDataModule(DataModule):
         """A file of the user's, for any split or for prediction."""
         return Table.read(path)
 
+    def labelled(self, table: Table) -> Table:
+        """The rows of a table that can be trained on or measured; `notes` count the others."""
+        return table
+
     def build(self) -> None:
         tables = self.read()
         encoder = self.encoder or Encoder.fit(
@@ -88,10 +93,13 @@ class FrameDataModule(DataModule):
         return self.fitted.to_dict()
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.encoder = Encoder.from_dict(state)
+        self.encoder = self.encoder_type.from_dict(state)
 
     def new_loader(self, path: Source, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
+        self.notes = {}
         table = self.read_file(path)
+        if need_target:
+            table = self.labelled(table)
         store, encoded = self.fitted.store(table, labelled=need_target)
         self._note(encoded.unknown, encoded.imputed)
         return self.serve(store), table.frame
@@ -100,6 +108,10 @@ class FrameDataModule(DataModule):
         """A new file to be read in pieces; None for one that is read as a whole."""
         return None
 
+    def labelled_scan(self, scan: Scan) -> Scan:
+        """As `labelled`, of a file that is read in pieces."""
+        return scan
+
     def new_pieces(self, path: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
         scan, roles, encoder = self.scan_file(path), self.roles, self.fitted
         if scan is None or not (roles.query is None or lists_are_contiguous(scan, roles.query)):
@@ -107,6 +119,8 @@ class FrameDataModule(DataModule):
             return
         # of what is measured the labels are enough; what is predicted stands beside all columns
         asked = [*encoder.features.columns, *roles.required(True)] if need_target else None
+        self.notes = {}
+        scan = self.labelled_scan(scan) if need_target else scan
         pieces = scan.pieces(asked)
         unknown, imputed, weighted = Counter[str](), Counter[str](), roles.weight is None or not need_target
         for piece in pieces if roles.query is None else whole_lists(pieces, roles.query):
@@ -120,7 +134,7 @@ class FrameDataModule(DataModule):
             raise zero_weights_error(name_of(path), roles.weight)
 
     def _note(self, unknown: Mapping[str, int], imputed: Mapping[str, int]) -> None:
-        self.notes = {
+        self.notes |= {
             "unknown_categories": sum(unknown.values()),
             "imputed_cells": sum(imputed.values()),
             **{f"unknown_categories.{name}": count for name, count in unknown.items()},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,13 +13,19 @@ import polars as pl
 
 from lit_mlfund.data.preprocessing.features import Encoded
 from lit_mlfund.data.preprocessing.image_features import ImageEncoder
-from lit_mlfund.data.preprocessing.images import read_folder, split_folders
+from lit_mlfund.data.preprocessing.image_folders import (
+    describe_left_out,
+    left_out,
+    read_folder,
+    split_folders,
+)
 from lit_mlfund.data.preprocessing.target import infer_task
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.frames import Source, is_frame
 from lit_mlfund.data.reading.read import require_columns
 from lit_mlfund.data.reading.scan import Scan
 from lit_mlfund.data.reading.table import Table
+from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import Task
 from lit_mlfund.datamodules.table import TableDataModule
 
@@ -41,6 +48,7 @@ class ImagesDataModule(TableDataModule):
 
     tasks = ("binary", "multiclass", "regression")
     inputs = ("image",)
+    encoder_type = ImageEncoder
     eval_batch_size = 1024
 
     def __init__(
@@ -100,6 +108,14 @@ class ImagesDataModule(TableDataModule):
         beside = partial(self._beside, path)
         return replace(scan, batches=lambda names, rows: map(beside, scan.batches(names, rows)))
 
+    def typed_columns(self) -> set[str | None]:
+        return {self.roles.target}
+
+    def new_pieces(self, path: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
+        yield from super().new_pieces(path, need_target)
+        if not is_frame(path) and os.path.isdir(path) and (count := left_out(path).total()):
+            self.notes["left_out"] = count
+
     def row_cells(self) -> int:
         return math.prod(self.fitted.features.fields["image"].shape) // 2  # pixels of 4 bytes
 
@@ -135,14 +151,14 @@ class ImagesDataModule(TableDataModule):
                 what = "no folder per class" if classes == 0 else "one folder of images only"
                 raise DataError(f"{self.path}: {what} in it; expected <class>/*.png for two classes or more")
         tables = super().read()
+        for path in (self.path, *self.given.values()):
+            if path is not None and not is_frame(path) and os.path.isdir(path):
+                self.remarks += describe_left_out(path)
         if self.encoder is None:
             self.encoder = ImageEncoder.of(
                 tables["train"], self.roles, image=self.image, size=self.size, positive=self.positive
             )
         return tables
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.encoder = ImageEncoder.from_dict(state)
 
     def _summarize(self, tables: dict[str, Table], encoded: dict[str, Encoded]) -> dict[str, Any]:
         assert isinstance(self.encoder, ImageEncoder)

@@ -11,17 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lit_mlfund.data.parsing.options import Parsing
 from lit_mlfund.data.preprocessing.interactions import Entities, History, InteractionStore, timestamps_of
 from lit_mlfund.data.reading import scan
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.file_watch import Signature
 from lit_mlfund.data.reading.frames import Source, is_frame, name_of
 from lit_mlfund.data.reading.read import require_columns
+from lit_mlfund.data.reading.reader import TableReader
 from lit_mlfund.data.reading.split import Splits, split_by_time, split_last
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.datamodules.retrieval import NEW, RetrievalDataModule, no_items
+from lit_mlfund.datamodules.summarize_interactions import summarize
 
 Taken = Callable[[slice], list[Tensor]]  # of some pairs: the items that their users took before
 
@@ -47,6 +50,8 @@ class InteractionsDataModule(RetrievalDataModule):
         exclude_seen: leave what the user took before out of the search.
         min_count: categories of side tables that occur less often are treated as unknown ones.
         categorical: columns of side tables whose numbers are codes.
+        encoding, separator, header, missing, decimal, thousands, date_format: of text files, as in
+            `TableDataModule`.
     """
 
     inputs = ("categorical", "numeric", "tokens")
@@ -70,6 +75,13 @@ class InteractionsDataModule(RetrievalDataModule):
         exclude_seen: bool = True,
         min_count: int = 5,
         categorical: list[str] | None = None,
+        encoding: str | None = None,
+        separator: str | None = None,
+        header: int | None = None,
+        missing: Sequence[str] | None = None,
+        decimal: str | None = None,
+        thousands: str | None = None,
+        date_format: str | dict[str, str] | None = None,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
         if history_length < 1:
@@ -85,6 +97,9 @@ class InteractionsDataModule(RetrievalDataModule):
         self.exclude_seen = exclude_seen
         self.min_count = min_count
         self.categorical = tuple(categorical or ())
+        self.parsing = Parsing.of(encoding, separator, header, missing, decimal, thousands, date_format)
+        self.reader = TableReader(self.parsing, only={time})
+        self.remarks: list[str] = []  # what was recognised in the files
         self.users: Entities | None = None
         self.items: Entities | None = None
         self.history: History | None = None
@@ -96,7 +111,8 @@ class InteractionsDataModule(RetrievalDataModule):
         for path in (self.path, self.users_path, self.items_path):
             if path is not None and not is_frame(path):
                 self.watch.add(Signature.of(path))
-        table = self._checked(Table.read(self.path))
+        table = self._checked(self.reader.read(self.path))
+        self.remarks = list(self.reader.remarks)
         moments = self._moments(table)
         splits = self._splits(table, moments)
         if self.users is None or self.items is None:
@@ -120,7 +136,10 @@ class InteractionsDataModule(RetrievalDataModule):
             num_items=len(self.items.names),
             num_train=len(splits["train"]),
         )
-        self.summary = self._summarize(splits, user, item)
+        self.summary = summarize(splits, (self.users, user), (self.items, item))
+        how = "the latest interactions of all" if self.split == "time" else "the last two of each user"
+        order = [] if self.time else ["no time: order of the rows"]
+        self.summary["notes"] = [f"validation and test are {how}", *order, *self.remarks]
 
     def preprocessing(self) -> dict[str, Any]:
         assert self.users is not None and self.items is not None
@@ -130,6 +149,7 @@ class InteractionsDataModule(RetrievalDataModule):
             "items": self.items.to_dict(),
             "history": self.history.to_dict(),
             "counts": self.counts.tolist(),
+            "reading": self.reader.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -137,15 +157,17 @@ class InteractionsDataModule(RetrievalDataModule):
         self.items = Entities.from_dict(state["items"])
         self.history = History.from_dict(state["history"])
         self.counts = np.array(state["counts"], dtype=np.int64)
+        if "reading" in state:  # earlier versions read each file as it was
+            self.reader.restore(state["reading"])
 
     def new_loader(self, path: Source, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
-        table = self._checked(Table.read(path), need_target)
+        table = self._checked(self.reader.read(path), need_target)
         store, taken = self._new_store([table], need_target)
         self._seen[NEW] = taken(slice(None))
         return self.serve_pairs(store), table.frame
 
     def new_pieces(self, path: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
-        file = scan.scan_large(path)
+        file = self.reader.scan_large(path)
         if file is None:
             yield self.new_loader(path, need_target)
             return
@@ -205,7 +227,11 @@ class InteractionsDataModule(RetrievalDataModule):
     def _entities(
         self, table: Table, column: str, train: NDArray[np.int64], side_path: Source | None
     ) -> Entities:
-        side = None if side_path is None else Table.read(side_path)
+        side = None
+        if side_path is not None:
+            reader = TableReader(self.parsing, {column, *self.categorical})
+            side = reader.read(side_path)
+            self.remarks += [f"{name_of(side_path)}: {remark}" for remark in reader.remarks]
         categorical = (
             () if side is None else [name for name in self.categorical if name in side.frame.columns]
         )
@@ -262,33 +288,3 @@ class InteractionsDataModule(RetrievalDataModule):
             history_length=self.history_length,
         )
         return store, taken
-
-    def _summarize(self, splits: Splits, user: NDArray[np.int64], item: NDArray[np.int64]) -> dict[str, Any]:
-        assert self.users is not None and self.items is not None
-        cold = {
-            f"{what}_not_in_train": {
-                name: int((values[rows] >= entities.num_known).sum())
-                for name, rows in splits.items()
-                if name != "train"
-            }
-            for what, values, entities in (("users", user, self.users), ("items", item, self.items))
-        }
-        how = "the latest interactions of all" if self.split == "time" else "the last two of each user"
-        return {
-            "rows": {name: len(rows) for name, rows in splits.items()},
-            "users": len(self.users.names),
-            "items": len(self.items.names),
-            **{f"rows_of_{name}": counts for name, counts in cold.items()},
-            "columns": {
-                what: {
-                    "categorical": list(entities.fields["categorical"].names),
-                    "numeric": list(entities.fields["numeric"].names) if "numeric" in entities.fields else [],
-                    "dropped": {} if entities.features is None else entities.features.dropped,
-                }
-                for what, entities in (("user", self.users), ("item", self.items))
-            },
-            "notes": [
-                f"validation and test are {how}",
-                *([] if self.time else ["no time: order of the rows"]),
-            ],
-        }

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 from lit_mlfund.data.disk.cached_table import CachedTable, TableRequest, cache_root, cached_table
+from lit_mlfund.data.parsing.options import Parsing
 from lit_mlfund.data.preprocessing.table_encoder import Roles, check_queries
 from lit_mlfund.data.preprocessing.target import Target, infer_task
+from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.file_watch import Signature
 from lit_mlfund.data.reading.frames import Source, is_frame, name_of
 from lit_mlfund.data.reading.read import require_columns
-from lit_mlfund.data.reading.scan import Scan, scan_large
+from lit_mlfund.data.reading.reader import TableReader
+from lit_mlfund.data.reading.scan import Scan
 from lit_mlfund.data.reading.split import split_by_column, split_table
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.spec import Task
@@ -46,6 +50,14 @@ class TableDataModule(FrameDataModule):
         min_count: categories that occur less often in training are treated as unknown ones.
         per_query: what becomes of a ranking's numeric features: `none` leaves them, `replace` standardises
             them within their query, `append` adds that beside them.
+        encoding: of a text file, such as `latin-1`. This and the next six are recognised where they are None.
+        separator: between its cells: comma, semicolon, tab, pipe or space.
+        header: the line of the names of its columns, counted from 1; 0 for a file without one.
+        missing: cells that mean a missing value, in place of NA, N/A, NaN, NULL, None and `?`.
+        decimal: the decimal mark: comma or point.
+        thousands: the mark between thousands: comma, point, space or apostrophe.
+        date_format: of dates, in the notation of strptime: of all columns, or by column.
+        missing_target: `drop` leaves rows without a target out, and counts them.
         cache: a folder for the rows in encoded form, from which they are read in pieces as they are needed: for
             tables larger than memory. `auto` uses one, in the user's own folder of caches, where the files
             have 512 MiB or more; without it the table is held in memory. The splits are the same either way.
@@ -77,7 +89,20 @@ class TableDataModule(FrameDataModule):
         min_count: int = 5,
         per_query: Literal["none", "replace", "append"] = "none",
         cache: str | None = "auto",
+        encoding: str | None = None,
+        separator: str | None = None,
+        header: int | None = None,
+        missing: Sequence[str] | None = None,
+        decimal: str | None = None,
+        thousands: str | None = None,
+        date_format: str | dict[str, str] | None = None,
+        missing_target: Literal["error", "drop"] = "error",
     ) -> None:
+        parsing = Parsing.of(encoding, separator, header, missing, decimal, thousands, date_format)
+        if missing_target not in ("error", "drop"):
+            raise ValueError(f"data.missing_target must be error or drop, got {missing_target!r}")
+        self.missing_target = missing_target
+        self.reader = TableReader(parsing, {*exclude, *categorical})
         if task is None:
             task = "ranking" if query is not None else self.infer_task(path, target)
         if task not in self.tasks:
@@ -107,6 +132,9 @@ class TableDataModule(FrameDataModule):
             min_count=min_count,
             per_query=per_query,
         )
+        labels = target if task in ("binary", "multiclass") else None
+        untouched = {labels, query, group, split, *exclude, *categorical}
+        self.reader = TableReader(parsing, untouched, {target, weight}, self.typed_columns())
         self.path = path
         self.group = group
         self.split = split
@@ -137,8 +165,10 @@ class TableDataModule(FrameDataModule):
             self.positive,
             self.min_count,
             self.per_query,
+            self.reader.options,
+            self.missing_target,
         )
-        cached = cached_table(request, root, self.watch, self.encoder)
+        cached = cached_table(request, root, self.watch, self.reader, self.encoder)
         self.encoder, self.stores = cached.encoder, dict(cached.stores)
         self.spec = cached.encoder.spec(len(cached.stores["train"]))
         self.summary = self._summarize_cached(cached)
@@ -148,7 +178,7 @@ class TableDataModule(FrameDataModule):
         for path in (self.path, *self.given.values()):
             if path is not None and not is_frame(path) and os.path.isfile(path):
                 self.watch.add(Signature.of(path))
-        table = self.read_file(self.path)
+        table = self.labelled(self.read_file(self.path))
         asked = [*roles.required(True), roles.time, *roles.exclude, *roles.categorical]
         require_columns(table.frame, asked, table.source)
         if roles.query is not None:
@@ -156,7 +186,7 @@ class TableDataModule(FrameDataModule):
         Target.fit(
             table, roles.target, roles.task, self.positive
         )  # what is wrong with it is told of the file
-        self.remarks = self._describe_split()
+        self.remarks = [*self._describe_split(), *self.reader.remarks, *self._describe_dropped(self.notes)]
         if self.split is not None:
             return split_by_column(table, self.split, roles.query)
         tables = split_table(
@@ -169,11 +199,45 @@ class TableDataModule(FrameDataModule):
         )
         for split, path in self.given.items():
             if path is not None:
-                tables[split] = self.read_file(path)
+                tables[split] = self.labelled(self.read_file(path))
         return tables
 
+    def read_file(self, path: Source) -> Table:
+        return self.reader.read(path)
+
     def scan_file(self, path: Source) -> Scan | None:
-        return scan_large(path, self.row_cells())
+        return self.reader.scan_large(path, self.row_cells())
+
+    def typed_columns(self) -> set[str | None] | None:
+        """The columns whose text may spell numbers or dates; None for all."""
+        return None
+
+    def labelled(self, table: Table) -> Table:
+        if self.missing_target == "error":
+            return table
+        require_columns(table.frame, [self.roles.target], table.source)
+        kept = table.drop_missing(self.roles.target)
+        if not len(kept):
+            raise DataError(
+                f"{table.source}: column {self.roles.target!r}: the target is missing in all rows"
+            )
+        self.notes["rows_without_target"] = len(table) - len(kept)
+        return kept
+
+    def labelled_scan(self, scan: Scan) -> Scan:
+        if self.missing_target == "error":
+            return scan
+        require_columns(scan.schema.to_frame(), [self.roles.target], scan.path)
+        self.notes["rows_without_target"] = scan.count_missing(self.roles.target)
+        return replace(scan, present=self.roles.target)
+
+    def preprocessing(self) -> dict[str, Any]:
+        return {**super().preprocessing(), "reading": self.reader.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        if "reading" in state:  # earlier versions read each file as it was
+            self.reader.restore(state["reading"])
 
     def row_cells(self) -> int:
         """What a row becomes, in cells of 8 bytes, where that is more than its columns."""
@@ -196,6 +260,10 @@ class TableDataModule(FrameDataModule):
             else []
         )
 
+    def _describe_dropped(self, counts: Mapping[str, int | str]) -> list[str]:
+        count = counts.get("rows_without_target", 0)
+        return [f"rows: {count:,} without a target left out of {name_of(self.path)}"] if count else []
+
     def _summarize_cached(self, cached: CachedTable) -> dict[str, Any]:
         met = cached.content["splits"]
         target = cached.encoder.target
@@ -217,5 +285,10 @@ class TableDataModule(FrameDataModule):
             "imputed_cells": {split: part["imputed"] for split, part in met.items() if part["imputed"]},
             "unknown_categories": {split: part["unknown"] for split, part in met.items() if part["unknown"]},
             "target": {"column": target.name, **told},
-            "notes": [*self._describe_split(), *cached.notes],
+            "notes": [
+                *self._describe_split(),
+                *self.reader.remarks,
+                *self._describe_dropped(cached.content),
+                *cached.notes,
+            ],
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from lit_mlfund.data.preprocessing.features import Encoded
@@ -20,7 +21,8 @@ class TextDataModule(TableDataModule):
 
     Args:
         path, target, time, group, weight, split, val_path, test_path, val_fraction, test_fraction,
-            split_seed, positive: as in `TableDataModule`.
+            split_seed, positive, encoding, separator, header, missing, decimal, thousands, date_format,
+            missing_target: as in `TableDataModule`.
         text: the column of text.
         tokenizer: `ngrams` for models that pool, `words` or `bytes` for those that read in order; see
             `Tokenizer`.
@@ -30,6 +32,7 @@ class TextDataModule(TableDataModule):
 
     tasks: tuple[str, ...] = ("binary", "multiclass", "regression")
     inputs = ("tokens",)
+    encoder_type = TextEncoder
 
     def __init__(
         self,
@@ -53,6 +56,14 @@ class TextDataModule(TableDataModule):
         tokenizer: Literal["ngrams", "words", "bytes"] = "ngrams",
         vocab_size: int = 32768,
         max_length: int = 512,
+        encoding: str | None = None,
+        separator: str | None = None,
+        header: int | None = None,
+        missing: Sequence[str] | None = None,
+        decimal: str | None = None,
+        thousands: str | None = None,
+        date_format: str | dict[str, str] | None = None,
+        missing_target: Literal["error", "drop"] = "error",
     ) -> None:
         if task is not None and task not in self.tasks:
             raise ValueError(f"data=text serves {', '.join(self.tasks)}; got task={task}")
@@ -76,12 +87,23 @@ class TextDataModule(TableDataModule):
             split_seed=split_seed,
             positive=positive,
             cache=None,
+            encoding=encoding,
+            separator=separator,
+            header=header,
+            missing=missing,
+            decimal=decimal,
+            thousands=thousands,
+            date_format=date_format,
+            missing_target=missing_target,
         )
 
     def read_file(self, path: Source) -> Table:
         table = super().read_file(path)
         require_columns(table.frame, self.features.columns, table.source)
         return table
+
+    def typed_columns(self) -> set[str | None]:
+        return {self.roles.target, self.roles.weight, self.roles.time}
 
     def row_cells(self) -> int:
         return self.features.tokenizer.max_length  # ids of 4 bytes, and the text itself
@@ -91,9 +113,6 @@ class TextDataModule(TableDataModule):
         if self.encoder is None:
             self.encoder = TextEncoder.of(tables["train"], self.roles, self.features, self.positive)
         return tables
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.encoder = TextEncoder.from_dict(state)
 
     def _summarize(self, tables: dict[str, Table], encoded: dict[str, Encoded]) -> dict[str, Any]:
         assert isinstance(self.encoder, TextEncoder)

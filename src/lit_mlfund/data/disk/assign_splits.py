@@ -59,7 +59,7 @@ def split_assigner(
         return SplitAssigner(lambda piece: _codes_of(split_labels(piece, split)), (split,))
     if time is not None and fractions:
         table = scan.column(time, *([group] if group else []))
-        split_of_row = np.zeros(len(table), dtype=np.int8)
+        split_of_row = np.zeros(table.rows[-1] + 1, dtype=np.int8)
         parts = split_table(table, fractions, seed=seed, time=time, group=group)
         for number, part in enumerate(parts.values()):
             split_of_row[part.rows] = number
@@ -73,7 +73,17 @@ def split_assigner(
         drawn = draw_rows(len(classes), fractions, seed, classes)
     else:
         drawn = draw_rows(sum(len(piece) for piece in scan.pieces([target])), fractions, seed)
+    if scan.present is not None:
+        drawn = _by_row_of_file(scan, drawn)
     return _row_assigner(drawn, fractions)
+
+
+def _by_row_of_file(scan: Scan, drawn: np.ndarray) -> np.ndarray:
+    """Turn the splits of the rows that are kept into those of all rows of the file; others are in train."""
+    rows = np.concatenate([piece.rows for piece in scan.pieces([scan.present])])
+    split_of_row = np.zeros(rows[-1] + 1, dtype=drawn.dtype)
+    split_of_row[rows] = drawn
+    return split_of_row
 
 
 def _codes_of(labels: pl.Series) -> np.ndarray:

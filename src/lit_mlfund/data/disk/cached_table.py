@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from lit_mlfund.data.disk.assign_splits import split_assigner, whole_file_assign
 from lit_mlfund.data.disk.cache import Cache, find, open_or_make, remove_others, user_cache_folder
 from lit_mlfund.data.disk.encode_to_disk import convert
 from lit_mlfund.data.disk.streaming_fit import fit_scan
+from lit_mlfund.data.parsing.options import Parsing
 from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.file_watch import Signature, Watch
 from lit_mlfund.data.reading.frames import Source, is_frame
 from lit_mlfund.data.reading.read import find_file, require_columns
+from lit_mlfund.data.reading.reader import TableReader
 from lit_mlfund.data.reading.scan import Scan
 from lit_mlfund.data.serving.mapped import SAMPLE_ROWS, MappedListStore, MappedStore, open_mapped
 
@@ -46,6 +48,8 @@ class TableRequest:
     positive: str | None
     min_count: int
     per_query: str
+    parsing: Parsing = field(default_factory=Parsing)
+    missing_target: str = "error"
 
     @property
     def files(self) -> dict[str, str]:
@@ -78,7 +82,11 @@ def cache_root(cache: str | None, files: list[Source]) -> Path | None:
 
 
 def cached_table(
-    request: TableRequest, root: Path, watch: Watch, encoder: Encoder | None = None
+    request: TableRequest,
+    root: Path,
+    watch: Watch,
+    reader: TableReader | None = None,
+    encoder: Encoder | None = None,
 ) -> CachedTable:
     """Open the cache of a table, building it where there is none.
 
@@ -86,12 +94,14 @@ def cached_table(
         request: the table.
         root: the folder of caches.
         watch: receives the files, and is called before each pass over the rows.
+        reader: reads the files, and is given what was recognised in them where there is a cache.
         encoder: encodes the rows; without it one is fitted on the training rows.
 
     Raises:
         DataError: as for a table in memory; a file that changes while it is read.
         WriteError: the disk refused the files.
     """
+    reader = reader or TableReader(request.parsing)
     signatures = {use: Signature.of(path) for use, path in request.files.items()}
     options = {name: value for name, value in asdict(request).items() if name not in ("path", "split_files")}
     key = {"sources": {use: signature.to_dict() for use, signature in signatures.items()}, "options": options}
@@ -99,14 +109,20 @@ def cached_table(
     cache: Cache | None = None
     if encoder is not None:
         cache = find(root, name, key)
-        if cache is None or cache.content["encoder"] != _plain(encoder):
+        known = None if cache is None else (cache.content["encoder"], cache.content["reading"])
+        if known != (_plain(encoder), reader.state()):
             cache = None
-            key["encoder"] = encoder.to_dict()
+            key["encoder"], key["reading"] = encoder.to_dict(), reader.state()
     if cache is None:
-        cache = open_or_make(root, name, key, lambda folder: _build(request, signatures, encoder, folder))
+        cache = open_or_make(
+            root, name, key, lambda folder: _build(request, signatures, encoder, folder, reader)
+        )
     if cache.made:
         remove_others(root, cache.folder, _is_stale)
     content = cache.content
+    if not cache.made:
+        reader.restore(content["reading"])
+        reader.remarks = content["remarks"]
     fitted = Encoder.from_dict(content["encoder"])
     watch.add(*signatures.values())
     stores = {
@@ -117,11 +133,16 @@ def cached_table(
 
 
 def _build(
-    request: TableRequest, signatures: dict[str, Signature], encoder: Encoder | None, folder: Path
+    request: TableRequest,
+    signatures: dict[str, Signature],
+    encoder: Encoder | None,
+    folder: Path,
+    reader: TableReader,
 ) -> dict[str, Any]:
-    scans = {use: Scan.open(path, signatures[use]) for use, path in request.files.items()}
+    scans = {use: reader.scan(path, signatures[use]) for use, path in request.files.items()}
     try:
-        return _fit_and_convert(request, scans, encoder, folder)
+        content = _fit_and_convert(request, scans, encoder, folder)
+        return content | {"reading": reader.state(), "remarks": reader.remarks}
     except DataError:
         for scan in scans.values():
             scan.check()  # a file that changed meanwhile is reported as such, whatever else is wrong with it
@@ -136,6 +157,11 @@ def _fit_and_convert(
     for other in scans.values():
         columns = required if other is scan else roles.required(True)
         require_columns(other.schema.to_frame(), columns, other.path)
+    dropped = 0
+    if request.missing_target == "drop":
+        dropped = scan.count_missing(roles.target)
+        scans = {use: replace(other, present=roles.target) for use, other in scans.items()}
+        scan = scans["path"]
     sources = {
         "path": (
             scan,
@@ -159,7 +185,13 @@ def _fit_and_convert(
         encoder, sample = replace(fitted.encoder, per_query=request.per_query), [fitted.sample, fitted.rows]
     splits = convert(sources, encoder, folder)
     boolean = [name for name in encoder.features.source if scan.schema[name] == pl.Boolean]
-    return {"encoder": encoder.to_dict(), "splits": splits, "sample": sample, "boolean": boolean}
+    return {
+        "encoder": encoder.to_dict(),
+        "splits": splits,
+        "sample": sample,
+        "boolean": boolean,
+        "rows_without_target": dropped,
+    }
 
 
 def _notes(cache: Cache) -> list[str]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
 
-from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.table import Table
 
 ISO_DATE = r"^\d{4}-\d{2}-\d{2}"
 # A text column with more than this share of numbers is taken for a numeric column that contains mistakes.
 MOSTLY_NUMBERS = 0.5
+# What the column of row numbers is called that spreadsheets, pandas and R write beside a table.
+ROW_NUMBERS = re.compile(
+    r"|unnamed: ?\d+|index|level_0|__index_level_0__|rownames|row\.names|row_names", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,15 @@ def _is_date(text: pl.Series) -> bool:
     return bool(text.str.contains(ISO_DATE).all()) and text.str.to_datetime(strict=False).null_count() == 0
 
 
+def _counts_rows(table: Table, name: str) -> bool:
+    """Return whether a column without a name of its own counts the rows of the file."""
+    column = table.frame[name]
+    if not ROW_NUMBERS.fullmatch(name) or column.null_count() or len(column) < 2:
+        return False
+    offset = column.cast(pl.Int64).to_numpy() - table.rows
+    return bool((offset == offset[0]).all())
+
+
 def _kind(table: Table, name: str) -> str:
     """Return the kind of a column, or the reason why it cannot be used."""
     column = table.frame[name]
@@ -69,6 +82,8 @@ def _kind(table: Table, name: str) -> str:
         return "boolean"
     if dtype in (pl.Date, pl.Datetime):
         return "date"
+    if dtype.is_integer() and _counts_rows(table, name):
+        return "row numbers"
     if dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
         return "numeric"
     if dtype in (pl.Categorical, pl.Enum):
@@ -86,7 +101,7 @@ def _kind(table: Table, name: str) -> str:
         bad = (
             column.str.strip_chars().cast(pl.Float64, strict=False).is_null() & column.is_not_null()
         ).to_numpy()
-        problem = f"text where a number belongs ({column.filter(bad)[0]!r})"
-        hint = f"; if these are codes, say data.categorical=[{name}]"
-        raise DataError(str(table.error(name, problem, bad)) + hint)
+        cell = column.filter(bad)[0]
+        hint = f"if these are codes, say data.categorical=[{name}]; if {cell!r} means missing, data.missing=[{cell!r}]"
+        raise table.error(name, f"text where a number belongs ({cell!r})", bad, hint)
     return "categorical"

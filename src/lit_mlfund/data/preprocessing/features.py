@@ -21,7 +21,15 @@ from lit_mlfund.data.serving.spec import Field
 
 HEAVY_TAIL = 8.0  # standard deviations: a column with values beyond it is compressed
 IDENTIFIER = "every value is different: an identifier or free text"
+TOO_LARGE = (
+    "whole numbers too large to differ as features: an identifier; data.categorical makes codes of them"
+)
 CLIP = 10.0  # standard deviations: limit of values far outside the training range
+
+
+def _differs(column: pl.Series) -> bool:
+    """Return whether whole numbers differ that are equal as floating-point numbers."""
+    return column.dtype.is_integer() and column.n_unique() > 1
 
 
 @dataclass(frozen=True)
@@ -150,7 +158,7 @@ class Preprocessor:
             if add(name, table.numbers(name)):
                 source.append(name)
             else:
-                dropped[name] = "one value only"
+                dropped[name] = TOO_LARGE if _differs(table.frame[name]) else "one value only"
         for name in schema.date:
             date = DateColumn.fit(name, timestamps := table.timestamps(name), trend=name != time)
             if isinstance(date, str):

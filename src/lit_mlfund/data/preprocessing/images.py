@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,14 +20,7 @@ from lit_mlfund.data.serving.store import PointStore
 if TYPE_CHECKING:
     from PIL import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 GREY = ("1", "L", "LA", "I", "I;16")  # Pillow's single-channel modes
-# Common names of the folders of the three splits.
-SPLIT_FOLDERS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
 
 
 @dataclass(frozen=True)
@@ -46,36 +37,6 @@ class ImageStore(PointStore):
         """Return the images at `index [B]`."""
         batch = super().batch(index)
         return replace(batch, x={"image": (batch.x["image"] - self.mean) / self.std})
-
-
-def split_folders(path: str) -> dict[str, str]:
-    """Return split -> folder if `path` has one for train and at least one more, else nothing."""
-    names = {name.lower(): name for name in _subfolders(path)}
-    folders = {
-        split: os.path.join(path, names[alias])
-        for split, aliases in SPLIT_FOLDERS.items()
-        for alias in aliases
-        if alias in names
-    }
-    return folders if "train" in folders and len(folders) > 1 else {}
-
-
-def read_folder(path: str, label: str) -> pl.DataFrame:
-    """List images, one row each, sorted: `image` is the path, `label` the folder in `path` that contains it.
-
-    The label is null for images in `path` itself. Raises DataError for a folder without images.
-    """
-    rows: list[tuple[str, str | None]] = []
-    for name in _subfolders(path):
-        folder = os.path.join(path, name)
-        files = list(_walk(folder))
-        if not files:
-            raise DataError(f"{folder}: no image in this folder ({', '.join(SUFFIXES)})")
-        rows += [(file, name) for file in files]
-    rows += [(os.path.join(path, name), None) for name in sorted(os.listdir(path)) if _is_image(name)]
-    if not rows:
-        raise DataError(f"{path}: no image in this folder ({', '.join(SUFFIXES)})")
-    return pl.DataFrame(rows, schema={"image": pl.String, label: pl.String}, orient="row")
 
 
 def read_images(
@@ -112,17 +73,40 @@ def read_images(
             raise DataError(f"{shown}: {problem}")
         return results
 
-    headers = map_images(lambda image: (image.mode in GREY, image.size), "cannot be opened as an image")
-    sizes = dict(reversed([(size, name) for (_, size), name in zip(headers, names)]))
-    if shape is None and len(sizes) > 1:
-        examples = "; ".join(
-            f"{name} is {width}×{height}" for (width, height), name in list(sizes.items())[-3:]
-        )
-        raise DataError(
-            f"images differ in size ({examples}); resize them all with data.size=64 or another side"
-        )
+    headers = map_images(
+        lambda image: (image.mode in GREY, _turned_size(image)), "cannot be opened as an image"
+    )
+    sizes = [size for _, size in headers]
+    if shape is None:
+        _refuse_sizes(sizes, names)
     num_channels = channels or (1 if all(grey for grey, _ in headers) else 3)
-    return np.stack(map_images(lambda image: _pixels(image, shape, num_channels), "is damaged"))
+    pixels = map_images(lambda image: _pixels(image, shape, num_channels), "is damaged")
+    _refuse_sizes(
+        [part.shape[:0:-1] for part in pixels], names
+    )  # a PNG may tell of its turn at its end alone
+    return np.stack(pixels)
+
+
+def _refuse_sizes(sizes: Sequence[tuple[int, ...]], names: Sequence[str]) -> None:
+    """Raise a DataError for images of more than one width and height, with an example of each."""
+    examples = dict(reversed(list(zip(sizes, names))))
+    if len(examples) > 1:
+        shown = [f"{name} is {width}×{height}" for (width, height), name in list(examples.items())[-3:]]
+        raise DataError(
+            f"images differ in size ({'; '.join(shown)}); resize them all with data.size=64 or another side"
+        )
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Return whether EXIF says that the camera was held upright: height and width change places."""
+    if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode all of it to look for more
+        return False
+    return image.getexif().get(0x0112) in (5, 6, 7, 8)
+
+
+def _turned_size(image: Image.Image) -> tuple[int, int]:
+    """Return width and height of an image as it is shown."""
+    return image.size[::-1] if _is_turned(image) else image.size
 
 
 def _pixels(image: Image.Image, shape: tuple[int, int] | None, channels: int) -> NDArray[np.uint8]:
@@ -131,7 +115,8 @@ def _pixels(image: Image.Image, shape: tuple[int, int] | None, channels: int) ->
 
     mode = "L" if channels == 1 else "RGB"
     if shape is not None:  # a JPEG decoder can skip detail that would be averaged away
-        image.draft(mode, (2 * shape[1], 2 * shape[0]))
+        size = (2 * shape[1], 2 * shape[0])
+        image.draft(mode, size[::-1] if _is_turned(image) else size)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits: `convert` would clip at 255
         image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8))
@@ -172,20 +157,3 @@ def channel_statistics(pixels: NDArray[np.uint8]) -> tuple[list[float], list[flo
 def as_tensor(statistic: Sequence[float]) -> Tensor:
     """Return per-channel numbers as `[C, 1, 1]`."""
     return torch.tensor(statistic, dtype=torch.float32)[:, None, None]
-
-
-def _subfolders(folder: str) -> list[str]:
-    return sorted(
-        entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")
-    )
-
-
-def _walk(folder: str) -> Iterator[str]:
-    """Yield the paths of the images in `folder` and below, sorted."""
-    for directory, folders, names in os.walk(folder):
-        folders.sort()
-        yield from (os.path.join(directory, name) for name in sorted(names) if _is_image(name))
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")

@@ -17,6 +17,9 @@ from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.spec import Task
 
 MAX_PLAIN_CLASSES = 50  # different whole numbers, beyond which they are amounts and no classes
+MISSING_TARGET = (
+    "data.missing_target=drop leaves such rows out, data.missing=[] makes labels of NA, None and the like"
+)
 MAX_GRADE = 30  # 2^relevance must stay a number that float32 sums over a list
 
 
@@ -97,14 +100,17 @@ def refuse_missing(table: Table, name: str) -> None:
     column = table.frame[name]
     missing = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
     if missing.any():
-        raise table.error(name, "the target is missing", missing)
+        raise table.error(name, "the target is missing", missing, MISSING_TARGET)
 
 
 def _two_classes(table: Table, name: str, positive: str | None) -> tuple[str, ...]:
     column, labels = table.frame[name], table.labels(name)
     classes = _sort_labels(labels.unique())
-    if column.dtype.is_numeric() and (bad := ~np.isin(column.to_numpy(), (0, 1))).any():
-        raise table.error(name, f"task=binary needs 0 and 1, found {labels.filter(bad)[0]}", bad)
+    plain = column.dtype.is_numeric() and (positive is None or len(classes) > 2)
+    if plain and (bad := ~np.isin(column.to_numpy(), (0, 1))).any():
+        label = labels.filter(bad)[0]
+        hint = f"data.positive={label} takes this one of two labels for 1" if len(classes) == 2 else ""
+        raise table.error(name, f"task=binary needs 0 and 1, found {label}", bad, hint)
     if len(classes) > 2:
         shown = ", ".join(map(repr, classes[:5])) + (", …" if len(classes) > 5 else "")
         raise DataError(
@@ -115,9 +121,15 @@ def _two_classes(table: Table, name: str, positive: str | None) -> tuple[str, ..
         raise DataError(f"{table.source}: column {name!r}: the target is {classes[0]!r} in all rows")
     if positive is None:
         return tuple(classes)
+    positive = _as_label(positive)
     if positive not in classes:
         raise DataError(f"{table.source}: column {name!r}: the positive class {positive!r} does not occur")
     return next(label for label in classes if label != positive), positive
+
+
+def _as_label(value: str | float) -> str:
+    """Return an option's value as `Table.labels` writes it: 2, 2.0 and "2" alike, true for a truth value."""
+    return Table.of(pl.DataFrame({"label": [value]}), "").labels("label")[0]
 
 
 def _classes(table: Table, name: str) -> tuple[str, ...]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 
+from lit_mlfund.data.parsing.options import Parsing
+from lit_mlfund.data.reading.csv_file import CsvFile
 from lit_mlfund.data.reading.csv_pieces import csv_batches, csv_schema
 from lit_mlfund.data.reading.errors import DataError, did_you_mean
 
-# Cells of text files that mean a missing value.
-MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"]
+TEXT = ("csv", "tsv")
 
 CHUNK = 2**23  # bytes of a file: the most that is read at a time, however large its cells
 
@@ -25,41 +26,49 @@ _PREFETCH_VARIABLES = ("POLARS_ROW_GROUP_PREFETCH_SIZE", "POLARS_RECORD_BATCH_PR
 Batches = Callable[[list[str], int], Iterator[pl.DataFrame]]
 
 
-def read_table(path: str) -> pl.DataFrame:
+def read_table(path: str, csv: CsvFile | None = None) -> pl.DataFrame:
     """Read a table in the format of its extension: .parquet, .csv, .tsv (also .gz), .arrow, .feather, .ipc.
 
-    In text files a cell of `MISSING` is null and ISO dates are parsed; a semicolon may separate the columns.
+    In text files a cell of `MISSING` is null and ISO dates are parsed; the layout is recognised, or that of `csv`.
 
     Raises:
         DataError: no such file, an unknown extension, a damaged file, or no rows.
     """
     file = find_file(path)
-    reader = _READERS[_extension(path, file)]
+    extension = _extension(path, file)
+    csv = csv or open_csv(path)
     try:
-        frame = reader(file)
+        frame = _READERS[extension](file) if csv is None else csv.read()
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise _damaged(path, error, csv) from error
     if frame.height == 0 or frame.width == 0:
         raise DataError(f"{path}: the table has no rows")
     return frame
 
 
-def scan_table(path: str) -> tuple[pl.Schema, Batches]:
+def scan_table(
+    path: str, csv: CsvFile | None = None, as_text: Callable[[pl.Schema], Iterable[str]] = lambda _: ()
+) -> tuple[pl.Schema, Batches]:
     """Return the columns of a table as `read_table` reads it, and a function that yields its rows in pieces.
+
+    Args:
+        path: the file.
+        csv: the same as a text file whose layout is known.
+        as_text: tells from the columns which of them are read as text, whatever they hold.
 
     Raises:
         DataError: as in `read_table`, or for an Arrow stream, which can only be read as a whole.
     """
     file = find_file(path)
-    extension = _extension(path, file)
+    _extension(path, file)
+    csv = csv or open_csv(path)
     try:
-        if extension in ("csv", "tsv"):
-            separator = _separator(file)
-            schema = csv_schema(file, separator, MISSING)
-            return pl.Schema(schema), lambda names, rows: (
-                piece
-                for frame in csv_batches(file, separator, MISSING, schema, names)
-                for piece in frame.iter_slices(rows)
+        if csv is not None:
+            schema = csv_schema(csv)
+            text = tuple(as_text(pl.Schema(schema.types)))
+            types = schema.types | dict.fromkeys(text, pl.String())
+            return pl.Schema(types), lambda names, rows: (
+                piece for frame in csv_batches(csv, schema, names, text) for piece in frame.iter_slices(rows)
             )
         for variable in _PREFETCH_VARIABLES:
             os.environ.setdefault(variable, "1")
@@ -69,13 +78,28 @@ def scan_table(path: str) -> tuple[pl.Schema, Batches]:
             chunk_size=min(rows, max_rows), maintain_order=True, engine="streaming"
         )
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise _damaged(path, error, csv) from error
+
+
+def open_csv(path: str, options: Parsing | None = None) -> CsvFile | None:
+    """Recognise the layout of a text file; return None for a file of another kind.
+
+    Raises:
+        DataError: no such file, an unknown extension, or another encoding than the one that was given.
+    """
+    file = find_file(path)
+    if _extension(path, file) not in TEXT:
+        return None
+    try:
+        return CsvFile.of(file, options)
+    except (OSError, EOFError) as error:
         raise _damaged(path, error) from error
 
 
 def memory_size(path: str, row: int = 0) -> int:
     """Estimate the bytes of a table in memory, with at least `row` bytes per row; raise as `scan_table` does."""
     file = find_file(path)
-    if _extension(path, file) in ("csv", "tsv") or is_stream(path):
+    if _extension(path, file) in TEXT or is_stream(path):
         return text_size(path)
     try:
         frame = _lazy(file)
@@ -115,14 +139,16 @@ def require_columns(frame: pl.DataFrame, names: Iterable[str | None], source: st
     missing = [name for name in names if name is not None and name not in frame.columns]
     if missing:
         problems = "; ".join(f"no column {name!r}{did_you_mean(name, frame.columns)}" for name in missing)
-        raise DataError(f"{source}: {problems}")
+        is_row = any(re.fullmatch(r"-?\d+\.\d+(_duplicated_\d+)?", name) for name in frame.columns)
+        hint = "; if the first line is no header, say data.header=0" if is_row else ""
+        raise DataError(f"{source}: {problems}{hint}")
 
 
 def _extension(path: str, file: Path) -> str:
     """Return the extension of a file, `.gz` aside; raise a DataError for an unknown one."""
     extension = file.name.lower().removesuffix(".gz").rpartition(".")[2]
-    if extension not in _READERS:
-        raise DataError(f"{path}: unknown file extension; tables are read from .{', .'.join(_READERS)}")
+    if extension not in _ENDINGS:
+        raise DataError(f"{path}: unknown file extension; tables are read from .{', .'.join(_ENDINGS)}")
     return extension
 
 
@@ -137,26 +163,11 @@ def _height(frame: pl.LazyFrame) -> int:
     return int(frame.select(pl.len()).collect().item())
 
 
-def _damaged(path: str, error: Exception) -> DataError:
+def _damaged(path: str, error: Exception, csv: CsvFile | None = None) -> DataError:
+    if csv is not None and (encoding := csv.explain_encoding()):
+        return DataError(f"{path}: {encoding}")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return DataError(f"{path}: cannot be read, it is damaged or of another format ({reason})")
-
-
-def _separator(file: Path) -> str:
-    opener = gzip.open if file.suffix.lower() == ".gz" else open
-    with opener(file, "rt", encoding="utf-8", errors="replace") as lines:
-        return max(",;\t", key=lines.readline().count)
-
-
-def _read_text(file: Path) -> pl.DataFrame:
-    return pl.read_csv(
-        file,
-        glob=False,
-        separator=_separator(file),
-        null_values=MISSING,
-        infer_schema_length=None,  # the whole file: a column is numeric only if all of it is
-        try_parse_dates=True,
-    )
 
 
 def _read_arrow(file: Path) -> pl.DataFrame:
@@ -168,9 +179,8 @@ def _read_arrow(file: Path) -> pl.DataFrame:
 
 _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     "parquet": partial(pl.read_parquet, glob=False),
-    "csv": _read_text,
-    "tsv": _read_text,
     "arrow": _read_arrow,
     "feather": _read_arrow,
     "ipc": _read_arrow,
 }
+_ENDINGS = ("parquet", *TEXT, *(ending for ending in _READERS if ending != "parquet"))

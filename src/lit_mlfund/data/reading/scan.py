@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -28,6 +28,8 @@ class Scan:
 
     signature   of the file when it was opened; None for a folder
     cells       number of cells that a row becomes, if more than its columns; `PIECE` counts them
+    convert     turns each piece, as it was read, into what it means
+    present     column without which a row is left out
     """
 
     path: str
@@ -35,6 +37,8 @@ class Scan:
     schema: pl.Schema
     signature: Signature | None = None
     cells: int = 0
+    convert: Callable[[Table], Table] = lambda table: table
+    present: str | None = None
 
     @classmethod
     def open(
@@ -53,38 +57,50 @@ class Scan:
         """
         requested = set(self.schema if columns is None else columns)
         names = [name for name in self.schema if name in requested]
+        extra = [] if self.present is None or self.present in requested else [self.present]
         rows = max(1, min(MAX_ROWS, PIECE // max(len(names), self.cells)))
-        start = 0
+        start = kept = 0
         try:
-            for piece in self.batches(names, rows):
-                yield Table(piece, self.path, np.arange(start, start + piece.height))
+            for piece in self.batches([*names, *extra], rows):
+                table = self.convert(Table(piece, self.path, np.arange(start, start + piece.height)))
                 start += piece.height
-        except (pl.exceptions.PolarsError, OSError) as error:
+                if self.present is not None:
+                    table = table.drop_missing(self.present)
+                    table = replace(table, frame=table.frame.select(names))
+                kept += len(table)
+                if len(table):
+                    yield table
+        except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
             self.check()
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DataError(f"{self.path}: damaged after about {start} rows ({reason})") from error
         self.check()
         if not start:
             raise DataError(f"{self.path}: the table has no rows")
+        if not kept:
+            raise DataError(f"{self.path}: column {self.present!r}: missing in all rows")
 
     def check(self) -> None:
         """Raise a DataError if the file has changed since it was opened."""
         if self.signature is not None and (difference := self.signature.difference()):
             raise DataError(f"{self.path}: the file changed while it was read: it {difference}; start again")
 
+    def count_missing(self, name: str) -> int:
+        """Return how many rows have no value in a column."""
+        pieces = replace(self, present=None).pieces([name])
+        return sum(len(piece) - len(piece.drop_missing(name)) for piece in pieces)
+
     def column(self, *names: str) -> Table:
         """Read some columns as a whole."""
         return join(*self.pieces(names))
 
 
-def scan_large(path: Source, cells: int = 0) -> Scan | None:
-    """Open a table for reading in pieces; return None if it is in memory, fits into it, or is an Arrow stream.
+def is_large(path: Source, cells: int = 0) -> bool:
+    """Return whether a table is read in pieces: a file that does not fit into memory, but for an Arrow stream.
 
     An Arrow stream can only be read as a whole. `cells` as in `Scan`; raises as `scan_table` does.
     """
-    if is_frame(path) or memory_size(path, 8 * cells) < LARGE or is_stream(path):
-        return None
-    return Scan.open(path, cells=cells)
+    return not (is_frame(path) or memory_size(path, 8 * cells) < LARGE or is_stream(path))
 
 
 def lists_are_contiguous(scan: Scan, query: str) -> bool:

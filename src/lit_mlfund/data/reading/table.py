@@ -8,6 +8,8 @@ from typing import Self
 import numpy as np
 import polars as pl
 
+from lit_mlfund.data.parsing.dates_in_text import YEAR_FIRST
+from lit_mlfund.data.parsing.numbers_in_text import MARKERS
 from lit_mlfund.data.reading.errors import DataError, name_rows
 from lit_mlfund.data.reading.frames import IN_MEMORY, Source, is_frame, to_polars
 from lit_mlfund.data.reading.read import read_table
@@ -48,11 +50,21 @@ class Table:
         rows = self.rows[start:] if length is None else self.rows[start : start + length]
         return type(self)(self.frame.slice(start, length), self.source, rows)
 
-    def error(self, name: str, problem: str, bad: np.ndarray | pl.Series) -> DataError:
-        """Build the error that names this file, the column and the rows where `bad [N]` is True."""
-        return DataError(
-            f"{self.source}: column {name!r}: {problem}: {name_rows(self.rows[np.asarray(bad)])}"
+    def drop_missing(self, name: str) -> Self:
+        """Return the rows that have a value in the column `name`."""
+        column = self.frame[name]
+        present = (
+            column.is_not_null() & column.is_not_nan() if column.dtype.is_float() else column.is_not_null()
         )
+        if present.all():
+            return self
+        index = present.arg_true().to_numpy()
+        return type(self)(self.frame[index], self.source, self.rows[index])
+
+    def error(self, name: str, problem: str, bad: np.ndarray | pl.Series, hint: str = "") -> DataError:
+        """Build the error that names this file, the column and the rows where `bad [N]` is True, and what helps."""
+        rows = name_rows(self.rows[np.asarray(bad)])
+        return DataError(f"{self.source}: column {name!r}: {problem}: {rows}{hint and '; '}{hint}")
 
     def numbers(self, name: str) -> np.ndarray:
         """Return a column as float64 `[N]`, NaN where missing.
@@ -69,10 +81,12 @@ class Table:
             raise DataError(f"{self.source}: column {name!r}: {column.dtype} where a number belongs")
         elif not column.dtype.is_numeric():
             parsed = _parse_numbers(column)
-            bad = (parsed.is_null() & column.is_not_null()).to_numpy()
+            bad = parsed.is_null() & column.is_not_null()
+            if column.dtype == pl.String:
+                bad &= ~column.str.strip_chars().is_in(MARKERS)
             if bad.any():
                 example = column.filter(bad)[0]
-                raise self.error(name, f"text where a number belongs ({example!r})", bad)
+                raise self.error(name, f"text where a number belongs ({example!r})", bad.fill_null(False))
             column = parsed
         values = column.cast(pl.Float64).to_numpy()
         if np.isinf(values).any():
@@ -93,7 +107,7 @@ class Table:
         return self.labels(name).rank("dense").cast(pl.Int64).to_numpy() - 1
 
     def timestamps(self, name: str) -> pl.Series:
-        """Return a column of dates, or of their ISO text, as microseconds of wall-clock time.
+        """Return a column of dates, or of their text with the year first, as microseconds of wall-clock time.
 
         Raises:
             DataError: a value is not a date.
@@ -102,10 +116,15 @@ class Table:
         if column.dtype == pl.Date or column.dtype == pl.Null:
             return column.cast(pl.Datetime("us"))
         if column.dtype == pl.String:
-            parsed = column.str.to_datetime(time_unit="us", strict=False)
-            bad = (parsed.is_null() & column.is_not_null()).to_numpy()
+            bad = ~column.str.contains(YEAR_FIRST).fill_null(True)
+            if not bad.any():
+                parsed = column.str.to_datetime(time_unit="us", strict=False)
+                bad = parsed.is_null() & column.is_not_null()
             if bad.any():
-                raise self.error(name, f"not a date ({column.filter(bad)[0]!r})", bad)
+                problem = f"not a date ({column.filter(bad)[0]!r})"
+                raise self.error(
+                    name, problem, bad, hint="data.date_format= tells a form other than 2020-01-31"
+                )
             column = parsed
         if not isinstance(column.dtype, pl.Datetime):
             raise DataError(f"{self.source}: column {name!r}: {column.dtype} where a date belongs")
