@@ -117,7 +117,6 @@ class DateEvidence:
         if self.forms is None:
             self.example = text[0]
             self.shape, self.forms = _forms_of(text[0])
-            started = bool(self.forms)
         if self.forms and not text.str.contains(self.shape).all():
             self.forms = []
         self.forms = [form for form in self.forms if DateFormat(form).parse(text).null_count() == 0]
@@ -127,7 +126,8 @@ class DateEvidence:
             )
             self.example = different[0] if len(different) else self.example
         if not self.forms and started:
-            self.mixed = all(_looks_like_date(cell) for cell in text.head(100))
+            dates = all(_looks_like_date(cell) for cell in text.head(100))
+            self.mixed = dates and not text.str.contains(YEAR_FIRST).all()
 
     @property
     def certain(self) -> list[str]:

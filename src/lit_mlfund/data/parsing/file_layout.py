@@ -37,13 +37,14 @@ class Layout:
         return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig", "ascii")
 
 
-def find_layout(head: bytes, options: Parsing, whole: bool) -> Layout:
+def find_layout(head: bytes, options: Parsing, whole: bool, separator: str | None = None) -> Layout:
     """Recognise the layout from the first bytes of a file, as far as `options` do not say it.
 
     Args:
         head: the first bytes.
         options: what is given.
         whole: the file has no further bytes.
+        separator: that of earlier files of this kind, where the bytes do not tell.
 
     Raises:
         UnicodeError: the bytes are not of the encoding that was given.
@@ -56,7 +57,7 @@ def find_layout(head: bytes, options: Parsing, whole: bool) -> Layout:
     lines = lines if whole else lines[:-1] or lines
     if options.header is not None and options.header > 0:
         lines = lines[options.header - 1 :]
-    separator, skip = _separator_and_titles(lines, options)
+    separator, skip = _separator_and_titles(lines, options, separator)
     header = options.header != 0 and (options.header is not None or not _is_data(lines[skip:], separator))
     if skip and options.header is None:
         notes.append(
@@ -69,9 +70,9 @@ def find_layout(head: bytes, options: Parsing, whole: bool) -> Layout:
     return Layout(encoding, separator, skip, header, tuple(notes))
 
 
-def _separator_and_titles(lines: list[str], options: Parsing) -> tuple[str, int]:
+def _separator_and_titles(lines: list[str], options: Parsing, earlier: str | None) -> tuple[str, int]:
     """Return the separator, and the number of lines before the header."""
-    candidates = options.separator or SEPARATORS
+    candidates = options.separator or (earlier or "") + SEPARATORS
     first = next((line for line in lines if line.strip()), "")
     usual = max(candidates, key=re.sub('"[^"]*"', "", first).count)
     records = {separator: list(_records(lines[:200], separator)) for separator in candidates}
@@ -87,6 +88,7 @@ def _separator_and_titles(lines: list[str], options: Parsing) -> tuple[str, int]
     behind_titles = [
         (width, -start, separator)
         for separator, found in records.items()
+        if earlier in (None, separator)
         if (place := _header_behind_titles(found)) is not None
         for start, width in [place]
     ]

@@ -81,6 +81,8 @@ class NumberEvidence:
 
     def add(self, text: pl.Series) -> None:
         """Look at further cells: stripped text without missing ones."""
+        first = text.head(100).filter(~text.head(100).is_in(MARKERS))  # enough for most columns of words
+        self.alive = [style for style in self.alive if _fits(style, first)]
         if not self.alive:
             return
         is_marker = text.is_in(MARKERS)

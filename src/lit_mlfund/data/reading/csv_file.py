@@ -31,13 +31,16 @@ class CsvFile:
     options: Parsing
 
     @classmethod
-    def of(cls, file: Path, options: Parsing | None = None) -> Self:
-        """Recognise the layout of a file, as far as it is not given; raise a DataError for another encoding."""
+    def of(cls, file: Path, options: Parsing | None = None, separator: str | None = None) -> Self:
+        """Recognise the layout of a file, as far as it is not given; raise a DataError for another encoding.
+
+        `separator` is that of earlier files of its kind, where this one does not tell.
+        """
         options = options or Parsing()
         with _opened(file) as stream:
             head = stream.read(HEAD)
         try:
-            return cls(file, find_layout(head, options, whole=len(head) < HEAD), options)
+            return cls(file, find_layout(head, options, len(head) < HEAD, separator), options)
         except UnicodeError as error:
             raise DataError(
                 f"{file}: it is not written in data.encoding={options.encoding} ({error})"
@@ -68,12 +71,8 @@ class CsvFile:
             polars.exceptions.PolarsError, UnicodeError: the file cannot be read.
         """
         overrides = None if as_text is None else dict.fromkeys(as_text, pl.String)
-        source: Path | io.BytesIO = self.file
-        if not self.layout.is_utf8 or self.layout.skip:
-            with self.open() as stream:
-                source = io.BytesIO(stream.read())
         frame = pl.read_csv(
-            source,
+            self._source(),
             glob=False,
             columns=None if as_text is None else list(as_text),
             schema_overrides=overrides,
@@ -90,6 +89,20 @@ class CsvFile:
             and not self.options.names(column.name)
             and (dtype := iso_dtype(column)) is not None
         )
+
+    def _source(self) -> Path | io.BytesIO:
+        """Return what polars can read: the file itself, or its text where that takes some preparation."""
+        plain = self.layout.is_utf8 and not self.layout.skip and self.file.suffix.lower() != ".gz"
+        if plain and not self._ends_in_white_space():
+            return self.file
+        with self.open() as stream:
+            return io.BytesIO(trim_end(stream.read(), self.layout.separator))
+
+    def _ends_in_white_space(self) -> bool:
+        with open(self.file, "rb") as stream:
+            stream.seek(max(0, self.file.stat().st_size - 4096))
+            end = stream.read()
+        return bool(end[len(end.rstrip()) :].strip(b"\r\n"))
 
     def _blank_end(self, frame: pl.DataFrame) -> int:
         """Return how many of the last rows are blank lines."""
@@ -118,6 +131,13 @@ class CsvFile:
                     )
                 line += 1
         return None
+
+
+def trim_end(text: bytes, separator: str) -> bytes:
+    """Return a text without the lines of white space at its end, if it has more than one column."""
+    if separator.encode() not in text[: text.find(b"\n")]:
+        return text
+    return text[: text.find(b"\n", len(text.rstrip())) + 1 or len(text)]
 
 
 def empty_end(frame: pl.DataFrame) -> int:

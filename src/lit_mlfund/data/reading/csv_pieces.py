@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from lit_mlfund.data.parsing.dates_in_text import iso_dtype, parse_iso
-from lit_mlfund.data.reading.csv_file import CsvFile, blank_lines, empty_end
+from lit_mlfund.data.reading.csv_file import CsvFile, blank_lines, empty_end, trim_end
 
 CHUNK = 2**20  # bytes
 
@@ -122,8 +122,9 @@ def _chunks(csv: CsvFile) -> Iterator[bytes]:
             if cut := _end_of_rows(rest):
                 yield header + rest[:cut]
                 rest, started = rest[cut:], True
-        if rest or not started:
-            yield header + rest
+        last = trim_end(header + rest, csv.layout.separator)
+        if len(last) > len(header) or not started:
+            yield last
 
 
 def _end_of_rows(text: bytes) -> int:

@@ -81,8 +81,8 @@ def scan_table(
         raise _damaged(path, error, csv) from error
 
 
-def open_csv(path: str, options: Parsing | None = None) -> CsvFile | None:
-    """Recognise the layout of a text file; return None for a file of another kind.
+def open_csv(path: str, options: Parsing | None = None, separator: str | None = None) -> CsvFile | None:
+    """Recognise the layout of a text file as `CsvFile.of` does; return None for a file of another kind.
 
     Raises:
         DataError: no such file, an unknown extension, or another encoding than the one that was given.
@@ -91,7 +91,7 @@ def open_csv(path: str, options: Parsing | None = None) -> CsvFile | None:
     if _extension(path, file) not in TEXT:
         return None
     try:
-        return CsvFile.of(file, options)
+        return CsvFile.of(file, options, separator)
     except (OSError, EOFError) as error:
         raise _damaged(path, error) from error
 
@@ -139,7 +139,8 @@ def require_columns(frame: pl.DataFrame, names: Iterable[str | None], source: st
     missing = [name for name in names if name is not None and name not in frame.columns]
     if missing:
         problems = "; ".join(f"no column {name!r}{did_you_mean(name, frame.columns)}" for name in missing)
-        is_row = any(re.fullmatch(r"-?\d+\.\d+(_duplicated_\d+)?", name) for name in frame.columns)
+        numbers = [re.fullmatch(r"-?\d+(\.\d+)?(_duplicated_\d+)?", name) for name in frame.columns]
+        is_row = all(numbers) or any(found and found[1] for found in numbers)
         hint = "; if the first line is no header, say data.header=0" if is_row else ""
         raise DataError(f"{source}: {problems}{hint}")
 

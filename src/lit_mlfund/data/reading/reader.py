@@ -49,6 +49,7 @@ class TableReader:
         self.only = only
         self.formats: dict[str, Format] | None = None
         self.header: bool | None = None
+        self.separator: str | None = None
         self.remarks: list[str] = []
 
     def read(self, source: Source) -> Table:
@@ -106,18 +107,20 @@ class TableReader:
             state["formats"] = to_dict(self.formats)
         if self.header is False:
             state["header"] = False
+        if self.separator not in (None, ","):
+            state["separator"] = self.separator
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore the result of `state`."""
         self.formats = from_dict(state.get("formats", {}))
-        self.header = state.get("header", True)
+        self.header, self.separator = state.get("header", True), state.get("separator")
 
     def _open_csv(self, path: str) -> CsvFile | None:
         options = self.options
         if self.header is False and options.header is None:
             options = replace(options, header=0)
-        csv = open_csv(path, options)
+        csv = open_csv(path, options, self.separator)
         if csv is not None and self.header is True and not csv.layout.header and self.options.header is None:
             csv = replace(csv, layout=replace(csv.layout, header=True))
         return csv
@@ -146,7 +149,8 @@ class TableReader:
         except Ambiguous as error:
             raise DataError(f"{name_of(source)}: {error}") from None
         self.formats = found.formats
-        self.header = None if csv is None else csv.layout.header
+        if csv is not None:
+            self.header, self.separator = csv.layout.header, csv.layout.separator
         self.remarks = [*(csv.layout.notes if csv is not None else ()), *found.remarks]
 
     def _spelt_as_text(self, schema: pl.Schema) -> list[str]:
