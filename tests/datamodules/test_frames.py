@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +107,30 @@ def test_what_is_no_table(frame: pl.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the frame has no rows"):
         TableDataModule(frame.head(0), target="label")
     assert not LetorDataModule(str(tmp_path / "x.txt")).takes_frames
+
+
+@pytest.mark.parametrize("source", ["polars", "pandas", "parquet", "arrow"])
+def test_text_that_spells_numbers_and_dates(tmp_path, source):
+    """As in text files: the columns of text in a frame, or in a file of typed columns."""
+    frame = pl.DataFrame(
+        {
+            "amount": [f"{1000 + n:,}.5" for n in range(120)],
+            "day": [f"{n % 12 + 1}/{n % 28 + 1}/2020" for n in range(120)],
+            "y": [n / 7 for n in range(120)],
+        }
+    )
+    given = {
+        "polars": lambda: frame,
+        "pandas": lambda: pandas.DataFrame(frame.to_dict(as_series=False)),
+        "parquet": lambda: frame.write_parquet(tmp_path / "x.parquet") or str(tmp_path / "x.parquet"),
+        "arrow": lambda: frame.write_ipc(tmp_path / "x.arrow") or str(tmp_path / "x.arrow"),
+    }[source]()
+    data = TableDataModule(given, target="y", task="regression")
+    data.setup()
+    assert data.summary["columns"]["numeric"] == ["amount"] and data.summary["columns"]["date"] == ["day"]
+    state = data.state_dict()
+    fresh = TableDataModule(given, target="y", task="regression")
+    fresh.load_state_dict(state)
+    new = pl.DataFrame({"amount": ["1,234"], "day": ["2/3/2020"]})
+    _, read = fresh.new_loader(new, need_target=False)
+    assert read.rows() == [(1234.0, datetime.date(2020, 2, 3))]

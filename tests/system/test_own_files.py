@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from tests.system.conftest import Command
 
@@ -106,3 +107,23 @@ def test_a_finished_run_is_repeated_with_the_same_numbers(mlfund: Command, table
     assert again.json["test"] == first.json["test"]
     other = json.loads((Path(first.json["run"]) / "result.json").read_text())
     assert other == first.json  # the first one is left as it was
+
+
+def test_a_folder_of_images_tells_what_it_leaves_out(mlfund: Command) -> None:
+    for label, shade in (("cat", 40), ("dog", 200)):
+        for number in range(20):
+            for file in (Path(f"x/{label}/{number}.jpg"), Path(f"x/{label}/.ipynb_checkpoints/{number}.jpg")):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                exif = Image.Exif()
+                exif[0x0112] = 6 if number % 2 else 1  # held upright: height and width change places
+                Image.new("L", (8, 6) if number % 2 else (6, 8), shade + number).save(file, exif=exif)
+        Path(f"x/{label}/more.gif").write_bytes(b"GIF")
+    trained = mlfund("train", "task=binary", "data=images", "data.path=x", *QUICK, "trainer.max_epochs=1")
+    assert trained.code == 0, trained.err
+    data = json.loads((Path(trained.json["run"]) / "provenance.json").read_text())["data"]
+    assert sum(data["rows"].values()) == 40 and data["shape"][1:] == [8, 6]
+    assert any("2 .gif" in note and "2 hidden folders" in note for note in data["notes"])
+    for command in (("evaluate",), ("predict", "output=out.csv")):
+        told = mlfund(*command, f"run={trained.json['run']}", "data.path=x")
+        assert told.code == 0, told.err
+        assert told.json["rows"] == 40 and told.json["notes"]["left_out"] == 4
