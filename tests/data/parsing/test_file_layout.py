@@ -28,6 +28,7 @@ ROWS = "".join(f"{n}.5,{n}\n" for n in range(9, 0, -1))
         ("x y\n1,5,2\n2,5,1\n", ",", 0, True),  # rows are no header
         ("b\n1,0.5\n2,0.5\n", ",", 0, True),  # nor are the names of rows that R writes
         ("a,b,c\n1,2\n3,4,5\n", ",", 0, True),
+        ("sep=;\na;b\n1;2\n", ";", 1, True),  # for Excel
         ("", ",", 0, True),
     ],
 )

@@ -72,6 +72,12 @@ def find_layout(head: bytes, options: Parsing, whole: bool, separator: str | Non
 
 def _separator_and_titles(lines: list[str], options: Parsing, earlier: str | None) -> tuple[str, int]:
     """Return the separator, and the number of lines before the header."""
+    if (
+        lines
+        and options.header is None
+        and (excel := re.fullmatch(r'"?sep=([,;\t|])"?', lines[0].strip(" \ufeff")))
+    ):
+        return options.separator or excel[1], 1
     candidates = options.separator or (earlier or "") + SEPARATORS
     first = next((line for line in lines if line.strip()), "")
     usual = max(candidates, key=re.sub('"[^"]*"', "", first).count)
