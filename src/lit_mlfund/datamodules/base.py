@@ -98,7 +98,7 @@ class DataModule(LightningDataModule):
             seed=self.seed,
             lengths=getattr(store, "lengths", None),
             block=getattr(store, "block", None),
-            **self._process_rank(),
+            **self._rank(),
         )
         steps = getattr(self.trainer and self.trainer.lightning_module, "steps_per_call", 1)
         return loader if steps == 1 else Chunks(loader, steps)
@@ -129,9 +129,7 @@ class DataModule(LightningDataModule):
             size = max(self.batch_size, min(size, MAX_PIXELS // store.x["image"].shape[1:].numel()))
         if (lengths := getattr(store, "lengths", None)) is not None:
             size = max(1, min(size, MAX_DOCUMENTS // max(int(lengths.max()), 1)))
-        return BatchLoader(
-            store, batch_size or size, block=getattr(store, "block", None), **self._process_rank()
-        )
+        return BatchLoader(store, batch_size or size, block=getattr(store, "block", None), **self._rank())
 
     def whole(self, split: str) -> Batch:
         """Return a split as one batch, in the order of its store, for the reference models."""
@@ -157,6 +155,7 @@ class DataModule(LightningDataModule):
             raise ValueError(f"split must be one of {', '.join(self.stores)}, got {split!r}")
         return self.stores[split]
 
-    def _process_rank(self) -> dict[str, Any]:
+    def _rank(self) -> dict[str, Any]:
+        """Return the rank and the number of processes, as keywords of `BatchLoader`."""
         trainer = self.trainer
         return {} if trainer is None else {"rank": trainer.global_rank, "world_size": trainer.world_size}

@@ -134,10 +134,8 @@ class ImagesDataModule(TableDataModule):
             }
             num_classes = self.read_file(self.path).frame[self.roles.target].drop_nulls().n_unique()
             if num_classes < 2:
-                content = "no folder per class" if num_classes == 0 else "one folder of images only"
-                raise DataError(
-                    f"{self.path}: {content} in it; expected <class>/*.png for two classes or more"
-                )
+                what = "no folder per class" if num_classes == 0 else "one folder of images only"
+                raise DataError(f"{self.path}: {what} in it; expected <class>/*.png for two classes or more")
         tables = super().read()
         if self.encoder is None:
             self.encoder = ImageEncoder.of(

@@ -19,12 +19,8 @@ from lit_mlfund.data.serving.token_windows import WindowStore
 from lit_mlfund.datamodules.base import DataModule
 
 PIECE = 2**17  # positions in the windows of a new file that are predicted at a time
-MAX_REPEATED = (
-    0.05  # share of the lines of validation or test that are in train too; beyond that a note reports it
-)
-MAX_UNKNOWN = (
-    0.5  # share of the characters of a new file; beyond that it is another script, or another encoding
-)
+MAX_REPEATED = 0.05  # share of the lines of validation or test that are in train too; a note reports more
+MAX_UNKNOWN = 0.5  # share of a new file's characters; more means another script, or another encoding
 
 
 class TextLMDataModule(DataModule):
@@ -150,10 +146,8 @@ class TextLMDataModule(DataModule):
         for split, path in self.split_paths.items():
             source = path or f"a share of {self.fractions[split]:g} at the end of the text"
             repeated = repeated_share(texts[split], texts["train"])
-            warning = (
-                f"; {repeated:.0%} of its long lines are in train too" if repeated > MAX_REPEATED else ""
-            )
-            notes.append(f"{split}: {source}{warning}")
+            note = f"; {repeated:.0%} of its long lines are in train too" if repeated > MAX_REPEATED else ""
+            notes.append(f"{split}: {source}{note}")
         return notes
 
     def _store(self, split: str, ids: Tensor) -> WindowStore:

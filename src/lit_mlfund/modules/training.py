@@ -226,9 +226,7 @@ class TrainedModule(LightningModule):
             self.report_training()  # the steps since the last multiple of log_every_n_steps
         self._optimizer_mode("eval")
 
-    def on_validation_end(
-        self,
-    ) -> None:  # after that of the callbacks: checkpoints hold the evaluated weights
+    def on_validation_end(self) -> None:  # after the callbacks': checkpoints hold the evaluated weights
         self._optimizer_mode("train")
 
 
