@@ -49,8 +49,8 @@ def test_a_full_disk_is_one_message_and_nothing_is_left(tmp_path: Path) -> None:
         "try: write_text(sys.argv[1], 'x' * 1000)\nexcept WriteError as error: print(error)"
     )
     file = tmp_path / "a.txt"
-    told = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
-    assert told.stdout == f"cannot write {file}: File too large\n"
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
+    assert done.stdout == f"cannot write {file}: File too large\n"
     assert list(tmp_path.iterdir()) == []
 
 

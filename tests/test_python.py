@@ -33,6 +33,11 @@ def test_import_alone_loads_nothing() -> None:
         lit_mlfund.fit  # noqa: B018
 
 
+def test_nothing_is_shown_where_that_is_not_wanted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    lit_mlfund.train([*SMALL, f"runs_dir={tmp_path}"], verbose=False)
+    assert "epoch" not in "".join(capfd.readouterr())
+
+
 def test_results_are_those_of_the_folder(run: lit_mlfund.Run) -> None:
     assert run.result == json.loads((run.folder / "result.json").read_text())
     assert run.metrics["history"] and isinstance(run.findings, list)

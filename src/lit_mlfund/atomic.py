@@ -1,6 +1,6 @@
-"""Files that appear whole or not at all: write beside, flush to the disk, rename.
+"""Writes files that appear whole or not at all: write beside, flush to the disk, rename.
 
-It stands outside the folders because all of them may write files; it knows of none of them.
+The module lies outside the folders because all of them may write files; it depends on none of them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 
 class WriteError(OSError):
-    """The disk would not take a file; the message names the file and says why."""
+    """Reports a file that could not be written; the message names the file and the reason."""
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; it becomes `path` when the block ends without an error.
+    """Yield a path beside `path` to write to, and rename it to `path` when the block ends without an error.
 
     Raises WriteError when the disk is full, read-only or forbidden; nothing is left behind then.
     """
@@ -57,7 +57,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """JSON that every parser reads: arrays become lists, paths strings, numbers that are not finite null."""
+    """Format JSON that every parser reads: arrays become lists, paths strings, non-finite numbers null."""
     return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
@@ -74,7 +74,7 @@ def _plain(value: Any) -> Any:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the renaming itself survive a power cut; some file systems cannot, which is no error."""
+    """Make the renaming itself survive a power cut; some file systems cannot, which is not an error."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

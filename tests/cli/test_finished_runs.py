@@ -39,29 +39,29 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return run_dir
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> Any:
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
 def test_evaluate(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "run=run"]) == 0
-    assert told(capsys) == {"run": str(finished), "split": "test", "path": None, "checkpoint": "best"}
+    assert printed(capsys) == {"run": str(finished), "split": "test", "path": None, "checkpoint": "best"}
     assert main(["evaluate", f"run={finished}", "split=val"]) == 0
-    assert told(capsys)["split"] == "val"
+    assert printed(capsys)["split"] == "val"
     assert main(["evaluate", "run=run", "data.path=new.csv"]) == 0
-    assert told(capsys)["path"] == str(finished.parent / "new.csv")
+    assert printed(capsys)["path"] == str(finished.parent / "new.csv")
 
 
 def test_predict(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "run=run", "data.path=new.csv"]) == 0
-    assert told(capsys) == {
+    assert printed(capsys) == {
         "run": str(finished),
         "path": str(finished.parent / "new.csv"),
         "output": str(finished.parent / "predictions.parquet"),
         "checkpoint": "best",
     }
     assert main(["predict", "run=run", "data.path=new.csv", "output=run/p.csv"]) == 0
-    assert told(capsys)["output"] == str(finished / "p.csv")
+    assert printed(capsys)["output"] == str(finished / "p.csv")
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ def loaded_by(*arguments: str) -> tuple[list[str], int]:
         "import sys\nfrom lit_mlfund.cli import main\ncode = main(sys.argv[1:])\n"
         f"print('\\n' + ' '.join(name for name in {HEAVY} if name in sys.modules))\nsys.exit(code)"
     )
-    told = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
-    return told.stdout.splitlines()[-1].split(), told.returncode
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    return done.stdout.splitlines()[-1].split(), done.returncode
 
 
 def behave(function: Callable[[Path], dict[str, Any]]) -> None:
@@ -68,8 +68,8 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_installed_command() -> None:
-    told = subprocess.run([INSTALLED, "--version"], capture_output=True, text=True, check=True)
-    assert told.stdout == f"lit_mlfund {__version__}\n"
+    done = subprocess.run([INSTALLED, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"lit_mlfund {__version__}\n"
 
 
 def test_unknown_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,7 +209,7 @@ def test_a_class_beside_the_user_is_found(house: Path, executed: Calls) -> None:
         sys.modules.pop("mine_in_cwd", None)
 
 
-def test_one_thread_unless_told_otherwise(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_thread_by_default(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -221,5 +221,5 @@ def test_one_thread_unless_told_otherwise(house: Path, monkeypatch: pytest.Monke
 
 
 def test_a_closed_pipe_is_no_error() -> None:
-    told = subprocess.run(f"{INSTALLED} list | head -1", shell=True, capture_output=True, text=True)
-    assert told.stderr == ""
+    done = subprocess.run(f"{INSTALLED} list | head -1", shell=True, capture_output=True, text=True)
+    assert done.stderr == ""

@@ -1,4 +1,4 @@
-"""Parts that do not fit each other, and what is said to use instead."""
+"""Parts that do not fit each other, and what to use instead."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def problems(*lines: str) -> list[str]:
     ],
 )
 def test_messages(house: Path, lines: list[str], expected: list[str]) -> None:
-    found = problems(*lines)
-    assert len(found) == len(expected), found
-    for told, start in zip(found, expected):
-        assert told.startswith(start)
+    reported = problems(*lines)
+    assert len(reported) == len(expected), reported
+    for problem, start in zip(reported, expected):
+        assert problem.startswith(start)
 
 
 def test_a_class_of_the_users_own_declares_itself(

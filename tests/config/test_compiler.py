@@ -11,7 +11,7 @@ from lit_mlfund.config.compose import Composer
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_compiler_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: bool) -> None:
+def test_a_missing_compiler_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: bool) -> None:
     monkeypatch.setenv("CXX", sys.executable if there else str(tmp_path / "g++"))
     problems = Composer().compose(["trainer.compile=true"]).problems
     assert bool(problems) is not there

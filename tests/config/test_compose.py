@@ -74,8 +74,8 @@ def test_a_parameter_that_no_file_spells_out_can_be_set(house: Path) -> None:
 
 
 def test_unknown_options_do_not_hide_other_problems(house: Path) -> None:
-    found = problems("task=regresion", "loss=hubber", "optim.weigth_decay=1", "loss.delta=x")
-    assert found == [
+    reported = problems("task=regresion", "loss=hubber", "optim.weigth_decay=1", "loss.delta=x")
+    assert reported == [
         "task: there is no task=regresion; did you mean regression?",
         "loss: there is no loss=hubber; did you mean huber?",
         "loss.delta: expected float, got x (text)",  # under the loss that was meant
@@ -83,7 +83,7 @@ def test_unknown_options_do_not_hide_other_problems(house: Path) -> None:
     ]
 
 
-def test_nothing_is_said_below_an_option_that_cannot_be_guessed(house: Path) -> None:
+def test_nothing_is_reported_below_an_option_that_cannot_be_guessed(house: Path) -> None:
     assert problems("loss=zzz", "loss.delta=3", "optim.weigth_decay=1") == [
         "loss: there is no loss=zzz; known: bce, composite, huber, lambdarank, mse",
         "optim.weigth_decay: unknown; did you mean weight_decay?",
@@ -118,7 +118,7 @@ def test_nothing_is_said_below_an_option_that_cannot_be_guessed(house: Path) -> 
         ("model.spec=3", "model.spec: is given by the program; leave it out"),
         ("name=${tsk.name}", "name: Interpolation key 'tsk.name' not found"),
         ("seed=${oc.env:MLFUND_NO_SUCH}", "Environment variable 'MLFUND_NO_SUCH' not found"),
-        ("callbacks.mine.patience=3", "callbacks.mine: has no _target_, so nothing would be built of it"),
+        ("callbacks.mine.patience=3", "callbacks.mine: has no _target_, so nothing would be built from it"),
         ("optim=null", "optim is required: choose one of adamw with optim=…"),
         ("train=yes please", "train: expected true or false, got yes please (text)"),
         ("seed=1.5", "seed: expected int, got 1.5"),
@@ -127,10 +127,10 @@ def test_nothing_is_said_below_an_option_that_cannot_be_guessed(house: Path) -> 
 )
 def test_each_problem_has_its_message(house: Path, line: str, problem: str) -> None:
     try:
-        found = problems(line)
+        reported = problems(line)
     except ConfigError as error:
-        found = error.problems
-    assert any(problem in told for told in found), found
+        reported = error.problems
+    assert any(problem in line for line in reported), reported
 
 
 def test_text_that_hydra_wants_quoted_is_taken_as_it_is(house: Path) -> None:
@@ -157,8 +157,8 @@ def test_experiments_choose_options_and_values(house: Path) -> None:
 
 
 def test_records_inside_values_are_checked(house: Path) -> None:
-    found = problems("loss=composite", "loss.parts.first.wieght=3", "loss.parts.third.weight=heavy")
-    assert found == [
+    reported = problems("loss=composite", "loss.parts.first.wieght=3", "loss.parts.third.weight=heavy")
+    assert reported == [
         "loss.parts.first.wieght: unknown; did you mean weight?",
         "loss.parts.third.weight: expected float, got heavy (text)",
         "loss.parts.third.loss is required: pass loss.parts.third.loss=…",
@@ -241,8 +241,8 @@ def test_a_failing_check_does_not_import_torch() -> None:
         "assert Composer(None, lines).compose(lines).problems\n"
         "print([name for name in ('torch', 'lightning', 'numpy', 'sklearn') if name in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,9 @@ def test_a_node_inside_is_built() -> None:
 
 
 def test_other_peoples_targets_are_for_hydra_to_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    monkeypatch.setattr(hydra.utils, "instantiate", lambda node, **_: asked.append(node) or nn.Linear)
+    nodes: list[Any] = []
+    monkeypatch.setattr(hydra.utils, "instantiate", lambda node, **_: nodes.append(node) or nn.Linear)
     instantiate({"_target_": "torch.nn.Linear"}, in_features=2, out_features=1)
-    assert len(asked) == 1
+    assert len(nodes) == 1
     instantiate({"_target_": "lit_mlfund.losses.MSELoss"})
-    assert len(asked) == 1
+    assert len(nodes) == 1

@@ -78,5 +78,5 @@ ALONE = "leave one out"
     ],
 )
 def test_problems(lines: list[str], expected: list[str]) -> None:
-    found = Composer(None, lines).compose(lines).problems
-    assert [problem for problem in found if problem.startswith("regularization")] == expected
+    problems = Composer(None, lines).compose(lines).problems
+    assert [problem for problem in problems if problem.startswith("regularization")] == expected

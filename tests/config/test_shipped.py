@@ -38,15 +38,15 @@ def test_every_option_is_right_for_some_task(composer: Composer, option: str) ->
     fewest = None
     for task in fitting or tasks:
         problems = composer.compose([f"task={task}", option]).problems
-        problems = [told for told in problems if " is required: pass data." not in told]
+        problems = [problem for problem in problems if " is required: pass data." not in problem]
         if fewest is None or len(problems) < len(fewest):
             fewest = problems
     assert fewest is not None
     others = [
-        told
-        for told in fewest
-        if not (told.startswith(("model: ", "regularization.")) and " inputs, but " in told)
-        and "pip install" not in told
+        problem
+        for problem in fewest
+        if not (problem.startswith(("model: ", "regularization.")) and " inputs, but " in problem)
+        and "pip install" not in problem
     ]
     assert others == []
 
@@ -58,7 +58,7 @@ def test_a_loss_fits_a_task_or_is_refused(composer: Composer, task: str, loss: s
         assert problems == []
     else:
         assert problems
-        assert all(f"does not fit task={task}; use loss=" in told for told in problems)
+        assert all(f"does not fit task={task}; use loss=" in problem for problem in problems)
 
 
 @pytest.mark.parametrize(

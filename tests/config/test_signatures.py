@@ -1,4 +1,4 @@
-"""Signatures read from source, held against Python's own view of the imported classes."""
+"""Signatures read from source, compared with Python's own view of the imported classes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from lit_mlfund.config.type_hints import Hint, parse
 
 def shipped_targets() -> list[str]:
     """Every target that our own configuration files name."""
-    known, found = catalog(), set()
+    known, targets = catalog(), set()
 
     def collect(value: object) -> None:
         if isinstance(value, dict):
             if str(value.get("_target_", "")).startswith("lit_mlfund."):
-                found.add(value["_target_"])
+                targets.add(value["_target_"])
             for part in value.values():
                 collect(part)
 
     for group, files in known.groups.items():
         for name in files:
             collect(node_of(known, group, name))
-    return sorted(found)
+    return sorted(targets)
 
 
 @pytest.mark.parametrize("path", shipped_targets())
@@ -148,5 +148,5 @@ def test_reading_imports_nothing_heavy() -> None:
         f"for path in {shipped_targets()}: describe(path)\n"
         "print([name for name in ('torch', 'lightning', 'hydra', 'numpy', 'sklearn') if name in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

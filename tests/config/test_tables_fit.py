@@ -60,7 +60,7 @@ def test_refused(lines: list[str], expected: list[str]) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torchrec") is not None, reason="torchrec is installed")
-def test_a_missing_torchrec_is_told_with_what_installs_it() -> None:
+def test_a_missing_torchrec_is_reported_with_what_installs_it() -> None:
     assert Composer().compose(["model=dlrm", "embedding=torchrec"]).problems == [
         "embedding: ShardedTables needs torchrec; install it with: "
         "pip install 'lit_mlfund[torchrec]' && pip install --no-deps torchrec==1.8.0"

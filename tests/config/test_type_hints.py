@@ -1,4 +1,4 @@
-"""Type hints read from source, and values held against them."""
+"""Type hints read from source, and values checked against them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lit_mlfund.config.type_hints import ANY, Hint, Misfit, fit, parse
+from lit_mlfund.config.type_hints import ANY, Hint, TypeMismatch, coerce, parse
 
 
 def test_every_spelling_of_a_hint_is_the_same_hint() -> None:
@@ -26,9 +26,9 @@ def test_every_spelling_of_a_hint_is_the_same_hint() -> None:
 @pytest.mark.parametrize(
     "unknown", ["Tensor", "torch.nn.Module", "int | Tensor", "Callable[[int], str]", "not python"]
 )
-def test_what_is_not_known_allows_everything(unknown: str) -> None:
+def test_unknown_hints_allow_everything(unknown: str) -> None:
     assert parse(unknown) == ANY
-    assert fit(object, parse(unknown)) is object
+    assert coerce(object, parse(unknown)) is object
 
 
 def test_names_are_looked_up() -> None:
@@ -36,7 +36,7 @@ def test_names_are_looked_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hint", "value", "fitted"),
+    ("hint", "value", "coerced"),
     [
         ("float", 1, 1.0),
         ("float", "1e-3", 1e-3),  # an environment variable, or quoted
@@ -63,10 +63,10 @@ def test_names_are_looked_up() -> None:
         ("float", {"_target_": "x.Y"}, {"_target_": "x.Y"}),
     ],
 )
-def test_values_that_fit(hint: str, value: Any, fitted: Any) -> None:
-    result = fit(value, parse(hint))
-    assert result == fitted
-    assert type(result) is type(fitted)
+def test_matching_values_are_coerced(hint: str, value: Any, coerced: Any) -> None:
+    result = coerce(value, parse(hint))
+    assert result == coerced
+    assert type(result) is type(coerced)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_values_that_fit(hint: str, value: Any, fitted: Any) -> None:
         ("dict[str, float]", 3, "expected mapping, got 3"),
     ],
 )
-def test_values_that_do_not_fit(hint: str, value: Any, message: str) -> None:
-    with pytest.raises(Misfit) as misfit:
-        fit(value, parse(hint))
-    assert str(misfit.value) == message
+def test_mismatches(hint: str, value: Any, message: str) -> None:
+    with pytest.raises(TypeMismatch) as mismatch:
+        coerce(value, parse(hint))
+    assert str(mismatch.value) == message

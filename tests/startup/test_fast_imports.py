@@ -1,4 +1,4 @@
-"""What a command imports before it answers, or before the first step of a run: nothing that it does not use."""
+"""A command imports nothing that it does not use, before it answers or before the first step of a run."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ with importing():
     import lightning.pytorch
 outside, frozen = gc.isenabled(), gc.get_freeze_count()
 with importing():
-    kept = [[] for _ in range(1000)]
+    lists = [[] for _ in range(1000)]
 gc.disable()
 with importing():
     pass
@@ -74,10 +74,10 @@ print(inside, outside, frozen > 10_000, gc.get_freeze_count() == frozen, gc.isen
 
 
 def loaded(code: str, *arguments: str) -> set[str]:
-    """The modules that a process of its own has imported at the end of `code`."""
+    """Return the modules that a process of its own has imported at the end of `code`."""
     command = [sys.executable, "-c", code.format(arguments=list(arguments))]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    return set(told.stdout.splitlines()[-1].split())
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_answers_without_heavy_imports(arguments: list[str], unwanted: set[str])
 
 
 def test_no_collection_among_what_is_imported() -> None:
-    told = subprocess.run([sys.executable, "-c", COLLECTION], capture_output=True, text=True, check=True)
-    assert told.stdout.split() == ["False", "True", "True", "True", "False"]
+    done = subprocess.run([sys.executable, "-c", COLLECTION], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "True", "True", "False"]
 
 
 def test_trains_without_what_it_does_not_use(tmp_path: Path) -> None:

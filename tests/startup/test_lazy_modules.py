@@ -1,12 +1,16 @@
-"""What Lightning does with the compiler and with metrics where their import was put off: the same as ever."""
+"""Lightning works as ever with a deferred compiler and deferred metrics, and where they cannot be deferred."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+
+from lit_mlfund.startup.fast_imports import importing
 
 START = """
 import sys
@@ -108,7 +112,65 @@ print(module.MetricCollection is torchmetrics.MetricCollection)
 """
 
 
-def told(code: str) -> str:
+# Other releases: code at the end of their modules (CHANGES), or a package that is not found.
+CHANGED = """
+import logging, sys
+from importlib.machinery import PathFinder, SourceFileLoader
+
+CHANGES = {}
+class Changed(SourceFileLoader):
+    def get_code(self, name):
+        return compile(self.get_source(name) + CHANGES[name], self.path, "exec")
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        spec = PathFinder.find_spec(name, path, target) if name in CHANGES else None
+        if spec is not None:
+            spec.loader = Changed(name, spec.origin)
+        return spec
+sys.meta_path.insert(0, Finder)
+
+messages = []
+class Collect(logging.Handler):
+    def emit(self, record):
+        messages.append(record.getMessage())
+log = logging.getLogger("lit_mlfund.startup.lazy_modules")
+log.setLevel(logging.DEBUG)
+log.propagate = False
+log.addHandler(Collect())
+"""
+NOT_FOUND = """
+import importlib.util
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "torchmetrics" else find_spec(name, *rest)
+"""
+# what the fallback must leave: one copy of each class, no placeholder, no message printed twice
+PLAIN = """
+import torchmetrics
+from lightning.pytorch.core import module
+from lit_mlfund.startup.lazy_modules import DeferredModule
+assert fit(Measured()).global_step == 3
+assert module.MetricCollection is torchmetrics.MetricCollection
+assert not [name for name, found in sys.modules.items() if isinstance(found, DeferredModule)]
+loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "lightning.fabric")]
+assert all(len(logger.handlers) <= 1 for logger in loggers)
+print(len(messages), messages[0].partition(":")[0])
+"""
+EVAL_FRAME = "from torch._dynamo.eval_frame import OptimizedModule"
+RELEASES = {  # module -> line at its end
+    "not found": {},
+    "one more name": {"torchmetrics.metric": "from torchmetrics.utilities.plot import plot_curve"},
+    "another layout": {"torchmetrics.utilities": "from torchmetrics import wrappers"},
+    "a class has moved": {
+        "lightning.pytorch.utilities.compile": "from torch._dynamo.eval_frame import OptimizedModule"
+    },
+    "any error": {
+        "lightning.pytorch.trainer.trainer": "import sys; vars(sys.modules['torchmetrics'])['functional']"
+    },
+}
+
+
+def output(code: str) -> str:
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -131,8 +193,33 @@ def told(code: str) -> str:
     ],
 )
 def test_as_ever(code: str, expected: str) -> None:
-    assert told(code) == expected
+    assert output(code) == expected
 
 
 def test_the_whole_package_on_demand() -> None:
-    assert told(START + PACKAGE) == f"True {version('torchmetrics')}"
+    assert output(START + PACKAGE) == f"True {version('torchmetrics')}"
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_other_releases_are_imported_plainly(release: str) -> None:
+    changes = (
+        CHANGED + f"CHANGES.update({RELEASES[release]})\n" + (NOT_FOUND if release == "not found" else "")
+    )
+    printed = output(changes + START + TRAINING + METRICS.rpartition("print")[0] + PLAIN)
+    assert printed == "1 imports of Lightning are not deferred"
+
+
+def test_a_run_under_another_release(tmp_path: Path) -> None:
+    arguments = ["train", "task=binary", "data=breast_cancer", "trainer.max_epochs=1", "references=false"]
+    arguments += ["logger=files", f"runs_dir={tmp_path}"]
+    printed = output(
+        CHANGED
+        + f"CHANGES.update({RELEASES['one more name']})\nfrom lit_mlfund.cli import main\n"
+        + f"assert main({arguments}) == 0 and len(messages) == 1"
+    )
+    assert json.loads(printed.splitlines()[-1])["status"] == "done"
+
+
+def test_errors_of_the_block_are_its_own() -> None:
+    with pytest.raises(ImportError, match="no_such_name"), importing():
+        from lit_mlfund.startup.lazy_modules import no_such_name  # type: ignore[attr-defined]  # noqa: F401

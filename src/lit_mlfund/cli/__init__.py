@@ -1,4 +1,4 @@
-"""The command line `mlfund VERB [overrides]`; nothing heavy is imported before a verb needs it."""
+"""Implements the command line `mlfund VERB [overrides]`; imports nothing heavy before a verb needs it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ DONE, WRONG_INPUT, FAILED, INTERRUPTED, PREEMPTED = 0, 2, 3, 130, 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code.
+    """Run one command and return its exit code.
 
-    0 done; 2 the user's input is wrong, told in one message; 3 training failed; 143 stopped by a scheduler
+    0 done; 2 the user's input is wrong, reported in one message; 3 training failed; 143 stopped by a scheduler
     after saving. `MLFUND_TRACEBACK=1` shows where an error came from.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch when it is imported: small models want one
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", "1"
+    )  # torch reads it when imported: one thread is best for small models
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # classes of the user's own, as in `_target_: my_losses.Tilted`
     try:

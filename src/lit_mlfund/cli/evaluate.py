@@ -1,4 +1,4 @@
-"""`mlfund evaluate`: measure a finished run."""
+"""Implements `mlfund evaluate`, which measures a finished run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lit_mlfund.startup.fast_imports import importing
 
 
 def run(arguments: list[str]) -> int:
-    """Check the arguments, measure, print the result as JSON; the exit code."""
+    """Check the arguments, measure, print the result as JSON, and return the exit code."""
     values = read_keys(arguments, ("run", "split", "data.path", "checkpoint"))
     run_dir, checkpoint, problems = finished_run(values)
     path, missing = new_file(values)

@@ -1,4 +1,4 @@
-"""Plain `key=value` arguments, for the verbs that compose no configuration."""
+"""Reads plain `key=value` arguments, for the verbs that compose no configuration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lit_mlfund.config.errors import ConfigError, suggestion
 
 
 def read_keys(arguments: list[str], known: tuple[str, ...]) -> dict[str, str]:
-    """The values by key; raises ConfigError with every argument that is not one of `known`."""
+    """Return the values by key; raises ConfigError with every argument that is not one of `known`."""
     values: dict[str, str] = {}
     problems = []
     for word in arguments:
@@ -27,7 +27,7 @@ def read_keys(arguments: list[str], known: tuple[str, ...]) -> dict[str, str]:
 
 
 def finished_run(values: dict[str, str]) -> tuple[Path, str, list[str]]:
-    """The run folder, the checkpoint (`best` or `last`) and what is wrong with them."""
+    """Return the run folder, the checkpoint (`best` or `last`) and what is wrong with them."""
     checkpoint = values.get("checkpoint", "best")
     if "run" not in values:
         return Path(), checkpoint, ["run is required: pass run=<folder of a finished run>"]
@@ -45,7 +45,7 @@ def finished_run(values: dict[str, str]) -> tuple[Path, str, list[str]]:
 
 
 def new_file(values: dict[str, str]) -> tuple[str | None, list[str]]:
-    """The file or folder of `data.path=`, and what is wrong with it."""
+    """Return the file or folder of `data.path=`, and what is wrong with it."""
     if "data.path" not in values:
         return None, []
     path = Path(values["data.path"]).expanduser().absolute()

@@ -1,4 +1,4 @@
-"""`mlfund list`: what there is to choose from."""
+"""Implements `mlfund list`, which prints the options to choose from."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ TASKS = ("binary", "multiclass", "regression", "ranking", "retrieval")
 
 
 def run(arguments: list[str]) -> int:
-    """Print the options of one kind, or of all, or what the state of optimizers takes; the exit code."""
-    given = parse([argument for argument in arguments if argument != MEMORY])
-    known = catalog(given.config_dir)
+    """Print the options of one kind or of all, or the memory of optimizer state; return the exit code."""
+    parsed = parse([argument for argument in arguments if argument != MEMORY])
+    known = catalog(parsed.config_dir)
     names = KINDS | {group: group for group in known.groups}
-    wrong = [kind for kind in given.overrides if kind not in names]
+    wrong = [kind for kind in parsed.overrides if kind not in names]
     if wrong:
         raise ConfigError(f"{kind}: no such kind; {suggestion(kind, KINDS)}" for kind in wrong)
     if MEMORY in arguments:
-        if [names[kind] for kind in given.overrides] != ["optim"]:
-            raise ConfigError(f"{MEMORY} is of optimizers: mlfund list optims {MEMORY}")
+        if [names[kind] for kind in parsed.overrides] != ["optim"]:
+            raise ConfigError(f"{MEMORY} is for optimizers only: mlfund list optims {MEMORY}")
         from lit_mlfund.runs.assembly.optimizer_memory import memory_table  # imports torch
 
         print(memory_table(known))
         return 0
-    print(listing(known, [names[kind] for kind in given.overrides]))
+    print(listing(known, [names[kind] for kind in parsed.overrides]))
     return 0
 
 
 def listing(catalog: Catalog, groups: Sequence[str] = ()) -> str:
-    """One line for each option of `groups` (all that have any, unless told): name, tasks, comment."""
+    """Format one line (name, tasks, comment) for each option of `groups`, by default of all that have any."""
     chosen = list(groups) or [*KINDS.values(), *sorted(catalog.foreign_groups - set(KINDS.values()))]
     blocks = [_block(catalog, group, heading=len(chosen) > 1) for group in chosen]
     return "\n\n".join(filter(None, blocks))

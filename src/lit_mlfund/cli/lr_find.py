@@ -1,4 +1,4 @@
-"""`mlfund lr-find`: which learning rate for this configuration?"""
+"""Implements `mlfund lr-find`, which finds the learning rate of a configuration."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from lit_mlfund.startup.fast_imports import importing
 
 
 def run(arguments: list[str]) -> int:
-    """Compose and check as `train` does, run the range test, print what it says as JSON; the exit code."""
+    """Compose and check as `train` does, run the range test, print it as JSON, and return the exit code."""
     from lit_mlfund.config.compose import Composer
 
-    given = parse(arguments)
-    if given.multirun or given.show:
+    parsed = parse(arguments)
+    if parsed.multirun or parsed.show:
         raise ConfigError("lr-find looks at one configuration, without -m or --cfg")
-    config = Composer(given.config_dir, given.overrides).checked(given.overrides).config
+    config = Composer(parsed.config_dir, parsed.overrides).checked(parsed.overrides).config
     with importing():
         from lit_mlfund.runs.execution.lr_range_test import run_lr_find
 
-    found = run_lr_find(config)
-    print(f"{found['override']}  ({found['reason']})\n{found['picture']}", file=sys.stderr)
-    print(to_json(found), flush=True)
+    result = run_lr_find(config)
+    print(f"{result['override']}  ({result['reason']})\n{result['picture']}", file=sys.stderr)
+    print(to_json(result), flush=True)
     return 0

@@ -1,4 +1,4 @@
-"""`mlfund predict`: a finished run on a new file."""
+"""Implements `mlfund predict`, which applies a finished run to a new file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FORMATS = (".parquet", ".csv")
 
 
 def run(arguments: list[str]) -> int:
-    """Check the arguments, predict, print a summary as JSON; the exit code."""
+    """Check the arguments, predict, print a summary as JSON, and return the exit code."""
     values = read_keys(arguments, ("run", "data.path", "output", "checkpoint"))
     run_dir, checkpoint, problems = finished_run(values)
     path, missing = new_file(values)

@@ -1,4 +1,4 @@
-"""`mlfund train`: flags and overrides in, JSON and an exit code out."""
+"""Implements `mlfund train`: turns flags and overrides into a run, JSON and an exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FLAGS = ("-m", "--multirun", "--config-dir", "-cd", "--cfg", "-c", "--help")
 
 @dataclass
 class Arguments:
-    """What was typed after `mlfund train`."""
+    """Holds the parsed arguments of `mlfund train`."""
 
     overrides: list[str] = field(default_factory=list)
     config_dir: str | None = None
@@ -23,7 +23,7 @@ class Arguments:
 
 
 def parse(arguments: list[str]) -> Arguments:
-    """Tell flags from overrides; raises ConfigError for a flag that does not exist."""
+    """Separate flags from overrides; raises ConfigError for a flag that does not exist."""
     parsed, rest = Arguments(), list(arguments)
     while rest:
         word = rest.pop(0)
@@ -34,7 +34,7 @@ def parse(arguments: list[str]) -> Arguments:
             parsed.multirun = True
         elif flag in ("--cfg", "-c") and not has_value:
             parsed.show = True
-            if rest[:1] == ["job"]:  # as Hydra wants it
+            if rest[:1] == ["job"]:  # as in Hydra's `--cfg job`
                 rest.pop(0)
         elif flag in ("--config-dir", "-cd"):
             if not has_value and (not rest or rest[0].startswith("-")):
@@ -46,22 +46,22 @@ def parse(arguments: list[str]) -> Arguments:
 
 
 def run(arguments: list[str]) -> int:
-    """Train once, train a sweep, or show a configuration; the exit code."""
+    """Train once, train a sweep, or print a configuration; return the exit code."""
     from lit_mlfund.config.compose import Composer
     from lit_mlfund.config.overrides import plain_values
     from lit_mlfund.runs.execution.lifecycle import run_again, run_config
 
-    given = parse(arguments)
+    parsed = parse(arguments)
     command = ["mlfund", "train", *arguments]
-    values = plain_values(given.overrides, "run")
+    values = plain_values(parsed.overrides, "run")
     if values is not None:
         run_dir = str(values.pop("run"))
-        if given.multirun or given.show:
+        if parsed.multirun or parsed.show:
             raise ConfigError("run=: a frozen run is executed as it is, without -m or --cfg")
         return report(run_again(run_dir, values, command))
-    if not given.multirun:
-        composed = Composer(given.config_dir, given.overrides).checked(given.overrides)
-        if given.show:
+    if not parsed.multirun:
+        composed = Composer(parsed.config_dir, parsed.overrides).checked(parsed.overrides)
+        if parsed.show:
             from omegaconf import OmegaConf
 
             print(OmegaConf.to_yaml(OmegaConf.create(composed.config)), end="")
@@ -70,7 +70,7 @@ def run(arguments: list[str]) -> int:
             return report(run_config(composed.config, command))
     from lit_mlfund.sweeps.sweep import sweep
 
-    results = sweep(given.overrides, given.config_dir, command)
+    results = sweep(parsed.overrides, parsed.config_dir, command)
     failed = sum(result["status"] != "done" for result in results)
     if failed:
         print(f"mlfund: {failed} of {len(results)} jobs failed", file=sys.stderr)
@@ -78,7 +78,7 @@ def run(arguments: list[str]) -> int:
 
 
 def report(result: dict[str, Any]) -> int:
-    """Print a result as the last line of stdout, from the first process only; the exit code it stands for."""
+    """Print a result as the last line of stdout, in the first process only, and return its exit code."""
     from lit_mlfund.startup.environment import is_first_process
 
     if is_first_process():

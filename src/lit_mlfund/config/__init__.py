@@ -1,1 +1,1 @@
-"""Compose, check and describe configurations; never imports torch."""
+"""Composes, checks and describes configurations; never imports torch."""

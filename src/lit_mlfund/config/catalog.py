@@ -1,4 +1,4 @@
-"""Where configuration files come from: our own folder, and those that other projects add to it."""
+"""Finds configuration files: in our own folder, and in those that other projects add to it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ ENTRY_POINTS = "lit_mlfund.configs"  # name -> package that holds YAML files, e.
 
 @dataclass(frozen=True)
 class Source:
-    """One folder of configuration files, and who brought it."""
+    """Describes one folder of configuration files and who provides it."""
 
     provider: str
     folder: Path
 
     @property
     def url(self) -> str:
-        """As Hydra's search path wants it."""
+        """Return the address of the folder for Hydra's search path."""
         return f"file://{self.folder}"
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        """`group/option` (or the name of a top-level file) -> YAML file."""
+        """Map `group/option` (or the name of a top-level file) to its YAML file."""
         return {path: file for path, file in sorted(_yaml_files(self.folder, ""))}
 
 
@@ -45,13 +45,13 @@ def _yaml_files(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All configuration files that a command can name; ours come first."""
+    """Lists all configuration files that a command can name; ours come first."""
 
     sources: tuple[Source, ...]
 
     @cached_property
     def groups(self) -> dict[str, dict[str, Path]]:
-        """Group -> option -> file."""
+        """Map each group to its options, and each option to its file."""
         groups: dict[str, dict[str, Path]] = {}
         for source in self.sources:
             for path, file in source.files.items():
@@ -62,12 +62,12 @@ class Catalog:
 
     @cached_property
     def foreign_groups(self) -> set[str]:
-        """First parts of the groups that only other projects have: their nodes are theirs to use."""
+        """Return the first parts of groups that only other projects have: using their nodes is up to them."""
         first = [{path.split("/")[0] for path in source.files if "/" in path} for source in self.sources]
         return set().union(*first[1:]) - first[0]
 
     def shadows(self) -> list[str]:
-        """One problem for each file that has the name of an earlier one, and would silently be left out."""
+        """Return one problem for each file that an earlier one of the same name would silently shadow."""
         problems: list[str] = []
         seen: dict[str, str] = {}
         for source in self.sources:
@@ -84,7 +84,7 @@ class Catalog:
 def own_folder() -> Path:
     """Return the folder of `lit_mlfund.conf` beside this code: in a checkout `conf/`, in a wheel a package of ours.
 
-    Python's import system is not asked: with two checkouts and one environment it would find the other's.
+    Python's import system has no say: with two checkouts and one environment it would find the other's.
     """
     package = Path(__file__).resolve().parents[1]
     checkout = package.parents[1] / "conf"
@@ -92,21 +92,21 @@ def own_folder() -> Path:
 
 
 def catalog(config_dir: str | None = None, searchpath: Iterable[Any] = ()) -> Catalog:
-    """Our own folder, the entry points, `--config-dir` and `hydra.searchpath`, in this order.
+    """Return the catalog of our own folder, the entry points, `--config-dir` and `hydra.searchpath`, in this order.
 
     Raises ConfigError for a folder that does not exist.
     """
-    found = [Source("lit_mlfund", own_folder())]
+    sources = [Source("lit_mlfund", own_folder())]
     problems = []
-    for provider, address in [*_entry_points(), *_named(config_dir, searchpath)]:
+    for provider, address in [*_entry_points(), *_requested(config_dir, searchpath)]:
         folder = _folder(address)
         if folder is None or not folder.is_dir():
             problems.append(f"{provider}: there is no folder {address}")
         else:
-            found.append(Source(provider, folder.resolve()))
+            sources.append(Source(provider, folder.resolve()))
     if problems:
         raise ConfigError(problems)
-    return Catalog(tuple(found))
+    return Catalog(tuple(sources))
 
 
 def _entry_points() -> list[tuple[str, str]]:
@@ -116,7 +116,7 @@ def _entry_points() -> list[tuple[str, str]]:
     return [(f"entry point {point.name}", f"pkg://{point.value}") for point in points]
 
 
-def _named(config_dir: str | None, searchpath: Iterable[Any]) -> Iterator[tuple[str, str]]:
+def _requested(config_dir: str | None, searchpath: Iterable[Any]) -> Iterator[tuple[str, str]]:
     if config_dir is not None:
         yield "--config-dir", config_dir
     for address in searchpath:
@@ -124,7 +124,7 @@ def _named(config_dir: str | None, searchpath: Iterable[Any]) -> Iterator[tuple[
 
 
 def _folder(address: str) -> Path | None:
-    """The folder behind a path, `file://path` or `pkg://package`; no package is imported to find it."""
+    """Return the folder behind a path, `file://path` or `pkg://package`, without importing a package to find it."""
     if not address.startswith("pkg://"):
         return Path(address.removeprefix("file://")).expanduser()
     top, *rest = address.removeprefix("pkg://").replace(":", ".").strip("/").split(".")
@@ -132,5 +132,5 @@ def _folder(address: str) -> Path | None:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
-    places = [Path(place, *rest) for place in (spec.submodule_search_locations or ())] if spec else []
-    return next((place for place in places if place.is_dir()), None)
+    folders = [Path(root, *rest) for root in (spec.submodule_search_locations or ())] if spec else []
+    return next((folder for folder in folders if folder.is_dir()), None)

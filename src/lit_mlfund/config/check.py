@@ -1,6 +1,6 @@
-"""Hold a composed configuration against what it would build, and tell every problem at once.
+"""Checks a composed configuration against what it would build, and reports every problem at once.
 
-A node with a `_target_` is held against the signature of its target, anything else against the schema.
+A node with a `_target_` is checked against the signature of its target, anything else against the schema.
 Our own targets are read from source, so that no check costs the import of torch.
 """
 
@@ -15,24 +15,24 @@ from lit_mlfund.config.errors import suggestion
 from lit_mlfund.config.schema import DEFAULTS, SECTIONS, VALUES, Section
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.config.source_signatures import Target, TargetError
-from lit_mlfund.config.type_hints import MISSING, Hint, Misfit, fit, members
+from lit_mlfund.config.type_hints import MISSING, Hint, TypeMismatch, coerce, members
 
 _HYDRA_KEYS = {"_target_", "_args_", "_convert_", "_partial_", "_recursive_"}
 _PLAIN = Section()
 
 
 def check(config: dict[str, Any], catalog: Catalog) -> list[str]:
-    """All problems of a composed, resolved configuration, each with the path of its key; none is good news.
+    """Return all problems of a composed, resolved configuration, each with the path of its key.
 
-    In place, values are put into the type of their parameter (the text `1e-3` becomes a number where only a
-    number will do), and values beside the sections that are not given get their defaults.
+    In place, values are coerced to the type of their parameter (the text `1e-3` becomes a number where only a number
+    is allowed), and values beside the sections that are absent get their defaults.
     """
     problems = []
     for name, default in DEFAULTS.items():
         config.setdefault(name, default)
     for key in config:
         if key not in SECTIONS and key not in VALUES and key not in catalog.foreign_groups:
-            problems.append(f"{key}: unknown; {_elsewhere(key, config)}")
+            problems.append(f"{key}: unknown; {_suggestion(key, config)}")
     for name, section in SECTIONS.items():
         problems += _check_section(name, section, config, catalog)
     for name, hint in VALUES.items():
@@ -69,7 +69,7 @@ def _check_several(name: str, section: Section, nodes: dict[str, Any]) -> Iterat
         elif isinstance(node, dict) and "_target_" in node:
             yield from _check_node(node, path, Section(offered=section.offered))
         elif isinstance(node, dict) and node:
-            yield f"{path}: has no _target_, so nothing would be built of it"
+            yield f"{path}: has no _target_, so nothing would be built from it"
         elif node:
             yield f"{path}: unknown; {suggestion(key, section.own)}"
 
@@ -80,25 +80,25 @@ def _check_node(node: dict[str, Any], path: str, section: Section = _PLAIN) -> I
     except TargetError as error:
         yield f"{path}._target_: {error}"
         return
-    given = {*section.supplied, *section.offered}
+    by_program = {*section.supplied, *section.offered}
     for key in list(node):
         if key in _HYDRA_KEYS:
             continue
-        here = f"{path}.{key}"
+        key_path = f"{path}.{key}"
         if key in section.own:
-            yield from _check_value(node, key, section.own[key], here)
-        elif key in given:
-            yield f"{here}: is given by the program; leave it out"
+            yield from _check_value(node, key, section.own[key], key_path)
+        elif key in by_program:
+            yield f"{key_path}: is given by the program; leave it out"
         elif key in target.parameters:
-            if node[key] not in section.words.get(key, ()):
-                yield from _check_value(node, key, target.parameters[key], here)
+            if node[key] not in section.placeholders.get(key, ()):
+                yield from _check_value(node, key, target.parameters[key], key_path)
         elif target.open and not key.startswith("_"):
-            yield from _check_inner(node[key], here)
+            yield from _check_inner(node[key], key_path)
         else:
-            known = [name for name in (*target.parameters, *section.own) if name not in given]
-            yield f"{here}: unknown; {suggestion(key, known)}"
+            known = [name for name in (*target.parameters, *section.own) if name not in by_program]
+            yield f"{key_path}: unknown; {suggestion(key, known)}"
     if "_args_" not in node and not node.get("_partial_"):
-        for name in sorted(target.required - given - node.keys()):
+        for name in sorted(target.required - by_program - node.keys()):
             yield f"{path}.{name} is required: pass {path}.{name}=…"
     if not target.open:
         for name in sorted(set(section.supplied) - target.parameters.keys()):
@@ -119,15 +119,15 @@ def _check_value(node: dict[str, Any], key: str, hint: Hint, path: str) -> Itera
         yield from _check_entries(value, inner, path)
         return
     try:
-        node[key] = fit(value, hint)
-    except Misfit as misfit:
-        yield f"{path}: {misfit}"
+        node[key] = coerce(value, hint)
+    except TypeMismatch as mismatch:
+        yield f"{path}: {mismatch}"
     else:
         yield from _check_inner(node[key], path)
 
 
 def _check_entries(value: dict[str, Any], hint: Hint, path: str) -> Iterator[str]:
-    """A mapping entry by entry, so that each problem has its own path."""
+    """Check a mapping entry by entry, so that each problem has its own path."""
     hints = dict(hint.parts) if hint.kind == "record" else dict.fromkeys(value, hint.parts[0])
     for name in list(value):
         if name in hints:
@@ -139,7 +139,7 @@ def _check_entries(value: dict[str, Any], hint: Hint, path: str) -> Iterator[str
 
 
 def _check_inner(value: Any, path: str) -> Iterator[str]:
-    """Values that are still missing, and nodes with a target, wherever they are inside a value."""
+    """Check for values that are still missing, and check nodes with a target, at any depth of a value."""
     if value == MISSING:
         yield f"{path} is required: pass {path}=…"
     elif isinstance(value, dict) and "_target_" in value:
@@ -152,8 +152,8 @@ def _check_inner(value: Any, path: str) -> Iterator[str]:
             yield from _check_inner(part, f"{path}[{position}]")
 
 
-def _elsewhere(key: str, config: dict[str, Any]) -> str:
-    """Say where `key` belongs: `lr` is a parameter of `optim`, `sede` is a misspelt `seed`."""
+def _suggestion(key: str, config: dict[str, Any]) -> str:
+    """Suggest where `key` belongs: `lr` is a parameter of `optim`, `sede` is a misspelt `seed`."""
     for name in SECTIONS:
         node = config.get(name)
         if isinstance(node, dict) and "_target_" in node:

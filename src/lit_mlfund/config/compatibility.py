@@ -1,4 +1,4 @@
-"""Do the parts of a configuration fit each other? Read from what each part declares of itself."""
+"""Checks whether the parts of a configuration fit each other, by what each of them declares about itself."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lit_mlfund.config.outside import outside_problems
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.config.source_signatures import TargetError
 
-MAX_SEED = 2**32 - 1  # what numpy takes
+MAX_SEED = 2**32 - 1  # the largest that numpy takes
 
 
 def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
-    """One line for each pair of parts that cannot work together, with what would."""
+    """Return one line for each pair of parts that cannot work together, with what would work."""
     return [
         *_task_fits(config, catalog),
         *_inputs_fit(config, catalog),
@@ -39,7 +39,7 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
 
 
 def _declared(node: Any, name: str) -> Any:
-    """A class attribute of a node's target; None where the target is unknown or does not say."""
+    """Return a class attribute of a node's target; None where the target is unknown or lacks it."""
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         return None
     try:
@@ -49,7 +49,7 @@ def _declared(node: Any, name: str) -> Any:
 
 
 def direction(config: Mapping[str, Any]) -> str:
-    """Whether what is monitored is to rise (`max`) or to fall (`min`)."""
+    """Return `max` where the monitored value should rise, `min` where it should fall."""
     metrics = describe(config["task"]["_target_"]).attributes.get("metrics", {})
     return str(metrics.get(config["monitor"].removeprefix("val/"), "min"))
 
@@ -63,7 +63,7 @@ def _task_fits(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
             tasks = _declared(node, "tasks")
             if tasks and task not in tasks:
                 fitting = [option for option in options(catalog, group) if task in option.tasks]
-                yield f"{path}: {_name(node)} does not fit task={task}; {_use(group, fitting)}"
+                yield f"{path}: {_name(node)} does not fit task={task}; {_alternative(group, fitting)}"
     data = config.get("data")
     if isinstance(data, dict) and isinstance(data.get("task"), str) and data["task"] != task:
         yield f"data.task: {data['task']} is not the task, which is {task}"
@@ -91,65 +91,62 @@ def task_name(config: Mapping[str, Any]) -> str:
 
 def _inputs_fit(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
     data, model = config.get("data"), config.get("model")
-    offered, taken = _declared(data, "inputs"), _declared(model, "inputs")
-    if not offered or not taken:
+    present, accepted = _declared(data, "inputs"), _declared(model, "inputs")
+    if not present or not accepted:
         return
-    missing = [kind for kind in offered if kind not in taken]
+    missing = [kind for kind in present if kind not in accepted]
     if missing:
         task = _task(config)
         fitting = [
             option
             for option in options(catalog, "model")
-            if set(offered) <= set(option.inputs) and (task is None or task in option.tasks)
+            if set(present) <= set(option.inputs) and (task is None or task in option.tasks)
         ]
-        kinds, needed = " and ".join(taken), " and ".join(missing)
         yield (
-            f"model: {_name(model)} takes {kinds} inputs, but {_name(data)} has {needed}; "
-            + _use("model", fitting)
+            f"model: {_name(model)} takes {' and '.join(accepted)} inputs, "
+            f"but {_name(data)} has {' and '.join(missing)}; " + _alternative("model", fitting)
         )
 
 
 def _regularization_fits(config: dict[str, Any]) -> Iterator[str]:
-    """Tasks, and kinds of inputs of which the data must have one."""
+    """Check tasks, and kinds of inputs of which the data must have one."""
     chosen = config.get("regularization")
     if not isinstance(chosen, dict):
         return
     task, data = _task(config), config.get("data")
     for key, node in chosen.items():
-        tasks, inputs, offered = (
-            _declared(node, "tasks"),
-            _declared(node, "inputs"),
-            _declared(data, "inputs"),
-        )
+        tasks, inputs = _declared(node, "tasks"), _declared(node, "inputs")
+        present = _declared(data, "inputs")
         if task and tasks and task not in tasks:
-            yield f"regularization.{key}: {_name(node)} does not fit task={task}; it is for {_list(tasks)}"
-        if inputs and offered and not set(inputs) & set(offered):
-            wanted, there = " or ".join(inputs), " and ".join(offered)
-            yield f"regularization.{key}: {_name(node)} takes {wanted} inputs, but {_name(data)} has {there}"
+            yield f"regularization.{key}: {_name(node)} does not fit task={task}; it is for {_enumerate(tasks)}"
+        if inputs and present and not set(inputs) & set(present):
+            accepted, kinds = " or ".join(inputs), " and ".join(present)
+            yield f"regularization.{key}: {_name(node)} takes {accepted} inputs, but {_name(data)} has {kinds}"
 
 
 def _exclusions(config: dict[str, Any]) -> Iterator[str]:
-    """Targets that exclude others by name (`not_with`), in regularization, embedding and optim."""
+    """Report targets that exclude others by name (`not_with`), in regularization, embedding and optim."""
     chosen, trainer = config.get("regularization"), config.get("trainer")
     parts = {f"regularization.{key}": node for key, node in (chosen or {}).items()}
     parts |= {name: config.get(name) for name in ("embedding", "optim")}
-    parts = {where: node for where, node in parts.items() if isinstance(node, dict) and "_target_" in node}
-    others = {where.replace(".", "="): _name(node) for where, node in parts.items() if "." in where}
+    parts = {path: node for path, node in parts.items() if isinstance(node, dict) and "_target_" in node}
+    others = {path.replace(".", "="): _name(node) for path, node in parts.items() if "." in path}
     if "optim" in parts:
         others[f"optim={_name(parts['optim'])}"] = _name(parts["optim"])
     strategy = trainer.get("strategy") if isinstance(trainer, dict) else None
     others[f"trainer.strategy={strategy}"] = str(strategy)
     for path, node in parts.items():
         for excluded in _declared(node, "not_with") or ():
-            wrong = [where for where, name in others.items() if name == excluded]
-            yield from (f"{path}: {_name(node)} does not work with {where}; leave one out" for where in wrong)
+            for other, name in others.items():
+                if name == excluded:
+                    yield f"{path}: {_name(node)} does not work with {other}; leave one out"
 
 
-def _list(words: tuple[str, ...]) -> str:
+def _enumerate(words: tuple[str, ...]) -> str:
     return ", ".join(words[:-1]) + f" and {words[-1]}" if len(words) > 1 else words[0]
 
 
-def _use(group: str, fitting: list[Option]) -> str:
+def _alternative(group: str, fitting: list[Option]) -> str:
     names = " or ".join(option.name for option in fitting)
     return f"use {group}={names}" if fitting else f"no {group} here does"
 
@@ -164,12 +161,12 @@ def _monitors(config: dict[str, Any]) -> Iterator[str]:
         return
     known = [f"val/{name}" for name in ("loss", *metrics)]
     callbacks = config.get("callbacks")
-    places = {"monitor": config} | {
+    monitoring = {"monitor": config} | {
         f"callbacks.{name}.monitor": node
         for name, node in (callbacks.items() if isinstance(callbacks, dict) else ())
         if isinstance(node, dict) and "monitor" in node
     }
-    for path, node in places.items():
+    for path, node in monitoring.items():
         monitor = node.get("monitor")
         if (
             isinstance(monitor, str)
@@ -187,17 +184,17 @@ def _plain_values(config: dict[str, Any]) -> Iterator[str]:
         yield f"name: {name!r} cannot be part of a folder's name; use letters, digits and any of -_.+=@"
     if isinstance(trainer, dict):
         yield from _trainer_values(trainer)
-        part = trainer.get("limit_test_batches", 1.0)
-        whole = isinstance(part, float) and part == 1.0  # 1 is one batch, 1.0 is all of them
-        if config.get("references") and config.get("test") and not whole:
+        limit = trainer.get("limit_test_batches", 1.0)
+        unlimited = isinstance(limit, float) and limit == 1.0  # 1 is one batch, 1.0 is all of them
+        if config.get("references") and config.get("test") and not unlimited:
             yield (
-                f"references: are measured on the whole test split, of which trainer.limit_test_batches={part} "
-                "leaves a part; pass references=false"
+                "references: they are measured on the whole test split, of which "
+                f"trainer.limit_test_batches={limit} leaves a part; pass references=false"
             )
 
 
 def _libraries(config: dict[str, Any]) -> Iterator[str]:
-    """Targets marked with `needs`, where the library is not there."""
+    """Report targets marked with `needs` whose library is not installed."""
     for group, value in config.items():
         for path, node in nodes(value, group):
             module, extra, *more = _declared(node, "needs") or ("", "")
@@ -207,14 +204,14 @@ def _libraries(config: dict[str, Any]) -> Iterator[str]:
 
 
 def _tables_fit(config: dict[str, Any]) -> Iterator[str]:
-    """Are there tables, and does the trainer suit their optimizer?"""
+    """Check that there are tables, and that the trainer suits their optimizer."""
     node, trainer = config.get("embedding"), config.get("trainer")
     if not isinstance(node, dict) or "_target_" not in node or not isinstance(trainer, dict):
         return
     for part in (config.get("model"), config.get("data")):
         inputs = _declared(part, "inputs")
         if inputs and not {"categorical", "tokens"} & set(inputs):
-            yield f"embedding: {_name(part)} has {_list(inputs)} inputs only, and no tables; use embedding=dense"
+            yield f"embedding: {_name(part)} has {_enumerate(inputs)} inputs only, and no tables; use embedding=dense"
             break
     precisions, precision = _declared(node, "precisions"), trainer.get("precision")
     if precisions and precision is not None and str(precision) not in precisions:
@@ -240,21 +237,21 @@ def _plateau(config: dict[str, Any]) -> Iterator[str]:
 def _automatic_rate(config: dict[str, Any]) -> Iterator[str]:
     optim, trainer = config.get("optim"), config.get("trainer")
     if isinstance(optim, dict) and optim.get("lr_by_pattern") and optim.get("lr") is None:
-        yield "optim.lr is required beside optim.lr_by_pattern, whose factors are of it: pass optim.lr=…"
+        yield "optim.lr is required beside optim.lr_by_pattern, whose factors multiply it: pass optim.lr=…"
     if not isinstance(optim, dict) or optim.get("lr") != "auto" or not isinstance(trainer, dict):
         return
     if str(trainer.get("devices", 1)) not in ("1", "auto") or str(trainer.get("num_nodes", 1)) != "1":
-        yield "optim.lr: auto looks for the rate in one process; run mlfund lr-find, and give its value"
+        yield "optim.lr: auto looks for the rate in one process; run mlfund lr-find and give its value"
 
 
 def _trainer_values(trainer: dict[str, Any]) -> Iterator[str]:
-    for key, words in (("devices", (None, "auto")), ("num_nodes", (None,))):
+    for key, special in (("devices", (None, "auto")), ("num_nodes", (None,))):
         value = trainer.get(key)
-        if value in words:
+        if value in special:
             continue
         if not str(value).isdigit() or int(str(value)) < 1:
-            wanted = " or ".join(["a number from 1 on", *filter(None, words)])
-            yield f"trainer.{key}: expected {wanted}, got {value}"
+            expected = " or ".join(["a number from 1 on", *filter(None, special)])
+            yield f"trainer.{key}: expected {expected}, got {value}"
     if trainer.get("accelerator") == "cpu" and trainer.get("precision") in ("16-mixed", "16-true", "16"):
         yield f"trainer.precision: {trainer['precision']} needs a GPU; use bf16-mixed on a CPU"
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")

@@ -1,4 +1,4 @@
-"""From the overrides of a command line to one checked configuration, or to all that is wrong with it."""
+"""Composes the overrides of a command line into one checked configuration, or reports all that is wrong with it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _REWIRING = {"task", "experiment", "debug"}  # groups whose options choose those
 
 @dataclass
 class Composed:
-    """A configuration and all that is wrong with it.
+    """Holds a composed configuration and all that is wrong with it.
 
     config    plain Python, interpolations resolved
-    hydra     Hydra's own part
+    hydra     Hydra's own section
     problems  one line each
     """
 
@@ -63,47 +63,48 @@ class Composer:
         GlobalHydra.instance().clear()
         version.setbase(VERSION_BASE)
         self.hydra = Hydra.create_main_hydra2("mlfund", path)
-        self._chosen: tuple[tuple[str, ...] | None, Any] = (None, None)  # files, and what they gave
+        self._last: tuple[tuple[str, ...] | None, Any] = (None, None)  # choice of files, and its composition
 
     def compose(self, lines: Iterable[str]) -> Composed:
         """Compose and check one configuration; what is wrong is in `problems`."""
-        asked = read_overrides(lines, self.catalog, sweep=False)
-        problems = [*self.catalog.shadows(), *asked.problems]
+        overrides = read_overrides(lines, self.catalog, sweep=False)
+        problems = [*self.catalog.shadows(), *overrides.problems]
         try:
-            composed = self._composed(asked.lines)
+            composed = self._composed(overrides.lines)
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             raise ConfigError([*problems, one_line(error)]) from error
-        problems += [problem for override in asked.deleted for problem in delete(composed, override)]
-        drop_replaced_values(
-            composed, self.catalog, [line.lstrip("+").partition("=")[0] for line in asked.lines]
-        )
+        problems += [problem for override in overrides.deleted for problem in delete(composed, override)]
+        typed = [line.lstrip("+").partition("=")[0] for line in overrides.lines]
+        drop_replaced_values(composed, self.catalog, typed)
         config, unresolved = plain(composed)
-        found = [problem for problem in check(config, self.catalog) if _is_certain(problem, asked.unknown)]
-        return Composed(config, composed.hydra, [*problems, *unresolved, *found])
+        certain = [
+            problem for problem in check(config, self.catalog) if _is_certain(problem, overrides.unknown)
+        ]
+        return Composed(config, composed.hydra, [*problems, *unresolved, *certain])
 
     def _composed(self, lines: list[str]) -> DictConfig:
-        """What Hydra composes of `lines`.
+        """Compose `lines` with Hydra.
 
-        Choosing files takes most of the time, and values have no part in it: they are put in afterwards. So what the
-        same choice gave before is taken again, and the combinations of a sweep are composed about once.
+        Merging the chosen files takes most of the time and does not depend on values, which are set afterwards. So the
+        result for the last choice of files is reused, and the combinations of a sweep are composed about once.
         """
         values = [line for line in lines if line.startswith("++") and not line.startswith("++hydra.")]
         choice = tuple(line for line in lines if line not in values)
-        if choice != self._chosen[0]:
+        if choice != self._last[0]:
             composed = self.hydra.compose_config(
                 config_name=PRIMARY,
                 overrides=list(choice),
                 run_mode=RunMode.RUN,
                 with_log_configuration=False,
             )
-            self._chosen = choice, composed
-        composed = copy.deepcopy(self._chosen[1])
+            self._last = choice, composed
+        composed = copy.deepcopy(self._last[1])
         ConfigLoaderImpl._apply_overrides_to_config([parse(line) for line in values], composed)
         composed.hydra.overrides.task.extend(values)
         return composed
 
     def checked(self, lines: Iterable[str]) -> Composed:
-        """Like `compose`, for a configuration that can be run; raises ConfigError with all its problems."""
+        """Compose a configuration that can be run; raises ConfigError with all its problems."""
         composed = self.compose(lines)
         if composed.problems:
             raise ConfigError(composed.problems)
@@ -111,7 +112,7 @@ class Composer:
 
 
 def _is_certain(problem: str, unknown: set[str]) -> bool:
-    """Whether a problem stands although unknown options of some groups were left at their defaults."""
+    """Return whether a problem remains although unknown options of some groups were left at their defaults."""
     if not unknown:
         return True
     section, *below = problem.split(":")[0].split(" ")[0].split(".")
@@ -135,7 +136,7 @@ def delete(config: DictConfig, override: Override) -> Iterator[str]:
 
 
 def plain(config: DictConfig) -> tuple[dict[str, Any], list[str]]:
-    """A composed configuration without Hydra's part as plain Python, and what could not be resolved."""
+    """Return a composed configuration as plain Python, without Hydra's section, and what could not be resolved."""
     previous = HydraConfig.instance().cfg
     if "hydra" in config:
         HydraConfig.instance().set_config(config)  # for ${hydra:…}
@@ -164,11 +165,11 @@ def _plain(parent: DictConfig | ListConfig, key: Any, path: str, problems: list[
 
 
 def one_line(error: BaseException) -> str:
-    """What Hydra and OmegaConf say, without their trailing lines of context."""
-    told = [str(error).split("\nConfig search path:")[0]]
+    """Return the message of Hydra or OmegaConf without its trailing lines of context."""
+    messages = [str(error).split("\nConfig search path:")[0]]
     if isinstance(error.__cause__, OmegaConfBaseException):
-        told.append(str(error.__cause__))
-    lines = [line.strip() for line in "\n".join(told).splitlines()]
+        messages.append(str(error.__cause__))
+    lines = [line.strip() for line in "\n".join(messages).splitlines()]
     return " ".join(
         line for line in lines if line and not line.startswith(("full_key:", "object_type=", "See http"))
     )

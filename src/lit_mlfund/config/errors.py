@@ -1,4 +1,4 @@
-"""What is told to a user whose input is wrong: every problem at once, and no traceback."""
+"""Reports wrong input to the user: every problem at once, and no traceback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from lit_mlfund.atomic import WriteError
 
-# Errors about the user's input, where their module has been loaded: loading it here would load torch.
+# Errors about the user's input, looked up only in loaded modules: importing them here would import torch.
 _INPUT_ERRORS = {
     "lit_mlfund.data.reading.errors": "DataError",
     "hydra.errors": "HydraException",
@@ -17,7 +17,7 @@ _INPUT_ERRORS = {
 
 
 class ConfigError(ValueError):
-    """The command or its configuration cannot be run; `problems` holds one line for each reason."""
+    """Reports a command or configuration that cannot be run; `problems` holds one line for each reason."""
 
     def __init__(self, problems: str | Iterable[str]):
         self.problems = [problems] if isinstance(problems, str) else list(dict.fromkeys(problems))
@@ -30,25 +30,25 @@ class ConfigError(ValueError):
 
 
 def problems_of(error: BaseException) -> list[str] | None:
-    """What to tell the user when `error` is about their input or disk; None when it is a failure of ours."""
+    """Return what to report when `error` is about the user's input or disk; None when it is a defect of ours."""
     if isinstance(error, ConfigError):
         return error.problems
-    told: list[type[BaseException]] = [WriteError]
+    kinds: list[type[BaseException]] = [WriteError]
     for module, name in _INPUT_ERRORS.items():
         if module in sys.modules:
-            told.append(getattr(sys.modules[module], name))
-    return [" ".join(str(error).split())] if isinstance(error, tuple(told)) else None
+            kinds.append(getattr(sys.modules[module], name))
+    return [" ".join(str(error).split())] if isinstance(error, tuple(kinds)) else None
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` was most likely meant to be, or None."""
+    """Return the known name that `name` was most likely meant to be, or None."""
     lowered = {other.lower(): other for other in known}
     close = get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
     return lowered[close[0]] if close else None
 
 
 def suggestion(name: str, known: Iterable[str], limit: int = 24) -> str:
-    """`did you mean delta?` where one is close, else `known: delta, weight`, else `there is none to give`."""
+    """Return `did you mean delta?` where a name is close, else `known: delta, weight` or `there is none to give`."""
     known = list(known)
     close = closest(name, known)
     if close is not None:

@@ -1,4 +1,4 @@
-"""Builds what a node of a configuration names."""
+"""Builds the objects that nodes of a configuration name."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ OWN = ("lit_mlfund.models.", "lit_mlfund.losses.")
 def instantiate(node: Mapping[str, Any], **supplied: Any) -> Any:
     """Call the target of a node with its values, as plain Python, and with what the program supplies.
 
-    Hydra's own keywords would make configurations of dataclasses, lists and dicts among them. A node of ours, with
-    no node inside, needs nothing of Hydra but to be found: its call takes milliseconds, whatever it calls.
+    Passed as keywords to Hydra, supplied dataclasses, lists and dicts would become configurations. A node of ours
+    without a node inside is only located with Hydra and called directly: Hydra's own call takes milliseconds.
     """
     values = {
         str(key): OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
@@ -50,7 +50,7 @@ def is_own(node: Mapping[str, Any]) -> bool:
 
 
 def _targets(value: Any) -> Iterator[str]:
-    """Yield every `_target_` in a value, at any depth; other keys of Hydra are targets that nobody has."""
+    """Yield every `_target_` at any depth of a value; another key of Hydra yields its name, which is never ours."""
     if isinstance(value, Mapping):
         for key, part in value.items():
             if str(key).startswith("_") and str(key).endswith("_"):
@@ -63,7 +63,7 @@ def _targets(value: Any) -> Iterator[str]:
 
 
 def _hydra_keys(value: Any) -> Iterator[str]:
-    """Yield those like `_target_`, at any depth."""
+    """Yield keys like `_target_`, at any depth."""
     if isinstance(value, dict):
         yield from (key for key in value if str(key).startswith("_") and str(key).endswith("_"))
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():

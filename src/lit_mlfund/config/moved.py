@@ -13,11 +13,11 @@ MODULES = {
 }
 
 
-RECOMMENDED = ("max_epochs", "monitor", "module")  # stood among the arguments of the data module
+RECOMMENDED = ("max_epochs", "monitor", "module")  # formerly among the arguments of the data module
 
 
 def current_layout(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a run folder with every key and every `_target_` where it is today."""
+    """Return the configuration of a run folder with every key and `_target_` where it is today."""
     config = current_targets(config)
     task, data = config.get("task"), config.get("data")
     if "shape" not in config and isinstance(task, dict) and isinstance(data, dict):

@@ -1,4 +1,4 @@
-"""What a group offers: its options, with the tasks and inputs that each declares; nothing is imported."""
+"""Lists the options of a group, with the tasks and inputs that each declares, without importing them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lit_mlfund.config.type_hints import MISSING
 
 @dataclass(frozen=True)
 class Option:
-    """One file of a group: its name, its first line of comment, and what its target declares."""
+    """Describes one file of a group: its name, its first line of comment, and what its target declares."""
 
     name: str
     comment: str = ""
@@ -26,7 +26,7 @@ class Option:
 
 
 def options(catalog: Catalog, group: str) -> list[Option]:
-    """The options of a group, in alphabetical order; other people's targets are not imported for it."""
+    """Return the options of a group in alphabetical order, without importing the targets of other packages."""
     return [
         _option(catalog, group, name, file) for name, file in sorted(catalog.groups.get(group, {}).items())
     ]
@@ -44,7 +44,7 @@ def _option(catalog: Catalog, group: str, name: str, file: Path) -> Option:
 
 
 def _attributes(node: dict[str, Any]) -> dict[str, Any]:
-    """What the target of a node declares, where it is ours."""
+    """Return what the target of a node declares; nothing where it is not ours."""
     target = node.get("_target_")
     with suppress(TargetError):
         if isinstance(target, str) and target.startswith(f"{PACKAGE}."):
@@ -53,7 +53,7 @@ def _attributes(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def nodes(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every node with a target in `value`, with its path: a composed loss has one for each of its parts."""
+    """Yield path and node of every target in `value`: a composed loss has one for each of its parts."""
     if isinstance(value, dict):
         if "_target_" in value:
             yield path, value
@@ -62,7 +62,7 @@ def nodes(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def comment(file: Path) -> str:
-    """The first line of comment that is not an instruction to Hydra."""
+    """Return the first line of comment that is not a directive to Hydra."""
     for line in file.read_text(encoding="utf-8").splitlines():
         text = line.strip()
         if text.startswith("#") and not text.lstrip("# ").startswith("@package"):
@@ -84,7 +84,7 @@ def _load(file: Path) -> dict[str, Any]:
 
 
 def node_of(catalog: Catalog, group: str, name: str) -> dict[str, Any]:
-    """The node that a file and those of its group that it builds on give; enough to see its target."""
+    """Merge the node of a file with those of its group that it builds on; enough to see its target."""
     file = catalog.groups.get(group, {}).get(name)
     if file is None:
         return {}

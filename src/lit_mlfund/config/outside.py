@@ -1,4 +1,4 @@
-"""Checks classes that other packages bring: are they what their group builds, and do they know of weights?"""
+"""Checks that classes of other packages have the base class of their group, and that losses take weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lit_mlfund.config.options import nodes
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.config.source_signatures import PACKAGE, Target, TargetError
 
-# group -> the class that its nodes have to be, and what that is called in a message
+# group -> the class that its nodes must derive from, and its name in messages
 KINDS = {
     "data": ("lit_mlfund.datamodules.base.DataModule", "lit_mlfund.datamodules.DataModule"),
     "task": ("lit_mlfund.modules.base.TaskModule", "lit_mlfund.modules.TaskModule"),
@@ -21,19 +21,19 @@ SEVERAL = ("callbacks", "regularization", "logger")  # groups whose nodes lie on
 
 
 def outside_problems(config: dict[str, Any]) -> list[str]:
-    """Return one line for each class of another package that cannot do what its place in the configuration asks."""
+    """Return one line for each class of another package that cannot do what its group requires."""
     return [*_wrong_kinds(config), *_ignored_weights(config)]
 
 
 def _wrong_kinds(config: dict[str, Any]) -> Iterator[str]:
-    for group, (wanted, name) in KINDS.items():
+    for group, (base, name) in KINDS.items():
         value = config.get(group)
         entries = value.items() if group in SEVERAL and isinstance(value, dict) else ((None, value),)
         for key, node in entries:
             target = _outside(node)
-            if target is not None and target.bases and wanted not in target.bases:
+            if target is not None and target.bases and base not in target.bases:
                 path = group if key is None else f"{group}.{key}"
-                yield f"{path}._target_: {target.path} is no {name}, which {group} has to be"
+                yield f"{path}._target_: {target.path} is not a {name}, which {group} requires"
 
 
 def _outside(node: Any) -> Target | None:
@@ -48,7 +48,7 @@ def _outside(node: Any) -> Target | None:
 
 
 def _ignored_weights(config: dict[str, Any]) -> Iterator[str]:
-    """Losses whose `forward` takes no `weight`, beside data or a regularization that weigh rows."""
+    """Report losses whose `forward` takes no `weight`, beside data or a regularization that weights rows."""
     data, chosen = config.get("data"), config.get("regularization")
     sources = []
     if isinstance(data, dict) and data.get("weight") is not None:
@@ -57,21 +57,21 @@ def _ignored_weights(config: dict[str, Any]) -> Iterator[str]:
         sources += [
             f"regularization={key}"
             for key, node in chosen.items()
-            if isinstance(node, dict) and _weighs(node)
+            if isinstance(node, dict) and _weights_rows(node)
         ]
     if not sources:
         return
     for path, node in nodes(config.get("loss"), "loss"):
         target = _outside(node)
-        takes = target.attributes.get("forward") if target is not None else None
-        if takes is not None and "weight" not in takes:
+        keywords = target.attributes.get("forward") if target is not None else None
+        if keywords is not None and "weight" not in keywords:
             yield (
-                f"{path}: {node['_target_']} takes no weight in forward, but {' and '.join(sources)} weighs rows; "
-                "give its forward weight=None, or leave the weights out"
+                f"{path}: {node['_target_']} takes no weight in forward, but {' and '.join(sources)} weights rows; "
+                "add weight=None to its forward, or leave the weights out"
             )
 
 
-def _weighs(node: dict[str, Any]) -> bool:
+def _weights_rows(node: dict[str, Any]) -> bool:
     try:
         return bool(describe(str(node.get("_target_"))).attributes.get("weighs_rows"))
     except TargetError:

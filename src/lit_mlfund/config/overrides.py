@@ -1,4 +1,4 @@
-"""The overrides of a command line, read before Hydra composes, so that one mistake does not hide the next."""
+"""Checks the overrides of a command line before Hydra composes, so that one mistake does not hide the next."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _QUOTED_KEY = re.compile(r"""(["'])([\w.*?$/+-]+)\1(?=\s*:)""")
 
 @dataclass
 class Overrides:
-    """What was asked for.
+    """Holds the checked overrides of a command line.
 
     lines     overrides for Hydra; a value (`optim.lr=1`) may also be one that no file spells out
     deleted   values to delete after composing (`~data.time`)
     problems  what cannot be composed and was left out of `lines`
-    unknown   groups whose option was left out: nothing can be said of what is below them
+    unknown   groups whose option was left out: keys below them cannot be checked
     """
 
     lines: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Overrides:
 
 
 def searchpath(lines: Iterable[str]) -> list[str]:
-    """The folders that `hydra.searchpath=[…]` adds."""
+    """Return the folders that `hydra.searchpath=[…]` adds."""
     for line in lines:
         if line.lstrip("+").startswith("hydra.searchpath="):
             value = parse(line).value()
@@ -53,8 +53,8 @@ def read_overrides(lines: Iterable[str], catalog: Catalog, sweep: bool) -> Overr
         try:
             override = parse(line)
         except OverrideParseException:
-            wanted = "check its brackets, quotes and commas" if "=" in line else "expected key=value"
-            result.problems.append(f"{line}: cannot be read; {wanted}")
+            remedy = "check its brackets, quotes and commas" if "=" in line else "expected key=value"
+            result.problems.append(f"{line}: cannot be read; {remedy}")
             continue
         if override.is_sweep_override() and not sweep:
             key, _, values = line.partition("=")
@@ -71,7 +71,7 @@ def read_overrides(lines: Iterable[str], catalog: Catalog, sweep: bool) -> Overr
 
 
 def parse(line: str) -> Override:
-    """Parse one override, also where Hydra's grammar wants other quotes.
+    """Parse one override, also where Hydra's grammar requires other quotes.
 
     Text with spaces and brackets (`/data/day=1 (2).csv`) is quoted, keys of mappings (`{"*bias": 0.1}`) are not.
     """
@@ -89,14 +89,14 @@ def parse(line: str) -> Override:
 
 
 def _check(override: Override, catalog: Catalog, result: Overrides) -> str | None:
-    """The line as Hydra should get it; None where it should not."""
+    """Return the line to pass to Hydra; None where Hydra should not see it."""
     line, group = str(override.input_line), override.key_or_group
     if override.is_hydra_override():
         return line
     if override.is_delete():
         return line if group in catalog.groups or override.package else None
     if (group not in catalog.groups and not override.package) or isinstance(override.value(), dict):
-        return f"++{line.lstrip('+')}"  # known or not: the check after composing knows better than the files
+        return f"++{line.lstrip('+')}"  # known or not: decided after composing, by the check of signatures
     if group not in catalog.groups:
         result.problems.append(f"{line}: there is no group {group}; {suggestion(group, catalog.groups)}")
         return None
@@ -128,19 +128,19 @@ def _known_options(override: Override, group: str, catalog: Catalog, result: Ove
         result.problems.append(f"{group}: there is no {group}={option}; {suggestion(option, sorted(known))}")
     if not wrong:
         return line
-    meant = {option: closest(option, known) for option in wrong}
-    if len(chosen) == 1 and meant[wrong[0]] is not None:
-        return f"{override.get_key_element()}={meant[wrong[0]]}"  # to look for further problems
+    similar = closest(wrong[0], known)
+    if len(chosen) == 1 and similar is not None:
+        return f"{override.get_key_element()}={similar}"  # to look for further problems
     result.unknown.add(group)
     return None
 
 
-def plain_values(lines: Iterable[str], wanted: str) -> dict[str, Any] | None:
-    """The values of all `lines` by key when `wanted` is one of them and not null, else None.
+def plain_values(lines: Iterable[str], required: str) -> dict[str, Any] | None:
+    """Return the values of all `lines` by key when `required` is among them and not null, else None.
 
     Raises ConfigError when one of them is not `key=value`.
     """
-    if not any(line.lstrip("+").startswith(f"{wanted}=") for line in lines):
+    if not any(line.lstrip("+").startswith(f"{required}=") for line in lines):
         return None
     values: dict[str, Any] = {}
     problems = []
@@ -153,4 +153,4 @@ def plain_values(lines: Iterable[str], wanted: str) -> dict[str, Any] | None:
             values[override.key_or_group] = override.value()
     if problems:
         raise ConfigError(problems)
-    return values if values[wanted] is not None else None
+    return values if values[required] is not None else None

@@ -15,15 +15,15 @@ from lit_mlfund.config.source_signatures import TargetError
 
 
 def drop_replaced_values(config: DictConfig, catalog: Catalog, typed: Collection[str]) -> None:
-    """Delete from each node, in place, what its option's file says of a class that is not built.
+    """Delete from each node, in place, the values of its option's file that belong to a class that is not built.
 
     With `model=mlp model._target_=my.Net` the `hidden` and `dropout` of mlp.yaml mean nothing to `my.Net`, which has
-    defaults of its own. What remains: values that were typed, those that differ from the file's, and links to other
-    parts of the configuration which the new class takes (`seed: ${seed}`).
+    defaults of its own. Kept are values that were typed, those that differ from the file's, and references to other
+    parts of the configuration that the new class takes (`seed: ${seed}`).
 
     Args:
-        config: composed, not resolved, with Hydra's own part, which knows the chosen options.
-        catalog: of the files.
+        config: composed, not resolved, with Hydra's own section, which names the chosen options.
+        catalog: the files.
         typed: keys of the command line, such as `model.hidden`.
     """
     choices = config.hydra.runtime.choices
@@ -37,27 +37,26 @@ def drop_replaced_values(config: DictConfig, catalog: Catalog, typed: Collection
 def _replaced(
     path: str, node: DictConfig, shipped: dict[str, Any]
 ) -> Iterator[tuple[str, DictConfig, dict[str, Any]]]:
-    """Yield path, node and file content wherever the node has another target than the file gave it."""
+    """Yield path, node and file content wherever a node has another target than its file."""
     raw = OmegaConf.to_container(node, resolve=False)
     assert isinstance(raw, dict)
     if "_target_" in shipped and raw.get("_target_") != shipped["_target_"]:
         yield path, node, shipped
         return
     for key, value in shipped.items():
-        inner = node._get_node(key) if key in raw else None
-        if isinstance(value, dict) and isinstance(inner, DictConfig) and not inner._is_none():
-            yield from _replaced(f"{path}.{key}", inner, value)
+        if isinstance(value, dict) and isinstance(raw.get(key), dict):  # neither null nor an interpolation
+            yield from _replaced(f"{path}.{key}", node[key], value)
 
 
 def _drop(node: DictConfig, shipped: dict[str, Any], typed: set[str]) -> None:
     raw = OmegaConf.to_container(node, resolve=False)
     assert isinstance(raw, dict)
     try:
-        taken = describe(str(raw["_target_"])).parameters
-    except TargetError:  # told by the check
+        parameters = describe(str(raw["_target_"])).parameters
+    except TargetError:  # the check reports it
         return
     with open_dict(node):
         for key, value in shipped.items():
-            link = key in taken and isinstance(value, str) and "${" in value
-            if key != "_target_" and raw.get(key) == value and key not in typed and not link:
+            reference = key in parameters and isinstance(value, str) and "${" in value
+            if key != "_target_" and raw.get(key) == value and key not in typed and not reference:
                 node.pop(key, None)

@@ -1,4 +1,4 @@
-"""The shape of a composed configuration: its top-level values, and what each section of it is for."""
+"""Defines the schema of a composed configuration: its top-level values, and what each section builds."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from lit_mlfund.config.type_hints import Hint, parse
 
 @dataclass
 class Values:
-    """The values beside the sections."""
+    """Declares the values beside the sections."""
 
     shape: str
-    """Of the task: binary, multiclass, regression, ranking or retrieval; the data, losses and models of it fit."""
+    """Shape of the task: binary, multiclass, regression, ranking or retrieval; data, losses and models must fit it."""
     name: str
-    """A word of your own in the name of the run folder."""
+    """Free-form part of the name of the run folder."""
     seed: int
-    """What every random number of the run follows from; 0 is a seed like any other."""
+    """Seed of every random number of the run; 0 is a seed like any other."""
     runs_dir: str
-    """Where run folders are made."""
+    """Folder in which run folders are created."""
     monitor: str
-    """What decides which checkpoint is best: `val/` and a metric of the task, or `val/loss`."""
+    """Name of the value that decides which checkpoint is best: `val/` and a metric of the task, or `val/loss`."""
     run: str | None = None
-    """A run folder to resume (interrupted) or to repeat (finished)."""
+    """Run folder to resume (interrupted) or to repeat (finished)."""
     train: bool = True
     """Fit the model."""
     test: bool = True
     """Measure a checkpoint on the test split."""
     checkpoint: Literal["best", "last"] = "best"
-    """Which one: that of the best monitored value, or the last, as if nobody had looked on the way."""
+    """Checkpoint to measure: that of the best monitored value, or the last, which involves no selection."""
     references: bool = True
     """Fit the reference models on the same split."""
 
@@ -40,12 +40,12 @@ DEFAULTS = {value.name: value.default for value in fields(Values) if value.defau
 
 @dataclass(frozen=True)
 class Section:
-    """A group of the configuration: one node with a `_target_`, or several by name.
+    """Describes a group of the configuration: one node with a `_target_`, or several by name.
 
-    supplied  arguments that the runtime gives; the target has to take them
-    offered   arguments that the runtime gives to targets that take them
-    own       keys that are read by the runtime itself, with their type
-    words     words that the runtime puts a value in the place of, by parameter of the target
+    supplied      arguments that the program passes; the target has to take them
+    offered       arguments that the program passes to targets that take them
+    own           keys that the program reads itself, with their type
+    placeholders  by parameter of the target, words that the program replaces with a value
     """
 
     several: bool = False
@@ -53,21 +53,21 @@ class Section:
     supplied: tuple[str, ...] = ()
     offered: tuple[str, ...] = ()
     own: dict[str, Hint] = field(default_factory=dict)
-    words: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    placeholders: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 SECTIONS: dict[str, Section] = {
     "task": Section(supplied=("model", "loss", "spec", "optimizer", "schedule", "monitor")),
     "loss": Section(),
     "optim": Section(
-        supplied=("params",), own={"lr_by_pattern": parse("dict[str, float]")}, words={"lr": ("auto",)}
+        supplied=("params",), own={"lr_by_pattern": parse("dict[str, float]")}, placeholders={"lr": ("auto",)}
     ),
     "schedule": Section(optional=True, supplied=("optimizer",), offered=("num_steps", "mode")),
     "regularization": Section(several=True),
     "model": Section(offered=("spec",)),
     "embedding": Section(optional=True),
     "data": Section(),
-    # what a data set asks for, unless something else is chosen
+    # preferences of the data set, in effect unless something else is chosen
     "recommended": Section(
         several=True, own={"max_epochs": Hint("int"), "monitor": Hint("str"), "module": Hint("str")}
     ),

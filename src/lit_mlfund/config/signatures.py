@@ -1,6 +1,6 @@
-"""What a `_target_` takes and declares: ours are read from source, other people's are imported.
+"""Describes what a `_target_` takes and declares: ours are read from source, those of other packages imported.
 
-Reading costs a millisecond a file where importing costs seconds of torch, so a typo is answered at once.
+Reading costs a millisecond a file where importing costs seconds of torch, so a typo is reported at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DECLARED = ("tasks", "inputs", "metrics", "task")
 
 @cache
 def describe(path: str) -> Target:
-    """The target that a `_target_` names; raises TargetError when there is no such thing."""
+    """Return the target that a `_target_` names; raises TargetError when it does not exist."""
     path = current_path(path)
     parts = path.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
@@ -48,7 +48,7 @@ def _imported(path: str) -> Target:
             attributes["forward"] = forward
     try:
         signature = inspect.signature(target)
-    except (ValueError, TypeError):  # built into Python's core: nothing is known of it
+    except (ValueError, TypeError):  # built into Python's core, without a signature
         return Target(path, {}, open=True, attributes=attributes, bases=bases)
     hints: dict[str, Hint] = {}
     required, is_open = set(), False
@@ -56,8 +56,10 @@ def _imported(path: str) -> Target:
         if parameter.kind is parameter.VAR_KEYWORD:
             is_open = True
         elif parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            written = parameter.annotation
-            hints[name] = ANY if written is parameter.empty else parse(inspect.formatannotation(written))
+            annotation = parameter.annotation
+            hints[name] = (
+                ANY if annotation is parameter.empty else parse(inspect.formatannotation(annotation))
+            )
             if parameter.default is parameter.empty:
                 required.add(name)
             elif parameter.default is None:
@@ -66,7 +68,7 @@ def _imported(path: str) -> Target:
 
 
 def _keywords(function: Any) -> tuple[str, ...] | None:
-    """Return what can be given to a function by keyword; None where that is anything, or not known."""
+    """Return what a function takes by keyword; None where it takes any keyword, or that is unknown."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (ValueError, TypeError):
@@ -77,12 +79,12 @@ def _keywords(function: Any) -> tuple[str, ...] | None:
 
 
 def _locate(path: str) -> Any:
-    """Import what `path` names: the longest part of it that is a module, then its attributes."""
+    """Import the object that `path` names: its longest prefix that is a module, then attributes."""
     parts = path.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         name = ".".join(parts[:cut])
         try:
-            found: Any = importlib.import_module(name)
+            located: Any = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if cut > 1 and f"{name}.".startswith(f"{error.name}."):
                 continue  # the path goes on inside a class, or is wrong further up
@@ -90,9 +92,9 @@ def _locate(path: str) -> Any:
         except Exception as error:
             raise TargetError(f"cannot import {path}: {type(error).__name__}: {error}") from error
         for part in parts[cut:]:
-            if not hasattr(found, part):
-                offered = [known for known in dir(found) if not known.startswith("_")]
+            if not hasattr(located, part):
+                offered = [known for known in dir(located) if not known.startswith("_")]
                 raise TargetError(f"there is no {part} in {name}; {suggestion(part, offered)}")
-            found = getattr(found, part)
-        return found
+            located = getattr(located, part)
+        return located
     raise TargetError(f"cannot import {path}")

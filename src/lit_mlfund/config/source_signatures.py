@@ -1,4 +1,4 @@
-"""What our own classes and functions take and declare, read from their source without importing them.
+"""Reads what our own classes and functions take and declare from their source, without importing them.
 
 Re-exports are followed, constructors are looked up in our own bases, and literal class attributes are read.
 """
@@ -16,23 +16,23 @@ from lit_mlfund.config.type_hints import ANY, Hint, optional, parse
 
 PACKAGE = "lit_mlfund"
 _ROOT = Path(__file__).resolve().parents[1]
-# Bases from other packages whose own constructor takes nothing that a configuration would give.
+# Bases from other packages whose own constructor takes nothing that a configuration would set.
 _BARE_BASES = {"object", "Module", "LightningModule", "LightningDataModule", "Callback", "Checkpoint", "ABC"}
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Arguments = tuple[dict[str, Hint], frozenset[str], bool]  # hints, required, open
 
 
 class TargetError(LookupError):
-    """A `_target_` that leads nowhere; the message reads after the path of the node."""
+    """Reports a `_target_` that leads nowhere; the message continues the path of the node."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A class or function that a node can build.
+    """Describes a class or function that a node can build.
 
-    parameters  name -> type hint, of all that can be given by keyword
+    parameters  name -> type hint, of all that can be passed by keyword
     required    the parameters without a default
-    open        it takes any keyword (`**kwargs`)
+    open        takes any keyword (`**kwargs`)
     attributes  literal class attributes: `tasks`, `inputs`, `metrics`, …
     bases       dotted paths of the class and its bases, of classes that had to be imported
     """
@@ -46,32 +46,32 @@ class Target:
 
 
 class Unreadable(Exception):
-    """The source alone does not tell; the target has to be imported."""
+    """Signals that the source alone does not suffice; the target has to be imported."""
 
 
 def read(path: str) -> Target:
-    """The target `lit_mlfund.…` from its source; raises TargetError or Unreadable."""
+    """Read the target `lit_mlfund.…` from its source; raises TargetError or Unreadable."""
     module, _, name = path.rpartition(".")
     if _file(module) is None:
         raise TargetError(f"there is no module {module}")
-    place = _find(module, name)
-    if place is None:
-        here = _module(module)
-        if name in here.imports or name in here.assignments:
+    definition = _find(module, name)
+    if definition is None:
+        source = _module(module)
+        if name in source.imports or name in source.assignments:
             raise Unreadable
-        offered = [known for known in (*here.definitions, *here.imports) if not known.startswith("_")]
+        offered = [known for known in (*source.definitions, *source.imports) if not known.startswith("_")]
         raise TargetError(f"there is no {name} in {module}; {suggestion(name, offered)}")
-    module, node = place
+    module, node = definition
     if isinstance(node, ast.ClassDef):
         hints, required, is_open = _constructor(module, node)
         return Target(path, hints, required, is_open, _attributes(module, node))
     hints, required, is_open = _arguments(module, node, method=False)
-    return Target(path, hints, required, is_open, _marks(node))
+    return Target(path, hints, required, is_open, _decorator_arguments(node))
 
 
 @dataclass(frozen=True)
 class _Module:
-    """The top-level names of a source file; `imports` leads from a name to its module and name there."""
+    """Holds the top-level names of a source file; `imports` maps a name to its module and its name there."""
 
     definitions: dict[str, ast.ClassDef | _Function]
     assignments: dict[str, ast.expr]
@@ -107,32 +107,32 @@ def _ours(module: str) -> bool:
 def _find(module: str, name: str) -> tuple[str, ast.ClassDef | _Function] | None:
     """Follow re-exports to the definition of `name`; None where they leave our package or end."""
     while _ours(module):
-        here = _module(module)
-        if name in here.definitions:
-            return module, here.definitions[name]
-        if name not in here.imports:
+        source = _module(module)
+        if name in source.definitions:
+            return module, source.definitions[name]
+        if name not in source.imports:
             return None
-        module, name = here.imports[name]
+        module, name = source.imports[name]
     return None
 
 
 def _bases(module: str, node: ast.ClassDef) -> list[tuple[str, ast.ClassDef]]:
-    """The bases of a class that are ours."""
-    found = (_find(module, ast.unparse(base).split("[")[0]) for base in node.bases)
-    return [(place[0], place[1]) for place in found if place and isinstance(place[1], ast.ClassDef)]
+    """Return the bases of a class that are ours."""
+    definitions = (_find(module, ast.unparse(base).split("[")[0]) for base in node.bases)
+    return [(found[0], found[1]) for found in definitions if found and isinstance(found[1], ast.ClassDef)]
 
 
 def _arguments(module: str, node: _Function, method: bool) -> _Arguments:
-    given = node.args
-    positional = [*given.posonlyargs, *given.args][1 if method else 0 :]
-    required = {arg.arg for arg in positional[: len(positional) - len(given.defaults)]}
-    required |= {arg.arg for arg, default in zip(given.kwonlyargs, given.kw_defaults) if default is None}
-    hints = {arg.arg: _hint(arg.annotation, module) for arg in (*positional, *given.kwonlyargs)}
-    trailing = zip(reversed(positional), reversed(given.defaults))
-    for arg, default in (*trailing, *zip(given.kwonlyargs, given.kw_defaults)):
+    args = node.args
+    positional = [*args.posonlyargs, *args.args][1 if method else 0 :]
+    required = {arg.arg for arg in positional[: len(positional) - len(args.defaults)]}
+    required |= {arg.arg for arg, default in zip(args.kwonlyargs, args.kw_defaults) if default is None}
+    hints = {arg.arg: _hint(arg.annotation, module) for arg in (*positional, *args.kwonlyargs)}
+    trailing = zip(reversed(positional), reversed(args.defaults))
+    for arg, default in (*trailing, *zip(args.kwonlyargs, args.kw_defaults)):
         if isinstance(default, ast.Constant) and default.value is None:
             hints[arg.arg] = optional(hints[arg.arg])
-    return hints, frozenset(required), given.kwarg is not None
+    return hints, frozenset(required), args.kwarg is not None
 
 
 def _constructor(module: str, node: ast.ClassDef) -> _Arguments:
@@ -143,30 +143,30 @@ def _constructor(module: str, node: ast.ClassDef) -> _Arguments:
         return _fields(module, node)
     for base in node.bases:
         name = ast.unparse(base).split("[")[0]
-        place = _find(module, name)
-        if place is not None and isinstance(place[1], ast.ClassDef):
-            return _constructor(place[0], place[1])
+        definition = _find(module, name)
+        if definition is not None and isinstance(definition[1], ast.ClassDef):
+            return _constructor(definition[0], definition[1])
         if name.split(".")[-1] not in _BARE_BASES:
             raise Unreadable
     return {}, frozenset(), False
 
 
 def _with_inherited(module: str, node: ast.ClassDef, init: _Function) -> _Arguments:
-    """The arguments of a constructor, and what its `super().__init__(…, **kwargs)` hands to our base."""
+    """Return the arguments of a constructor, and those that `super().__init__(…, **kwargs)` passes to our base."""
     own = hints, required, is_open = _arguments(module, init, method=True)
     bases = _bases(module, node)
     calls = (part for part in ast.walk(init) if isinstance(part, ast.Call))
     call = next((call for call in calls if ast.unparse(call.func) == "super().__init__"), None)
     if not is_open or not bases or call is None or all(keyword.arg for keyword in call.keywords):
         return own
-    given = {keyword.arg for keyword in call.keywords}
+    passed = {keyword.arg for keyword in call.keywords}
     inherited, needed, is_open = _constructor(*bases[0])
-    passed = {name: hint for name, hint in inherited.items() if name not in given}
-    return passed | hints, required | (needed & passed.keys()), is_open
+    forwarded = {name: hint for name, hint in inherited.items() if name not in passed}
+    return forwarded | hints, required | (needed & forwarded.keys()), is_open
 
 
 def _fields(module: str, node: ast.ClassDef) -> _Arguments:
-    """The constructor that `@dataclass` makes."""
+    """Return the arguments of the constructor that `@dataclass` generates."""
     hints: dict[str, Hint] = {}
     required: set[str] = set()
     for base in _bases(module, node):
@@ -185,44 +185,44 @@ def _hint(annotation: ast.expr | None, module: str) -> Hint:
 
 
 def _alias(module: str, name: str) -> Hint:
-    """The hint behind a name such as `Precision = Literal[…]`, here or in the module that it came from."""
+    """Resolve a name such as `Precision = Literal[…]`, here or in the module that it is imported from."""
     while _ours(module):
-        here = _module(module)
-        if name in here.assignments:
-            return _hint(here.assignments[name], module)
-        if name in here.definitions:
-            return _record(module, here.definitions[name])
-        if name not in here.imports:
+        source = _module(module)
+        if name in source.assignments:
+            return _hint(source.assignments[name], module)
+        if name in source.definitions:
+            return _record(module, source.definitions[name])
+        if name not in source.imports:
             return ANY
-        module, name = here.imports[name]
+        module, name = source.imports[name]
     return ANY
 
 
 def _record(module: str, node: ast.ClassDef | _Function) -> Hint:
-    """The keys of a `TypedDict`; nothing is known of the values of another class."""
+    """Return a record with the keys of a `TypedDict`; another class allows any value."""
     if not isinstance(node, ast.ClassDef) or "TypedDict" not in map(ast.unparse, node.bases):
         return ANY
     parts = [part for part in node.body if isinstance(part, ast.AnnAssign)]
     return Hint("record", tuple((ast.unparse(part.target), _hint(part.annotation, module)) for part in parts))
 
 
-def _marks(node: _Function) -> dict[str, Any]:
-    """The literal arguments of decorators: `@needs("a", extra="b")` is `needs: ("a", "b")`."""
-    found: dict[str, Any] = {}
+def _decorator_arguments(node: _Function) -> dict[str, Any]:
+    """Return the literal arguments of decorators: `@needs("a", extra="b")` is `needs: ("a", "b")`."""
+    arguments: dict[str, Any] = {}
     for decorator in node.decorator_list:
         match decorator:
             case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
                 values = (*args, *(keyword.value for keyword in keywords))
                 if all(isinstance(value, ast.Constant) for value in values):
-                    found[name] = tuple(ast.literal_eval(value) for value in values)
-    return found
+                    arguments[name] = tuple(ast.literal_eval(value) for value in values)
+    return arguments
 
 
 def _attributes(module: str, node: ast.ClassDef) -> dict[str, Any]:
-    """Literal class attributes, those of our bases included."""
-    found: dict[str, Any] = {}
+    """Return literal class attributes, those of our bases included."""
+    attributes: dict[str, Any] = {}
     for base in reversed(_bases(module, node)):
-        found |= _attributes(*base)
+        attributes |= _attributes(*base)
     for part in node.body:
         match part:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
@@ -232,7 +232,7 @@ def _attributes(module: str, node: ast.ClassDef) -> dict[str, Any]:
             case _:
                 continue
         try:
-            found[name] = ast.literal_eval(value)
+            attributes[name] = ast.literal_eval(value)
         except ValueError:
-            found.pop(name, None)
-    return found
+            attributes.pop(name, None)
+    return attributes

@@ -1,4 +1,4 @@
-"""Type hints as data: read from source, told to people, and held against values from YAML.
+"""Represents type hints as data: parsed from source, printed in messages, and checked against values from YAML.
 
 Nothing is imported or evaluated, so that a typo in a configuration is found without loading torch.
 """
@@ -12,13 +12,13 @@ from typing import Any
 
 from lit_mlfund.config.errors import closest
 
-MISSING = "???"  # OmegaConf's mark for a value that the user must give
-UNRESOLVED = object()  # stands where an interpolation led nowhere, which has been told
+MISSING = "???"  # OmegaConf's marker for a value that the user must set
+UNRESOLVED = object()  # replaces an interpolation that led nowhere, which has been reported already
 
 
 @dataclass(frozen=True)
 class Hint:
-    """One type hint: a kind and its parts (members of a union or literal, the element of a list, …).
+    """Represents one type hint: a kind and its parts (members of a union or literal, the element of a list, …).
 
     kind: any, int, float, bool, str, none, literal, union, list, tuple (fixed length), dict, or record (a
     TypedDict, whose parts are pairs of a name and a hint).
@@ -50,12 +50,12 @@ _LISTS = {"list", "List", "Sequence", "Iterable", "Collection", "set", "frozense
 _DICTS = {"dict", "Dict", "Mapping", "MutableMapping"}
 
 
-class Misfit(ValueError):
-    """A value that its hint does not allow; the message reads after the name of the key."""
+class TypeMismatch(ValueError):
+    """Reports a value that its hint does not allow; the message continues the name of the key."""
 
 
 def parse(node: ast.expr | str | None, resolve: Callable[[str], Hint] = lambda name: ANY) -> Hint:
-    """The hint written in `node`; names that are no builtin type are looked up with `resolve`."""
+    """Parse the hint in `node`; names that are no builtin type are looked up with `resolve`."""
     if isinstance(node, str):
         try:
             node = ast.parse(node, mode="eval").body
@@ -110,17 +110,17 @@ def _union(parts: list[Hint]) -> Hint:
 
 
 def members(hint: Hint) -> tuple[Hint, ...]:
-    """The members of a union, or the hint alone."""
+    """Return the members of a union, or the hint alone."""
     return hint.parts if hint.kind == "union" else (hint,)
 
 
 def optional(hint: Hint) -> Hint:
-    """`hint`, or null."""
+    """Return a hint that allows null beside `hint`."""
     return _union([hint, NONE])
 
 
 def show(value: Any) -> str:
-    """A value as a person would write it in YAML."""
+    """Format a value as a person would write it in YAML."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -130,54 +130,54 @@ def show(value: Any) -> str:
     return str(value)
 
 
-def fit(value: Any, hint: Hint) -> Any:
-    """`value`, as a value of `hint`; text that is a number becomes one where only a number will do.
+def coerce(value: Any, hint: Hint) -> Any:
+    """Convert `value` to the type of `hint`; text that is a number becomes one where only a number is allowed.
 
-    Environment variables (`${oc.env:LR}`) and quoted values arrive as text. Mappings with a `_target_` and
-    values still missing fit everything: they are somebody else's to check.
+    Environment variables (`${oc.env:LR}`) and quoted values arrive as text. Mappings with a `_target_` and missing
+    values match every hint: they are checked elsewhere.
 
-    Raises Misfit.
+    Raises TypeMismatch.
     """
     for strict in (True, False):
         try:
-            return _fit(value, hint, strict)
-        except Misfit as error:
+            return _coerce(value, hint, strict)
+        except TypeMismatch as error:
             if not strict:
                 raise error from None
     raise AssertionError
 
 
-def _fit(value: Any, hint: Hint, strict: bool) -> Any:
+def _coerce(value: Any, hint: Hint, strict: bool) -> Any:
     if hint.kind == "any" or value is UNRESOLVED or value == MISSING:
         return value
     if isinstance(value, dict) and "_target_" in value:
         return value
     match hint.kind:
         case "union":
-            return _fit_union(value, hint, strict)
+            return _coerce_union(value, hint, strict)
         case "literal":
-            return _fit_literal(value, hint, strict)
+            return _coerce_literal(value, hint, strict)
         case "none" if value is None:
             return None
         case "list" | "tuple" if isinstance(value, (list, tuple)):
             if hint.kind == "tuple" and len(value) != len(hint.parts):
-                raise _misfit(value, hint)
+                raise _mismatch(value, hint)
             parts = hint.parts if hint.kind == "tuple" else hint.parts * len(value)
-            return [_fit(element, part, strict) for element, part in zip(value, parts)]
+            return [_coerce(element, part, strict) for element, part in zip(value, parts)]
         case "dict" if isinstance(value, dict):
-            return {key: _fit(element, hint.parts[0], strict) for key, element in value.items()}
+            return {key: _coerce(element, hint.parts[0], strict) for key, element in value.items()}
         case "record" if isinstance(value, dict):
             return value  # its keys are checked one by one, with their paths
         case "bool" if isinstance(value, bool):
             return value
         case "int" | "float" | "str" if not isinstance(value, bool):
-            return _fit_scalar(value, hint, strict)
+            return _coerce_scalar(value, hint, strict)
         case "bool" if not strict and str(value).lower() in ("true", "false"):
             return str(value).lower() == "true"
-    raise _misfit(value, hint)
+    raise _mismatch(value, hint)
 
 
-def _fit_scalar(value: Any, hint: Hint, strict: bool) -> Any:
+def _coerce_scalar(value: Any, hint: Hint, strict: bool) -> Any:
     number = isinstance(value, (int, float))
     if hint.kind == "str":
         if isinstance(value, str) or (not strict and isinstance(value, int)):
@@ -190,36 +190,38 @@ def _fit_scalar(value: Any, hint: Hint, strict: bool) -> Any:
         try:
             parsed = float(value)
         except ValueError:
-            raise _misfit(value, hint) from None
+            raise _mismatch(value, hint) from None
         if hint.kind == "float":
             return parsed
         if parsed.is_integer():
             return int(value) if isinstance(value, str) and value.lstrip("+-").isdigit() else int(parsed)
-    raise _misfit(value, hint)
+    raise _mismatch(value, hint)
 
 
-def _fit_literal(value: Any, hint: Hint, strict: bool) -> Any:
+def _coerce_literal(value: Any, hint: Hint, strict: bool) -> Any:
     for choice in hint.parts:
         if value == choice and type(value) is type(choice):
             return choice
         if not strict and isinstance(choice, str) and show(value) == choice:
-            return choice  # trainer.precision=32 is read as a number and meant as text
-    raise _misfit(value, hint)
+            return choice  # trainer.precision=32 is parsed as a number and meant as text
+    raise _mismatch(value, hint)
 
 
-def _fit_union(value: Any, hint: Hint, strict: bool) -> Any:
+def _coerce_union(value: Any, hint: Hint, strict: bool) -> Any:
     if Hint(type(value).__name__) in hint.parts:
         return value  # 1 stays 1 for `float | int`: one batch is not all batches
     for part in hint.parts:
         try:
-            return _fit(value, part, strict)
-        except Misfit:
+            return _coerce(value, part, strict)
+        except TypeMismatch:
             continue
-    raise _misfit(value, hint)
+    raise _mismatch(value, hint)
 
 
-def _misfit(value: Any, hint: Hint) -> Misfit:
+def _mismatch(value: Any, hint: Hint) -> TypeMismatch:
     kind = " (text)" if isinstance(value, str) and hint.kind in ("int", "float", "bool", "union") else ""
     words = [part for part in (hint.parts if hint.kind == "literal" else ()) if isinstance(part, str)]
     near = closest(value, words) if isinstance(value, str) else None
-    return Misfit(f"expected {hint}, got {show(value)}{kind}" + (f"; did you mean {near}?" if near else ""))
+    return TypeMismatch(
+        f"expected {hint}, got {show(value)}{kind}" + (f"; did you mean {near}?" if near else "")
+    )

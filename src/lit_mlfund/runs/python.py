@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from lit_mlfund.config.compose import Composer
@@ -14,12 +16,15 @@ from lit_mlfund.runs.execution.lifecycle import run_config
 __all__ = ["Run", "load_run", "train"]
 
 
-def train(overrides: str | Iterable[str] = (), *, config_dir: str | Path | None = None) -> Run:
+def train(
+    overrides: str | Iterable[str] = (), *, config_dir: str | Path | None = None, verbose: bool = True
+) -> Run:
     """Train like `mlfund train` with the same overrides, and open the run folder.
 
     Args:
         overrides: Hydra overrides, such as `["task=binary", "optim.lr=3e-4"]`, or the text of a command line.
         config_dir: an additional folder of configuration files.
+        verbose: whether to print what the command line prints: the data, a line per epoch, the results.
 
     Raises:
         ConfigError: the configuration is wrong; the message lists all problems.
@@ -31,7 +36,11 @@ def train(overrides: str | Iterable[str] = (), *, config_dir: str | Path | None 
     composed = composer.checked(lines)
     if composed.config.get("sweep"):
         raise ConfigError("sweep: a sweep is more than one run; start it with `mlfund train`")
-    result = run_config(composed.config, ["mlfund", "train", *lines])
+    with ExitStack() as silence:
+        if not verbose:
+            silence.enter_context(redirect_stdout(StringIO()))
+            silence.enter_context(redirect_stderr(StringIO()))
+        result = run_config(composed.config, ["mlfund", "train", *lines])
     if result["status"] != "done":
         raise RuntimeError(f"{result['status']}: {result.get('reason', '')} ({result['run']})")
     return Run(result["run"])

@@ -1,1 +1,1 @@
-"""Decide before torch is imported: which launcher started this process, and which imports can wait."""
+"""Decides before torch is imported which launcher started this process, and which imports can wait."""

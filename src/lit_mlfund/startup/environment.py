@@ -1,4 +1,4 @@
-"""Whether somebody else has started us, as one of several processes."""
+"""Tells whether a launcher started this process, as one of several."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def launcher_world() -> tuple[int, int] | None:
-    """(rank, number of processes) when torchrun or srun started several of us, else None."""
+    """Return (rank, number of processes) when torchrun or srun started several processes, else None."""
     for rank, world in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
         values = os.environ.get(rank, ""), os.environ.get(world, "")
         if values[0].isdigit() and values[1].isdigit() and int(values[1]) > 1:
@@ -15,5 +15,5 @@ def launcher_world() -> tuple[int, int] | None:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that speaks."""
+    """Return whether this is the process that prints."""
     return (launcher_world() or (0, 1))[0] == 0

@@ -1,4 +1,4 @@
-"""Imports of torch and Lightning at about half of their price."""
+"""Imports torch and Lightning at about half of their cost."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from contextlib import contextmanager
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """For a block that imports torch and what is built on it, Lightning without what a run does not use (`deferred`).
+    """Import torch and Lightning, Lightning without what a run does not use, for a block that imports what uses them.
 
-    Their million objects stay as long as the process. Python's collector would go through them a dozen times while
-    they appear. Where torch was not there before, they are also left out of all later searches (`gc.freeze`).
+    Their million objects live as long as the process. Python's collector would traverse them a dozen times while they
+    are created. Where torch was not imported before, they are also excluded from all later collections (`gc.freeze`).
     """
     enabled, first = gc.isenabled(), "torch" not in sys.modules
     gc.disable()
     try:
         import torch  # noqa: F401 - what is deferred needs it
 
-        from lit_mlfund.startup.lazy_modules import deferred
+        from lit_mlfund.startup.lazy_modules import import_lightning
 
-        with deferred():
-            yield
+        import_lightning()  # here rather than in the block, where a failure could not be retried
+        yield
     finally:
         if first:
             gc.freeze()
