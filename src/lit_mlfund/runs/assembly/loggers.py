@@ -1,4 +1,4 @@
-"""Builds the loggers of a run: TensorBoard's event files, and the Lightning loggers that the configuration names."""
+"""Builds the loggers of a run: TensorBoard's event files, and Lightning loggers named in the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accumulates metrics over the pieces of a split that is larger than memory: a few numbers per row, query or window."""
+"""Accumulates metrics over pieces of a split larger than memory: a few numbers per row, query or window."""
 
 from __future__ import annotations
 

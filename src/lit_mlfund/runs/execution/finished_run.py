@@ -174,7 +174,7 @@ class Run:
 
 
 def load_parts(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, DataModule]:
-    """Return the module of a run with the weights of a checkpoint, and its data module with the fitted preprocessing.
+    """Return the module of a run with the weights of a checkpoint, and its data module with fitted preprocessing.
 
     Args:
         run_dir: a run folder.
