@@ -165,7 +165,7 @@ class TaskModule(TrainedModule):
 
     def on_validation_epoch_end(self) -> None:
         self._finish("val")
-        if self.steps_per_call > 1 and self.trainer.state.fn == "fit":
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             schedule = self.lr_schedulers()
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule.step(self.measured["val"][self.monitor.removeprefix("val/")])
@@ -239,4 +239,13 @@ class TaskModule(TrainedModule):
         It is plain tensors and plain Python only, so that `torch.load(weights_only=True)` reads it back.
         """
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.init_arguments()
-        checkpoint["lit_mlfund"] = {"format": 1, "task": self.task, "spec": self.spec.to_dict()}
+        checkpoint["lit_mlfund"] = {
+            "format": 1,
+            "task": self.task,
+            "spec": self.spec.to_dict(),
+            "running": self.running.state_dict(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the sums of an interrupted training for `on_train_start`, when the device is known."""
+        self._interrupted = checkpoint.get("lit_mlfund", {}).get("running")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,6 +57,23 @@ class RunningStatistics:
                 part._norms = total[i], largest[i], clipped[i]
         self._reset()
         return parts
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums since the last read, as plain tensors and numbers."""
+        return {
+            "loss": self._loss,
+            "norms": None if self._norms is None else list(self._norms),
+            "num_losses": self._num_losses,
+            "num_norms": self._num_norms,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Continue from the sums of an interrupted training, on `device`."""
+        self._loss = None if state["loss"] is None else state["loss"].to(device)
+        self._num_losses = state["num_losses"]
+        norms = None if state["norms"] is None else [norm.to(device) for norm in state["norms"]]
+        self._norms = None if norms is None else (norms[0], norms[1], norms[2])
+        self._num_norms = state["num_norms"]
 
     def read(self) -> dict[str, float]:
         """Return the means since the last read (`train/loss`, `gradient/norm`, …); synchronise once and reset."""

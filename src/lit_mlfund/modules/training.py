@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -59,6 +60,9 @@ class TrainedModule(LightningModule):
         self._clip: float | None = None
         self._sharded = False
         self._curvature: Curvature | None = None
+        self._interrupted: dict[str, Any] | None = (
+            None  # the state of `running` in the checkpoint that is resumed
+        )
         self._parameter_cache: tuple[Any, list[nn.Parameter]] = (None, [])
 
     def batch_loss(self, batch: Any) -> Tensor:
@@ -175,7 +179,9 @@ class TrainedModule(LightningModule):
             return optimizer
         scheduler = self.make_schedule(optimizer, num_optimizer_steps(self.trainer))
         if isinstance(scheduler, ReduceLROnPlateau):
-            return [optimizer], [{"scheduler": scheduler, "interval": "epoch", "monitor": self.monitor}]
+            # `on_validation_epoch_end` steps it after every validation, before the checkpoint; Lightning never does
+            never = {"scheduler": scheduler, "interval": "epoch", "frequency": sys.maxsize}
+            return [optimizer], [never | ({"monitor": self.monitor} if self.automatic_optimization else {})]
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def _optimizer_mode(self, name: str) -> None:
@@ -185,6 +191,9 @@ class TrainedModule(LightningModule):
                 getattr(optimizer, name, lambda: None)()
 
     def on_train_start(self) -> None:
+        if self._interrupted is not None:
+            self.running.load_state_dict(self._interrupted, self.device)
+            self._interrupted = None
         self._curvature = Curvature.of(self, self.trainer.optimizers[0])
         self._optimizer_mode("train")
 
