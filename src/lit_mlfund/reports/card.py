@@ -46,7 +46,7 @@ def write_card(run_dir: Path) -> Path:
     findings = _read(run_dir / "findings.json") or []
     figures: dict[str, Figure] = {}
     if metrics:
-        predictions = pl.read_parquet(run_dir / "predictions" / "test.parquet")
+        predictions = pl.read_parquet(run_dir / "predictions" / "test.parquet", glob=False)
         metric = result["objective"]["name"].removeprefix("val/")
         figures = pictures(provenance["figures"], predictions, metrics, metric)
     page = run_dir / "report.html"
