@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -27,7 +26,39 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
         with whole_file(path) as temporary:
             try:
                 torch.save(checkpoint, temporary)
-            except RuntimeError as error:  # the only error that torch's writer has for a full disk
-                if not any(word in str(error) for word in ("inline_container", "PytorchStreamWriter")):
-                    raise
-                raise OSError(errno.ENOSPC, "the disk is full or failing") from error
+            except RuntimeError:
+                # torch's own writer does not tell why; once more through a file of Python's, which does. It must be a
+                # new one: the writer that failed still writes to its own when it is deleted.
+                temporary.unlink(missing_ok=True)
+                with open(temporary, "wb") as file:
+                    _save_to(file, checkpoint)
+
+
+class _Reporting:
+    """Forwards writes to a file and keeps the first error, which torch replaces by one of its own."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _save_to(file: BinaryIO, checkpoint: dict[str, Any]) -> None:
+    """Save `checkpoint` to `file`; raise the system's error where writing fails."""
+    reporting = _Reporting(file)
+    try:
+        torch.save(checkpoint, cast(BinaryIO, reporting))  # torch asks for no more than `write` and `flush`
+        file.flush()
+    except RuntimeError:
+        if reporting.error is not None:
+            raise reporting.error from None
+        raise

@@ -21,7 +21,6 @@ from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics import verdict
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.reports import run_text, start_text, write_card
 from lit_mlfund.runs.assembly.data_reuse import load_data
 from lit_mlfund.runs.assembly.objects import (
     Training,
@@ -31,12 +30,13 @@ from lit_mlfund.runs.assembly.objects import (
     seed_everything,
 )
 from lit_mlfund.runs.evaluation.measure import measure_references, measure_splits, write_predictions
-from lit_mlfund.runs.evaluation.publish import publish, publish_projection
+from lit_mlfund.runs.evaluation.publish import report, show_projection, show_start
 from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
 from lit_mlfund.runs.execution.lr_range_test import replace_auto
 from lit_mlfund.runs.execution.provenance import earlier_sources, provenance
 from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.startup.environment import is_first_process
+from lit_mlfund.startup.streams import prepare_streams
 
 Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
 
@@ -56,6 +56,7 @@ def execute(
         DataError, ValueError: the data do not fit the configuration; a folder that holds nothing yet is removed.
     """
     flag = PreemptionFlag().install()
+    prepare_streams()
     quiet_lightning()
     started = time.perf_counter()
     config = OmegaConf.create(load_frozen(run_dir))
@@ -82,11 +83,7 @@ def execute(
     result["seconds"] = round(time.perf_counter() - started, 3)
     if is_first_process():
         write_json(run_dir / "result.json", result)
-        if result["status"] == "done":
-            if config.logger.get("card", True):
-                write_card(run_dir)
-            publish(run_dir, config, result)
-        print(run_text(run_dir), flush=True)
+        report(run_dir, config, result)
     return result
 
 
@@ -112,7 +109,7 @@ def _run(
     if first:
         made_on = provenance(config, data, module) | ({"lr_find": rate} if rate else {})
         write_json(run_dir / "provenance.json", made_on)
-        print(start_text(run_dir), flush=True)
+        show_start(run_dir)
     flag.check()
     try:
         fit(config, training, module, data, resume)
@@ -139,7 +136,7 @@ def _run(
     result["test"] = splits["test"]
     result["references"] = {name: measured["test"] for name, measured in references.items()}
     write_predictions(run_dir / "predictions", module)
-    publish_projection(run_dir, config, module, data)
+    show_projection(run_dir, config, module, data)
     write_json(
         run_dir / "metrics.json",
         {
