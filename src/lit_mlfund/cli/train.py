@@ -62,6 +62,8 @@ def run(arguments: list[str]) -> int:
             raise ConfigError("run=: a frozen run is executed as it is, without -m or --cfg")
         first_look_at_run(Path(run_dir).expanduser())
         return report(run_again(run_dir, values, command))
+    if parsed.multirun and parsed.show:
+        raise ConfigError("--cfg: shows one configuration, not those of a sweep; leave out -m or --cfg")
     if not parsed.multirun:
         composed = Composer(parsed.config_dir, parsed.overrides).checked(parsed.overrides)
         if parsed.show:

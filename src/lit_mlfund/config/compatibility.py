@@ -14,6 +14,7 @@ from lit_mlfund.config.catalog import Catalog
 from lit_mlfund.config.errors import suggestion
 from lit_mlfund.config.options import Option, nodes, options
 from lit_mlfund.config.outside import outside_problems
+from lit_mlfund.config.schema import VALUES
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.config.source_signatures import TargetError
 
@@ -81,7 +82,7 @@ def _loss_is_a_mean(config: dict[str, Any]) -> Iterator[str]:
 
 def _task(config: dict[str, Any]) -> str | None:
     shape = config.get("shape")
-    return shape if isinstance(shape, str) else None
+    return shape if shape in VALUES["shape"].parts else None
 
 
 def task_name(config: Mapping[str, Any]) -> str:
