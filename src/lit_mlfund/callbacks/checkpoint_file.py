@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -9,6 +11,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from lit_mlfund.atomic import whole_file
+from lit_mlfund.config.errors import ConfigError
 
 
 class WholeFileCheckpointIO(TorchCheckpointIO):
@@ -32,6 +35,38 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
                 temporary.unlink(missing_ok=True)
                 with open(temporary, "wb") as file:
                     _save_to(file, checkpoint)
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Load a checkpoint of this project; raise ConfigError where the file is damaged or another's."""
+        try:
+            state = super().load_checkpoint(path, *arguments, **options)
+        except _DAMAGES as error:
+            if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+                raise ConfigError(
+                    f"checkpoint: {path} holds code beside tensors and was not loaded{_way_on(path)}"
+                ) from error
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ConfigError(f"checkpoint: {path} is damaged ({reason}){_way_on(path)}") from error
+        if not isinstance(state, dict) or "lit_mlfund" not in state:
+            raise ConfigError(f"checkpoint: {path} was not written by lit_mlfund{_way_on(path)}")
+        return state
+
+
+# What torch raises for files that are cut short, overwritten, or hold more than tensors.
+_DAMAGES = (
+    RuntimeError,
+    pickle.UnpicklingError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    IndexError,
+)
+
+
+def _way_on(path: str | Path) -> str:
+    return "; without it the run starts from the beginning" if Path(path).name == "last.ckpt" else ""
 
 
 class _Reporting:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from lightning.fabric.loggers.logger import _DummyExperiment
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -87,10 +88,15 @@ class EventFiles(TensorBoardLogger):
 
     @property
     def experiment(self) -> SummaryWriter:
-        """Return the writer; raises OSError where its file cannot be created."""
+        """Return the writer, or one that drops everything where its file cannot be created."""
         if self._records is None and getattr(rank_zero_only, "rank", 0) == 0:
-            _require_space(Path(self.log_dir))
-            self._records = protect(super().experiment)
+            self._records = []
+            try:
+                _require_space(Path(self.log_dir))
+                self._records = protect(super().experiment)
+            except OSError as error:
+                self._experiment = cast(SummaryWriter, _DummyExperiment())
+                self._stop(error)
         return super().experiment
 
     @rank_zero_only
@@ -131,7 +137,11 @@ class EventFiles(TensorBoardLogger):
             error = refused
         for records in self._records or ():
             error = error or records.error
-        if error is not None and not self._stopped:
+        if error is not None:
+            self._stop(error)
+
+    def _stop(self, error: OSError) -> None:
+        if not self._stopped:
             self._stopped = True
             warn(f"TensorBoard: the curves end here: {self.log_dir}: {error.strerror or error}")
 

@@ -28,5 +28,5 @@ def run(arguments: list[str]) -> int:
         from lit_mlfund.runs.execution.finished_run import Run
 
     result = Run(run_dir, checkpoint).evaluate(path, split=split or "test")
-    say(evaluation_text(result))
-    return 0 if say(to_json(result), result=True) else 2
+    told = say(evaluation_text(result))
+    return 0 if say(to_json(result), result=True) and told else 2

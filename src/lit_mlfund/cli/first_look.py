@@ -95,7 +95,8 @@ def _look(name: str, data: Mapping[str, Any], key: str, columns: tuple[str, ...]
         return
     from lit_mlfund.data.reading.read import find_file, require_columns
 
-    if name in _FOLDERS and Path(path).expanduser().is_dir():
+    path = str(Path(path).expanduser().absolute())
+    if name in _FOLDERS and Path(path).is_dir():
         return
     file = find_file(path)
     if name == "LetorDataModule":

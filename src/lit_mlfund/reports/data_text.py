@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 
-def size_text(data: dict[str, Any]) -> str:
-    """Format the sizes of the splits, of a ranking with the queries: `train 280  val 60  test 60 rows`."""
-    lines = []
-    for key, unit in (("rows", "rows"), ("queries", "queries")):
-        sizes = "  ".join(f"{split} {size:,}" for split, size in data.get(key, {}).items())
-        lines += [f"{sizes} {unit}"] if sizes else []
-    return "; ".join(lines)
+def size_text(data: dict[str, Any], unit: str = "rows") -> str:
+    """Format the size of each split, such as `train 280  val 60  test 60 rows`; empty where `data` has none."""
+    sizes = "  ".join(f"{split} {size:,}" for split, size in (data.get(unit) or {}).items())
+    return f"{sizes} {unit}" if sizes else ""
 
 
 def target_text(task: str, data: dict[str, Any]) -> str:
@@ -51,4 +48,5 @@ def _label(label: str) -> str:
 
 def _share(count: float, total: float) -> str:
     percent = 100 * count / total
-    return f"{percent:.1f} %" if percent >= 0.1 or not count else f"{percent:.2g} %"
+    # with a blank at which no line is broken
+    return f"{percent:.1f}\u00a0%" if percent >= 0.1 or not count else f"{percent:.2g}\u00a0%"

@@ -25,7 +25,8 @@ td:first-child,th:first-child{text-align:left}
 code,pre{background:#f4f5f6;padding:.1rem .3rem;border-radius:3px;font-size:.88em}
 pre{padding:1rem;overflow:auto} img{max-width:100%} .quiet{color:#6a7079}
 pre{white-space:pre-wrap;overflow-wrap:anywhere} .wide{overflow-x:auto} .wide td,.wide th{white-space:nowrap}
-.facts th,.facts td{text-align:left;vertical-align:top;overflow-wrap:anywhere} .facts th{font-weight:600}
+.facts th,.facts td{text-align:left;vertical-align:top;overflow-wrap:anywhere}
+.facts th{font-weight:600;white-space:nowrap}
 .hole{border-left:4px solid #8a8f98;padding:.2rem 1rem;margin:.8rem 0;background:#f4f5f6}
 """
 
@@ -80,12 +81,12 @@ def _facts(run_dir: Path, provenance: dict[str, Any]) -> str:
     """Format the table of what a reader asks first: data, target, split, command."""
     data = provenance["data"]
     facts = {
-        "data": [*shown_paths(provenance), size_text(data)],
+        "data": [*shown_paths(provenance), size_text(data), size_text(data, "queries")],
         "target": [target_text(provenance["task"], data)],
         "notes": list(data.get("notes", [])),
     }
     rows = [
-        f"<tr><th>{name}</th><td>{'<br>'.join(map(html.escape, lines))}</td></tr>"
+        f"<tr><th>{name}</th><td>{'<br>'.join(html.escape(line) for line in lines if line)}</td></tr>"
         for name, lines in facts.items()
         if any(lines)
     ]

@@ -34,7 +34,8 @@ def pictures(
         "learning_curves": lambda: learning_curves(metrics["history"], metric)
     }
     references = {name: splits["test"] for name, splits in metrics["references"].items()}
-    if references and metric in metrics["splits"]["test"]:
+    values = [measured.get(metric, {}).get("value") for measured in references.values()]
+    if references and metric in metrics["splits"]["test"] and any(value is not None for value in values):
         draw["against_references"] = lambda: against_references(metric, metrics["splits"]["test"], references)
     for name in names:
         draw[name.rpartition(".")[2]] = lambda name=name: _function(name)(predictions)  # type: ignore[misc]
@@ -105,6 +106,9 @@ def roc_and_precision_recall(table: pl.DataFrame) -> Figure:
         roc.plot(false_positive, true_positive, color=MODEL)
         precision, recall, _ = precision_recall_curve(target, probability)
         pr.plot(recall, precision, color=MODEL)
+    else:
+        for axis in (roc, pr):
+            axis.text(0.5, 0.5, "all rows are of one class", ha="center", color=GREY)
     roc.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
     roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC", aspect="equal")
     pr.axhline(target.mean(), linestyle="--", color=GREY, linewidth=1)
@@ -151,10 +155,10 @@ def confusion(table: pl.DataFrame, max_classes: int = 30) -> Figure:
         keep, rest = np.sort(order[:max_classes]), np.sort(order[max_classes:])
         note = f"the {max_classes} of {len(labels)} classes that are confused most"
         left_out = ", ".join(_visible(labels[number]) for number in rest)
-        rows = matrix[np.ix_(rest, rest)]
+        size = matrix[rest].sum()
         caption = (
-            f"Drawn are {note}. Left out are {len(rest)}, with {rows.sum():.0f} rows among themselves, of which "
-            f"{rows.sum() - np.trace(rows):.0f} are wrong: {left_out}."
+            f"Drawn are {note}. Left out are {len(rest)} with {size:.0f} rows, of which "
+            f"{size - np.diag(matrix)[rest].sum():.0f} are predicted wrongly: {left_out}."
         )
         matrix, share = matrix[np.ix_(keep, keep)], share[np.ix_(keep, keep)]
         labels = [labels[number] for number in keep]

@@ -99,6 +99,8 @@ def start_text(run_dir: Path) -> str:
     provenance = read_json(run_dir / "provenance.json")
     data = provenance["data"]
     lines = [f"{provenance['task']}  {size_text(data)}"]
+    if queries := size_text(data, "queries"):
+        lines.append(f"  lists: {queries}")
     if target := target_text(provenance["task"], data):
         lines.append(f"  target: {target}")
     for kind, columns in data.get("columns", {}).items():

@@ -22,6 +22,7 @@ _PLAIN = {
     "×": "x",
     "²": "^2",
     "±": "+-",
+    "\u00a0": " ",
 }
 _HANDLER = "lit_mlfund.plain"
 

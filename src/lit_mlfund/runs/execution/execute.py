@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lit_mlfund.atomic import write_json
 from lit_mlfund.callbacks import Preempted, PreemptionFlag, TrainingDiverged
+from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics import verdict
@@ -174,4 +175,11 @@ def _fit(config: DictConfig, training: Training, module: TaskModule, data: DataM
     module.use_lean_steps(training.trainer)
     last = training.checkpoints.last_path
     checkpoint = str(last) if resume and last.exists() else None
-    training.trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    try:
+        training.trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except RuntimeError as error:
+        if checkpoint is None or "loading state_dict" not in str(error):
+            raise
+        raise ConfigError(
+            f"checkpoint: {last} does not fit the configuration in {last.parents[1]}"
+        ) from error
