@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from contextlib import suppress
 from typing import Any, TextIO
 
 from lightning.pytorch import Trainer
@@ -143,5 +144,8 @@ class Progress(Callback):
         )
 
     def _write(self, text: str) -> None:
-        self.stream.write(f"\r\x1b[2K{text}" if self.is_terminal else text)
-        self.stream.flush()
+        with suppress(
+            OSError
+        ):  # a full disk below a log, a reader that went away: no reason to stop training
+            self.stream.write(f"\r\x1b[2K{text}" if self.is_terminal else text)
+            self.stream.flush()

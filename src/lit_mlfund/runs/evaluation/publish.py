@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,48 @@ from omegaconf import DictConfig
 
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
+from lit_mlfund.reports import run_text, start_text, write_card
+from lit_mlfund.reports.holes import Holes
+from lit_mlfund.reports.run_files import read_json
 from lit_mlfund.runs.assembly.loggers import flat_values
+from lit_mlfund.startup.streams import say
 
 MAX_VECTORS = 3000  # that a browser still rotates smoothly
+
+
+def report(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
+    """Write the card and the TensorBoard files of a run whose result is written, and print its text.
+
+    What fails is left out and named at the end: no failure here costs the result.
+    """
+    holes = Holes()
+    if result["status"] == "done":
+        if config.logger.get("card", True):
+            holes |= write_card(run_dir)
+        with holes.leave("TensorBoard"):
+            publish(run_dir, config, result)
+    with holes.leave("text"):
+        say(run_text(run_dir))
+    for line in holes.lines():
+        say(line)
+
+
+def show_start(run_dir: Path) -> None:
+    """Print what a run trains on, from its `provenance.json`."""
+    holes = Holes()
+    with holes.leave("text of the start"):
+        say(start_text(run_dir))
+    for line in holes.lines():
+        say(line)
+
+
+def show_projection(run_dir: Path, config: DictConfig, module: TaskModule, data: DataModule) -> None:
+    """Publish the vectors of the module, or print why that was not possible."""
+    holes = Holes()
+    with holes.leave("TensorBoard's projector"):
+        publish_projection(run_dir, config, module, data)
+    for line in holes.lines():
+        say(line)
 
 
 def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
@@ -23,14 +61,15 @@ def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
     """
     if not config.logger.get("tensorboard"):
         return
-    from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
+
+    from lit_mlfund.callbacks.event_files import open_events
 
     objective = result["objective"]
     metrics = {f"best/{objective['name']}": objective["value"]}
     metrics |= {f"test/{name}": entry["value"] for name, entry in result["test"].items()}
     metrics = {name: value for name, value in metrics.items() if value is not None}
-    with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+    with open_events(run_dir / "tensorboard") as writer:
         for picture in sorted((run_dir / "pictures").glob("*.png")):
             add_picture(writer, f"pictures/{picture.stem}", picture)
         writer.add_text("verdict", _verdict(run_dir))
@@ -60,16 +99,14 @@ def publish_projection(run_dir: Path, config: DictConfig, module: TaskModule, da
     projection = module.projection(data, MAX_VECTORS)
     if projection is None:
         return
-    from torch.utils.tensorboard import SummaryWriter
+    from lit_mlfund.callbacks.event_files import open_events
 
     vectors, names = projection
-    with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+    with open_events(run_dir / "tensorboard") as writer:
         writer.add_embedding(vectors, names, tag="items")
 
 
 def _verdict(run_dir: Path) -> str:
-    findings = (
-        json.loads((run_dir / "findings.json").read_text()) if (run_dir / "findings.json").exists() else []
-    )
+    findings = read_json(run_dir / "findings.json")
     lines = [f"- **{finding['name']}**: {finding['symptom']}" for finding in findings]
     return "\n".join(lines or ["no problems found"])

@@ -17,11 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from lit_mlfund.atomic import write_json
 from lit_mlfund.callbacks import Preempted, PreemptionFlag, TrainingDiverged
+from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics import verdict
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.reports import run_text, start_text, write_card
 from lit_mlfund.runs.assembly.data_reuse import load_data
 from lit_mlfund.runs.assembly.objects import (
     Training,
@@ -31,12 +31,13 @@ from lit_mlfund.runs.assembly.objects import (
     seed_everything,
 )
 from lit_mlfund.runs.evaluation.measure import measure_references, measure_splits, write_predictions
-from lit_mlfund.runs.evaluation.publish import publish, publish_projection
+from lit_mlfund.runs.evaluation.publish import report, show_projection, show_start
 from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
 from lit_mlfund.runs.execution.lr_range_test import replace_auto_lr
 from lit_mlfund.runs.execution.provenance import provenance, recorded_sources
 from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.startup.environment import is_first_process
+from lit_mlfund.startup.streams import prepare_streams
 
 Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
 
@@ -56,6 +57,7 @@ def execute(
         DataError, ValueError: the data do not fit the configuration; a folder without a checkpoint is removed.
     """
     flag = PreemptionFlag().install()
+    prepare_streams()
     quiet_lightning()
     started = time.perf_counter()
     config = OmegaConf.create(load_frozen(run_dir))
@@ -82,11 +84,7 @@ def execute(
     result["seconds"] = round(time.perf_counter() - started, 3)
     if is_first_process():
         write_json(run_dir / "result.json", result)
-        if result["status"] == "done":
-            if config.logger.get("card", True):
-                write_card(run_dir)
-            publish(run_dir, config, result)
-        print(run_text(run_dir), flush=True)
+        report(run_dir, config, result)
     return result
 
 
@@ -112,7 +110,7 @@ def _run(
     if first:
         record = provenance(config, data, module) | ({"lr_find": lr_find} if lr_find else {})
         write_json(run_dir / "provenance.json", record)
-        print(start_text(run_dir), flush=True)
+        show_start(run_dir)
     flag.check()
     try:
         fit(config, training, module, data, resume)
@@ -138,7 +136,7 @@ def _run(
     result["test"] = splits["test"]
     result["references"] = {name: measured["test"] for name, measured in references.items()}
     write_predictions(run_dir / "predictions", module)
-    publish_projection(run_dir, config, module, data)
+    show_projection(run_dir, config, module, data)
     write_json(
         run_dir / "metrics.json",
         {
@@ -176,4 +174,11 @@ def _fit(config: DictConfig, training: Training, module: TaskModule, data: DataM
     module.use_lean_steps(training.trainer)
     last = training.checkpoints.last_path
     checkpoint = str(last) if resume and last.exists() else None
-    training.trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    try:
+        training.trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except RuntimeError as error:
+        if checkpoint is None or "loading state_dict" not in str(error):
+            raise
+        raise ConfigError(
+            f"checkpoint: {last} does not fit the configuration in {last.parents[1]}"
+        ) from error
