@@ -12,6 +12,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from functools import cache
@@ -23,7 +24,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 
@@ -49,6 +52,10 @@ INSTANCES = {
         logger=False, enable_checkpointing=False, accelerator="cpu"
     ),
     "lightning.pytorch.strategies.ModelParallelStrategy()": ModelParallelStrategy,
+    "lightning.pytorch.loggers.TensorBoardLogger()": lambda: TensorBoardLogger(tempfile.mkdtemp()),
+    "tensorboard.summary.writer.event_file_writer.EventFileWriter()": lambda: EventFileWriter(
+        tempfile.mkdtemp()
+    ),
     "torch.optim.AdamW()": lambda: torch.optim.AdamW([torch.zeros(1)], fused=True),
     "torch.distributed.fsdp.fully_shard()": fully_sharded,
 }
@@ -69,6 +76,7 @@ class Use(NamedTuple):
 EPOCH_LOOP = "lightning.pytorch.Trainer().fit_loop.epoch_loop"
 STEPS = f"{EPOCH_LOOP}.manual_optimization.optim_step_progress"
 FSDP_STATE = "torch.distributed.fsdp.fully_shard()._get_fsdp_state"
+EVENTS = "tensorboard.summary.writer.event_file_writer.EventFileWriter()"
 USES = [
     Use(
         ("config/compose.py",),
@@ -158,6 +166,16 @@ USES = [
         ("callbacks/event_files.py", "runs/evaluation/publish.py"),
         "writes TensorBoard events",
         {"torch.utils.tensorboard.SummaryWriter._get_file_writer": "function"},
+    ),
+    Use(
+        ("callbacks/event_files.py",),
+        "ends event files at the first record that the disk refuses",
+        {
+            f"{EVENTS}._async_writer._writer": "attribute",
+            f"{EVENTS}._async_writer._worker._record_writer": "attribute",
+            "lightning.fabric.loggers.logger._DummyExperiment": "class",
+            "lightning.pytorch.loggers.TensorBoardLogger()._experiment": "attribute",
+        },
     ),
     Use(
         ("startup/lazy_modules.py",),

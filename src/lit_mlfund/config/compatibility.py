@@ -224,7 +224,7 @@ def _tables_fit(config: dict[str, Any]) -> Iterator[str]:
 
 
 def _never_validated(config: dict[str, Any]) -> Iterator[str]:
-    """Trainings that could never be validated, and so would end without a checkpoint."""
+    """Yield what would leave a training without a validation, and so without a checkpoint."""
     trainer = config.get("trainer")
     if not isinstance(trainer, dict) or config.get("train") is False:
         return
