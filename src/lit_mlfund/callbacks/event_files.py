@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
-from lightning.fabric.loggers.logger import _DummyExperiment
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -60,6 +59,16 @@ def protect(writer: SummaryWriter) -> list[LastingRecords]:
     return protected
 
 
+class Nothing:
+    """Takes every call and does nothing, in place of a writer that could not be created."""
+
+    def __getattr__(self, name: str) -> Nothing:
+        return self
+
+    def __call__(self, *arguments: Any, **options: Any) -> Nothing:
+        return self
+
+
 @contextmanager
 def open_events(folder: Path) -> Iterator[SummaryWriter]:
     """Yield a writer of one more event file in `folder`.
@@ -95,9 +104,8 @@ class EventFiles(TensorBoardLogger):
                 _require_space(Path(self.log_dir))
                 self._records = protect(super().experiment)
             except OSError as error:
-                self._experiment = cast(SummaryWriter, _DummyExperiment())
                 self._stop(error)
-        return super().experiment
+        return cast(SummaryWriter, Nothing()) if self._stopped and not self._records else super().experiment
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
