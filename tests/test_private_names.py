@@ -12,7 +12,6 @@ import importlib
 import inspect
 import pkgutil
 import re
-import tempfile
 import textwrap
 from collections.abc import Iterator
 from functools import cache
@@ -25,7 +24,6 @@ import pytest
 import torch
 import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch import nn
