@@ -112,6 +112,10 @@ class TaskModule(TrainedModule):
         """Return the columns of a table of predictions that show the target."""
         return {"target": target.numpy()}
 
+    def undefined_monitor(self, data: Any) -> str | None:
+        """Return why the monitored metric is undefined on the validation split; None where it is defined."""
+        return None
+
     def references(
         self, data: Any, splits: Sequence[str], seed: int
     ) -> Iterator[tuple[str, str, dict[str, Tensor]]]:
@@ -175,6 +179,11 @@ class TaskModule(TrainedModule):
 
     def _finish(self, split: str) -> None:
         outputs, loss = self.drain()
+        if self.trainer.state.fn == "fit" and not torch.isfinite(outputs.output).all():
+            raise FloatingPointError(
+                f"predictions of the {split} split are not finite at step {self.trainer.global_step}: lower optim.lr "
+                "(try a tenth), check trainer.gradient_clip_val, and look for extreme values in the data"
+            )
         evaluation = self.evaluate(outputs, split)
         values = {"loss": loss, **evaluation.values()}
         self.collected[split], self.evaluations[split], self.measured[split] = outputs, evaluation, values

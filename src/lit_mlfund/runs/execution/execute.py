@@ -73,7 +73,7 @@ def execute(
         _run(config, run_dir, resume, flag, result, data, fit or _fit)
     except (Preempted, SIGTERMException) as stop:
         result |= {"status": "preempted", "reason": str(stop) or "stopped by a signal; resumable"}
-    except TrainingDiverged as failure:
+    except (TrainingDiverged, FloatingPointError) as failure:
         finding = verdict.diverged(str(failure))
         result |= {"status": "failed", "reason": str(failure), "findings": [finding.name]}
         write_json(run_dir / "findings.json", [finding.to_dict()])
@@ -105,6 +105,8 @@ def _run(
     module = build_module(config, data.spec)
     if config.train:
         module.make_optimizer()  # raises its errors before anything starts
+    if config.train and (problem := module.undefined_monitor(data)):
+        raise DataError(f"monitor: {problem}")
     training = build_trainer(config, run_dir, flag)
     first = is_first_process()
     if first:
@@ -114,7 +116,7 @@ def _run(
     flag.check()
     try:
         fit(config, training, module, data, resume)
-    except TrainingDiverged:
+    except (TrainingDiverged, FloatingPointError):
         if first:
             write_json(run_dir / "metrics.json", _logged(training))
         raise
