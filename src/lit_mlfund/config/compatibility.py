@@ -230,8 +230,8 @@ def _never_validated(config: dict[str, Any]) -> Iterator[str]:
         return
     if trainer.get("limit_val_batches") == 0:
         yield (
-            f"trainer.limit_val_batches: 0 never measures {config.get('monitor')}, which selects the checkpoint (and is "
-            "what schedule=reduce_on_plateau waits for); use 1 or more, or leave it out"
+            f"trainer.limit_val_batches: 0 never measures {config.get('monitor')}, which selects the checkpoint "
+            "(and is what schedule=reduce_on_plateau waits for); use 1 or more, or leave it out"
         )
     for key in ("max_epochs", "max_steps"):
         if trainer.get(key) == 0:
