@@ -191,7 +191,7 @@ def test_evaluate_prints_the_table_of_train(mlfund: Command, numbers: Path) -> N
         assert row in [line.split() for line in trained.out.splitlines()], (row, value)
     assert ["test", "split", "45", "rows"] in rows
     new = mlfund("evaluate", f"run={run}", f"data.path={numbers}")
-    assert f"{numbers}  300 rows" in " ".join(new.out.splitlines()[:2])
+    assert f"{numbers} 300 rows" in " ".join(" ".join(new.out.splitlines()[:2]).split())
     assert new.json["rows"] == 300
 
 

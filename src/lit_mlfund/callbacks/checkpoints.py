@@ -31,7 +31,7 @@ class BestAndLast(Checkpoint):
         self.folder = Path(folder)
         self.best_value: float | None = None
         self.best_step = -1
-        self._validated_step = -1
+        self._validated_step: int | None = -1
         self._random_state: dict[str, Any] | None = None
         self._resumed = False
 
@@ -80,11 +80,15 @@ class BestAndLast(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_value, self.best_step = state_dict["best_value"], state_dict["best_step"]
-        self._validated_step = state_dict.get("validated_step", -1)
+        self._validated_step = state_dict.get("validated_step")
         self._random_state = state_dict["random_state"]
         self._resumed = True
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        if (
+            self._validated_step is None
+        ):  # a checkpoint of version 0.1.0, which was written after a validation
+            self._validated_step = trainer.global_step
         if self._resumed and trainer.is_global_zero:
             self._reconcile(trainer)
         if self._random_state is not None:
