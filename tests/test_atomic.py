@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -9,10 +10,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
-from lit_mlfund.atomic import WriteError, to_json, whole_file, write_bytes, write_json, write_text
+from lit_mlfund.atomic import (
+    WriteError,
+    system_reason,
+    to_json,
+    whole_file,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -88,3 +98,25 @@ def test_json_is_read_by_every_parser() -> None:
         "large": None,
     }
     assert "\n" not in to_json(value)
+
+
+def test_the_reason_is_the_systems_own() -> None:
+    assert system_reason(PermissionError(errno.EPERM, "Operation not permitted")) == "Operation not permitted"
+    assert (
+        system_reason(RuntimeError("parquet: underlying IO error (os error 28)")) == "No space left on device"
+    )
+    assert system_reason(OSError("File too large (os error 27)")) == "File too large"
+    assert system_reason(OSError("odd")) == "odd"
+    assert system_reason(RuntimeError("a defect")) is None
+
+
+def test_an_error_of_another_library_that_the_system_caused(tmp_path: Path) -> None:
+    refused = pytest.raises(WriteError, match=r"cannot write .*a\.parquet: No space left on device")
+    with refused, whole_file(tmp_path / "a.parquet"):
+        pl.DataFrame({"a": range(100_000)}).write_parquet("/dev/full")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_a_surrogate_pair_is_written_as_json_reads_it(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"path": "d\udcff.csv", "ü": 1})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"path": "d\udcff.csv", "ü": 1}

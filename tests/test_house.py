@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -31,6 +32,34 @@ MOST_FILES = 16  # in a folder, `__init__.py` among them
 FILES = sorted(SOURCE.rglob("*.py"))
 # Doors from outside, which may open any room: `python -m lit_mlfund`, names of earlier versions, `import lit_mlfund`.
 DOORS = [SOURCE / "__main__.py", SOURCE / "runtime.py", SOURCE / "__init__.py"]
+# First words of phrases rather than sentences. Nouns that may be verbs too, such as `Count` or `Models`, are missing.
+NO_VERB = re.compile(
+    "a|an|the|and|but|nor|or|so|than|then|also|only|even|just|not|"
+    "how|what|whatever|when|where|whether|which|who|whom|whose|why|while|"
+    "about|above|across|after|against|along|among|around|as|at|because|before|behind|below|"
+    "beside|besides|between|beyond|by|despite|during|except|for|from|if|in|inside|into|"
+    "like|near|of|off|on|once|onto|out|outside|over|per|since|through|to|toward|under|"
+    "unless|until|up|upon|via|with|within|without|"
+    "all|another|any|both|each|either|every|everything|few|many|more|most|much|neither|no|"
+    "none|nothing|other|others|same|several|some|such|"
+    "he|her|his|i|it|its|my|our|she|that|their|them|there|these|they|this|those|us|we|"
+    "you|your|here|now|"
+    "am|are|be|been|can|could|did|do|does|had|has|have|is|may|might|must|shall|should|"
+    "was|were|will|would|"
+    "zero|half|one|two|three|four|five|first|second|third|next|last|latest|"
+    "english|constant|expected|linear|large|literal|own|plain|random|raw|short|shuffled|"
+    "small|trainable|whole|"
+    "arguments|batches|bytes|cells|class|classes|columns|configuration|data|dates|distribution|"
+    "embedding|embeddings|error|errors|examples|file|files|flights|folder|folders|function|"
+    "functions|gradients|header|id|ids|image|images|inputs|items|keys|learning|libraries|"
+    "lightning|likelihood|lines|loss|losses|matrix|mean|means|metric|metrics|module|modules|"
+    "norm|norms|numbers|optimizer|optimizers|options|parameter|parameters|path|paths|pixel|"
+    "pixels|prediction|predictions|probability|queries|query|ranking|rates|reference|result|"
+    "results|row|rows|seconds|signatures|similarities|size|sizes|squares|steps|table|tables|"
+    "target|targets|task|tasks|tensor|tensors|text|texts|token|tokens|training|type|types|"
+    "users|value|values|vector|vectors|weight|weights|width|windows|words",
+    re.IGNORECASE,
+)
 
 
 def imported_names(file: Path) -> Iterator[tuple[str, bool]]:
@@ -138,6 +167,48 @@ def test_a_file_is_one_idea(file: Path) -> None:
     assert len(lines) <= 300, f"{len(lines)} lines"
     assert file.stem not in FORBIDDEN_NAMES
     assert ast.get_docstring(ast.parse("\n".join(lines))), "a file says in its first line what it is"
+
+
+def first_lines(file: Path) -> Iterator[tuple[str, bool]]:
+    """Yield the first line of each docstring in a file, and whether it describes a function."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            docstring = ast.get_docstring(node)
+            if docstring:
+                yield docstring.splitlines()[0], not isinstance(node, (ast.Module, ast.ClassDef))
+
+
+def begins_with_a_verb(line: str, imperative: bool) -> bool:
+    """Return whether a line begins like `Return` (imperative) or `Returns` (third person), and ends a sentence."""
+    word = re.match(r"[A-Z][a-z]+(?=[ ,])", line)
+    if word is None or NO_VERB.fullmatch(word[0]) or not line.endswith((".", ":", "?")):
+        return False
+    third_person = word[0].endswith("s") and not word[0].endswith("ss")
+    return third_person != imperative
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_docstrings_begin_with_a_verb(file: Path) -> None:
+    """Modules and classes say what they do, functions and methods what to do, as in PEP 257."""
+    assert [line for line, imperative in first_lines(file) if not begins_with_a_verb(line, imperative)] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "imperative"),
+    [
+        ("The rows of each split.", True),
+        ("Rows of each split.", False),
+        ("Mean of a batch.", True),
+        ("Whether it has ended.", True),
+        ("`value`, if it fits.", True),
+        ("Returns the rows.", True),
+        ("Return the rows.", False),
+        ("Return the rows", True),
+    ],
+)
+def test_other_docstrings_are_found(line: str, imperative: bool) -> None:
+    assert not begins_with_a_verb(line, imperative)
+    assert begins_with_a_verb("Pass the rows.", True) and begins_with_a_verb("Passes the rows.", False)
 
 
 @pytest.mark.parametrize("folder", PURE)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import pytest
@@ -24,6 +25,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 
@@ -49,6 +51,7 @@ INSTANCES = {
         logger=False, enable_checkpointing=False, accelerator="cpu"
     ),
     "lightning.pytorch.strategies.ModelParallelStrategy()": ModelParallelStrategy,
+    "tensorboard.summary.writer.event_file_writer.EventFileWriter()": lambda: EventFileWriter(mkdtemp()),
     "torch.optim.AdamW()": lambda: torch.optim.AdamW([torch.zeros(1)], fused=True),
     "torch.distributed.fsdp.fully_shard()": fully_sharded,
 }
@@ -69,6 +72,7 @@ class Use(NamedTuple):
 EPOCH_LOOP = "lightning.pytorch.Trainer().fit_loop.epoch_loop"
 STEPS = f"{EPOCH_LOOP}.manual_optimization.optim_step_progress"
 FSDP_STATE = "torch.distributed.fsdp.fully_shard()._get_fsdp_state"
+EVENTS = "tensorboard.summary.writer.event_file_writer.EventFileWriter()"
 USES = [
     Use(
         ("config/compose.py",),
@@ -90,6 +94,11 @@ USES = [
         ("callbacks/early_stopping.py",),
         "decides whether a member of a stacked sweep stops",
         {"lightning.pytorch.callbacks.EarlyStopping._evaluate_stopping_criteria": "function"},
+    ),
+    Use(
+        ("callbacks/checkpoints.py",),
+        "validates where training ends",
+        {f"{EPOCH_LOOP}.val_loop.run": "function"},
     ),
     Use(
         ("modules/training.py",),
@@ -153,6 +162,14 @@ USES = [
         ("callbacks/event_files.py", "runs/evaluation/publish.py"),
         "writes TensorBoard events",
         {"torch.utils.tensorboard.SummaryWriter._get_file_writer": "function"},
+    ),
+    Use(
+        ("callbacks/event_files.py",),
+        "ends events where the disk refuses them",
+        {
+            f"{EVENTS}._async_writer._writer": "attribute",
+            f"{EVENTS}._async_writer._worker._record_writer": "attribute",
+        },
     ),
     Use(
         ("startup/lazy_modules.py",),

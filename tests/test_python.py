@@ -28,7 +28,7 @@ def test_import_alone_loads_nothing() -> None:
         "lit_mlfund.load_run; print('torch' in sys.modules, sorted(lit_mlfund.__all__))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.splitlines() == ["0.1.0 False", "True ['Run', '__version__', 'load_run', 'train']"]
+    assert shown.splitlines() == ["0.2.0 False", "True ['Run', '__version__', 'load_run', 'train']"]
     with pytest.raises(AttributeError, match="fit"):
         lit_mlfund.fit  # noqa: B018
 

@@ -1,4 +1,4 @@
-"""`python -m lit_mlfund` is `mlfund`."""
+"""Runs the command line: `python -m lit_mlfund` is `mlfund`."""
 
 import sys
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ class WriteError(OSError):
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to, and rename it to `path` when the block ends without an error.
 
-    Raises WriteError when the disk is full, read-only or forbidden; nothing is left behind then.
+    Raises WriteError with the system's reason when the file cannot be written; nothing is left behind then.
     """
     path = Path(path)
     beside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
@@ -33,11 +34,26 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(beside, path)
         _flush_folder(path.parent)
-    except OSError as error:
-        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
+    except Exception as error:
+        reason = system_reason(error)
+        if reason is None:
+            raise
+        raise WriteError(f"cannot write {path}: {reason}") from error
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def system_reason(error: BaseException) -> str | None:
+    """Return the operating system's reason for a failure, such as `No space left on device`; None if it has none.
+
+    Libraries in Rust report `… (os error 28)`, as an OSError without a number or as an error of their own.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if number := re.search(r"\(os error (\d+)\)", str(error)):
+        return os.strerror(int(number[1]))
+    return str(error) or type(error).__name__ if isinstance(error, OSError) else None
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -47,8 +63,12 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path` in UTF-8, whole or not at all."""
-    write_bytes(path, text.encode())
+    """Write `text` to `path` in UTF-8, whole or not at all.
+
+    Half of a surrogate pair, as Python reads a byte of a file name that is not UTF-8, is written as `\\udcff`: JSON
+    parsers read that as the same character.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -1,6 +1,6 @@
-"""Forwards `lit_mlfund.runtime.trainer` and its like, which earlier versions wrote into configurations.
+"""Forwards names such as `lit_mlfund.runtime.trainer`, which earlier versions wrote into configurations.
 
-The folder has become `startup/`, `config/`, `runs/` and `sweeps/`; this module goes with the release after 0.1.
+The folder has become `startup/`, `config/`, `runs/` and `sweeps/`; this module is removed in the release after 0.1.
 """
 
 from __future__ import annotations

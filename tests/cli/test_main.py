@@ -223,3 +223,10 @@ def test_one_thread_by_default(house: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_closed_pipe_is_no_error() -> None:
     done = subprocess.run(f"{INSTALLED} list | head -1", shell=True, capture_output=True, text=True)
     assert done.stderr == ""
+
+
+def test_a_sweep_is_not_started_by_asking_for_its_configuration(
+    house: Path, executed: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "-m", "--cfg", "optim.lr=0.1,0.2"]) == 2
+    assert "shows one configuration" in capsys.readouterr().err and not executed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lit_mlfund.diagnostics import verdict
@@ -57,3 +58,23 @@ def test_stopped_while_improving() -> None:
 def test_findings_are_plain() -> None:
     finding = verdict.diverged("the loss is nan").to_dict()
     assert finding["severity"] == "error" and finding["fixes"]
+
+
+def test_a_perfect_metric() -> None:
+    """Its interval has no width and nothing improves: no finding, and no division by zero."""
+    perfect = {"value": 1.0, "low": 1.0, "high": 1.0}
+    splits = {"val": {"m": perfect}, "test": {"m": perfect}}
+    history = [{"val/m": 1.0}] * 3
+    for mode in ("max", "min"):
+        assert verdict.findings("m", mode, splits, {}, history, 3) == []
+
+
+def test_a_metric_that_is_undefined_is_a_finding_of_its_own() -> None:
+    hole = {"value": math.nan, "low": math.nan, "high": math.nan}
+    fine = {"value": 0.7, "low": 0.6, "high": 0.8}
+    history = [{"val/m": math.nan}] * 3
+    (finding,) = verdict.findings(
+        "m", "max", {"val": {"m": fine}, "test": {"m": hole}}, {"constant": {"test": {"m": hole}}}, history, 3
+    )
+    assert finding.name == "undefined_metric"
+    assert finding.symptom.startswith("test/m cannot be computed")

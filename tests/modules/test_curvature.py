@@ -158,7 +158,7 @@ def test_the_optimizer_estimates_where_nothing_can_be_drawn(capfd: pytest.Captur
         curvature.before_step(batch)
     assert recorder.diagonals == []
     assert capfd.readouterr().err == (
-        "curvature: from training gradients, as HuberLoss tells nothing to draw from\n"
+        "curvature: from training gradients, as HuberLoss defines no distribution to draw from\n"
     )
 
 

@@ -18,6 +18,7 @@ from lit_mlfund.modules import (
 )
 from lit_mlfund.reports import figures
 from lit_mlfund.reports.card import png
+from lit_mlfund.reports.holes import Holes
 from lit_mlfund.reports.pictures import pictures
 
 Draw = Callable[[], dict[str, Figure]]
@@ -48,7 +49,7 @@ def drawn(task: str, size: int, seed: int) -> dict[str, Figure]:
         "splits": {"test": measured},
         "references": {"constant": {"test": measured}, "gradient_boosting": {"test": measured}},
     }
-    return pictures(FIGURES[task], pl.DataFrame(columns), metrics, "x")
+    return pictures(FIGURES[task], pl.DataFrame(columns), metrics, "x", Holes())
 
 
 FIGURES = {

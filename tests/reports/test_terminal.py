@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lit_mlfund.reports.terminal import format_table, number, result_table, shorten
+from lit_mlfund.reports.terminal import fitting_table, format_table, number, result_table, wrap
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,25 @@ def test_columns_are_aligned() -> None:
     assert lines == ["name     x", "─" * 10, "a       10", "longer   2"]
 
 
-def test_long_lines_are_cut() -> None:
-    assert shorten("x" * 200, 20) == "x" * 19 + "…"
-    assert shorten("short", 20) == "short"
+def test_a_table_fits_the_terminal() -> None:
+    header = ["metric", "this model", "95 % interval", "constant", "gradient boosting"]
+    rows = [["average_precision", "0.921", "0.8318 … 0.9812", "0.5167", "0.9688"]]
+    assert fitting_table(header, rows, 100) == format_table(header, rows)
+    assert fitting_table(header, rows, 65).splitlines() == [
+        "                    this             95 %            gradient",
+        "metric             model         interval  constant  boosting",
+        "─" * 61,
+        "average_precision  0.921  0.8318 … 0.9812    0.5167    0.9688",
+    ]
+    narrow = fitting_table(header, rows, 45)
+    assert max(map(len, narrow.splitlines())) <= 45
+    assert [line.split() for line in narrow.splitlines() if line.startswith("average")] == [
+        ["average_precision", "0.921", "0.8318", "…", "0.9812"],
+        ["average_precision", "0.5167", "0.9688"],
+    ]
+
+
+def test_long_lines_are_broken_at_blanks() -> None:
+    assert wrap("  numeric: aa, bb, cc, dd", 16) == "  numeric: aa,\n      bb, cc, dd"
+    assert wrap("short", 20) == "short"
+    assert wrap("a " * 50, 20, max_lines=2).splitlines()[-1].endswith(" …")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,12 +153,17 @@ def test_checkpoints(mlfund: Command) -> None:
     evaluated()
 
 
-def test_a_disk_that_fills_up_in_mid_training(mlfund: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: object) -> None:
-        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 26560 vs 26448")
-
-    monkeypatch.setattr(
-        "torch.serialization._open_zipfile_writer_file.__exit__", lambda self, *args: full(self)
+def test_a_disk_that_fills_up_in_mid_training(tmp_path: Path) -> None:
+    """A real refusal by the system: no file may have more than 40 kB, which a checkpoint of this model has."""
+    code = (
+        "import resource, signal, sys\nfrom lit_mlfund.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n"
+        "sys.exit(main(sys.argv[1:]))"
     )
-    refused(mlfund("train", "data=breast_cancer", *FAST), "last.ckpt", "disk is full")
-    assert not Path("runs").exists()
+    command = [sys.executable, "-c", code, "train", "data=breast_cancer", *FAST]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.splitlines()[-1].endswith("last.ckpt: File too large"), ended.stderr
+    assert not (tmp_path / "runs").exists()

@@ -169,3 +169,28 @@ def test_every_kind_of_data_in_pieces(
         assert values == pytest.approx(other[metric], rel=1e-6, nan_ok=True)
     assert_frame_equal(*tables, abs_tol=1e-5)
     assert len(tables[0]) == (number if make is not takes else 10 * 400)
+
+
+@pytest.mark.parametrize("poison", ["no encoder", "another layout", "no splits"])
+def test_a_cached_table_that_was_not_written_here_is_built_anew(
+    mlfund: Command, table: Path, tmp_path: Path, poison: str
+) -> None:
+    """Its checksums are right, and yet it cannot be opened."""
+    words = ("train", "task=binary", "data=table", f"data.path={table}", "data.target=label", "data.cache=cache",
+             "logger=none", "references=false", "trainer.max_epochs=1")  # fmt: skip
+    first = mlfund(*words)
+    assert first.code == 0, first.err
+    (file,) = (tmp_path / "cache").glob("*/cache.json")
+    manifest = json.loads(file.read_text())
+    if poison == "no encoder":
+        del manifest["content"]["encoder"]
+    elif poison == "another layout":
+        manifest["content"]["splits"]["train"]["layout"]["numeric"][1] = [1_000_003]
+    else:
+        manifest["content"]["splits"] = 3
+    file.write_text(json.dumps(manifest))
+    again = mlfund(*words)
+    assert again.code == 0, again.err
+    assert "Traceback" not in again.err
+    assert "made now, as it could not be read" in " ".join(again.out.split())
+    assert again.json["test"] == first.json["test"]

@@ -116,18 +116,18 @@ def test_loggers_of_lightning(mlfund: Command) -> None:
         ),
         (
             ["data._target_=mine_outside.Foreign"],
-            "mine_outside.Foreign is no lit_mlfund.datamodules.DataModule",
+            "mine_outside.Foreign is not a lit_mlfund.datamodules.DataModule",
         ),
         (["data._target_=mine_outside.foreign"], "has neither spec nor stores"),
-        (["callbacks.own._target_=torch.nn.ReLU"], "torch.nn.ReLU is no lightning.pytorch.Callback"),
-        (["logger.own._target_=torch.nn.ReLU"], "torch.nn.ReLU is no lightning.pytorch.loggers.Logger"),
+        (["callbacks.own._target_=torch.nn.ReLU"], "torch.nn.ReLU is not a lightning.pytorch.Callback"),
+        (["logger.own._target_=torch.nn.ReLU"], "torch.nn.ReLU is not a lightning.pytorch.loggers.Logger"),
         (
             ["logger.own._target_=lightning.pytorch.loggers.CSVLogger", "logger.own.nmae=x"],
             "did you mean name?",
         ),
         (
             ["loss._target_=torch.nn.BCEWithLogitsLoss", "regularization=mixup"],
-            "loss: torch.nn.BCEWithLogitsLoss takes no weight in forward, but regularization=mixup weighs rows",
+            "loss: torch.nn.BCEWithLogitsLoss takes no weight in forward, but regularization=mixup weights rows",
         ),
     ],
 )
@@ -142,4 +142,4 @@ def test_weights_of_the_data_need_a_loss_that_takes_them(mlfund: Command, table:
     lines += ["data.exclude=[value,kind]", "loss._target_=torch.nn.BCEWithLogitsLoss"]
     assert mlfund(*lines).code == 0
     outcome = mlfund(*lines, "data.weight=noise")
-    assert outcome.code == 2 and "takes no weight in forward, but data.weight weighs rows" in outcome.err
+    assert outcome.code == 2 and "takes no weight in forward, but data.weight weights rows" in outcome.err

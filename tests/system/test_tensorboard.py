@@ -51,7 +51,7 @@ def test_a_retrieval_run(
     within = items[odd] @ items[odd].T
     assert within.mean() > (items[odd] @ items[~odd].T).mean()  # the two tastes of the users
 
-    monkeypatch.setattr(publish, "MOST_ITEMS", 7)
+    monkeypatch.setattr(publish, "MAX_VECTORS", 7)
     few = mlfund(*arguments, "trainer.max_epochs=1")
     metadata = Path(few.json["run"]) / "tensorboard" / "00000" / "items" / "metadata.tsv"
     assert len(metadata.read_text().split()) == 7

@@ -13,6 +13,8 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from lit_mlfund.config.errors import ConfigError
+
 
 class BestAndLast(Checkpoint):
     """Saves `best.ckpt` when the monitored value improves, and `last.ckpt` after every validation.
@@ -29,7 +31,9 @@ class BestAndLast(Checkpoint):
         self.folder = Path(folder)
         self.best_value: float | None = None
         self.best_step = -1
+        self._validated_step: int | None = -1
         self._random_state: dict[str, Any] | None = None
+        self._resumed = False
 
     @property
     def best_path(self) -> Path:
@@ -48,6 +52,7 @@ class BestAndLast(Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        self._validated_step = trainer.global_step
         value = pl_module.measured["val"][pl_module.monitor.removeprefix("val/")]
         improved = self.improved(value, pl_module.mode)
         if improved:
@@ -56,21 +61,82 @@ class BestAndLast(Checkpoint):
         if improved and trainer.is_global_zero:
             _link_or_copy(self.last_path, self.best_path)
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Validate where training ends behind the last validation, as by `max_steps` or `max_time`."""
+        if _is_ending(trainer) and self._validated_step != trainer.global_step:
+            validate_within_fit(trainer)
+
     def save_last(self, trainer: Trainer) -> None:
         """Write `last.ckpt` now."""
         trainer.save_checkpoint(self.last_path)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_value": self.best_value, "best_step": self.best_step, "random_state": _random_state()}
+        return {
+            "best_value": self.best_value,
+            "best_step": self.best_step,
+            "validated_step": self._validated_step,
+            "random_state": _random_state(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_value, self.best_step = state_dict["best_value"], state_dict["best_step"]
+        self._validated_step = state_dict.get("validated_step")
         self._random_state = state_dict["random_state"]
+        self._resumed = True
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        if (
+            self._validated_step is None
+        ):  # a checkpoint of version 0.1.0, which was written after a validation
+            self._validated_step = trainer.global_step
+        if self._resumed and trainer.is_global_zero:
+            self._reconcile(trainer)
         if self._random_state is not None:
             _set_random_state(self._random_state)
             self._random_state = None
+
+    def _reconcile(self, trainer: Trainer) -> None:
+        """Hold `best.ckpt` against what `last.ckpt`, from which training resumes, says of it.
+
+        A kill between the two renames leaves an older `best.ckpt` beside a `last.ckpt` that is the best itself.
+
+        Raises:
+            ConfigError: `best.ckpt` is missing, or of another step, and cannot be restored from `last.ckpt`.
+        """
+        if self.best_value is None:
+            return
+        held = _step_of(self.best_path)
+        if held == self.best_step:
+            return
+        if self.best_step == trainer.global_step == _step_of(self.last_path):
+            _link_or_copy(self.last_path, self.best_path)
+            return
+        found = "there is none" if held is None else f"{self.best_path} is of step {held}"
+        raise ConfigError(
+            f"best.ckpt: the best value was reached at step {self.best_step}, but {found}; "
+            "put that file back, or repeat the run from the start in a new folder"
+        )
+
+
+def _step_of(path: Path) -> int | None:
+    """Return the optimizer step that a checkpoint was written at; None where there is no such file."""
+    if not path.is_file():
+        return None
+    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+
+
+def _is_ending(trainer: Any) -> bool:
+    """Return whether no epoch follows the current one."""
+    out_of_epochs = trainer.max_epochs not in (None, -1) and trainer.current_epoch + 1 >= trainer.max_epochs
+    out_of_steps = trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps
+    return not trainer.fast_dev_run and (trainer.should_stop or out_of_epochs or out_of_steps)
+
+
+def validate_within_fit(trainer: Any) -> None:
+    """Run a validation inside `fit`, with its hooks, as Lightning's training loop does between two batches."""
+    trainer.validating = True
+    trainer.fit_loop.epoch_loop.val_loop.run()
+    trainer.training = True
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -25,10 +25,12 @@ class PreemptionFlag:
 
     def __init__(self) -> None:
         self.raised = False
+        self.is_installed = False
 
     def install(self) -> PreemptionFlag:
         """Install the signal handler; do nothing outside the main thread, where Python does not allow it."""
         if threading.current_thread() is threading.main_thread():
+            self.is_installed = True
             for number in SIGNALS:
                 signal.signal(number, self._handle)
         return self
@@ -54,11 +56,21 @@ class StopOnPreemption(Callback):
     def __init__(self, flag: PreemptionFlag, checkpoints: BestAndLast):
         self.flag, self.checkpoints = flag, checkpoints
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Lightning's own SIGTERM handler, which it has put around ours, would end training before the next batch, in
+        # the middle of an optimizer step; with several processes it communicates inside the handler.
+        if self.flag.is_installed:
+            self.flag.install()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # The last batch is followed by validation, which saves a checkpoint itself and would be skipped on resume.
-        if not trainer.is_last_batch and self._any_process_signalled(trainer, pl_module):
+        # Between the batches of one optimizer step there are gradients, which no checkpoint holds.
+        within_step = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+        if trainer.is_last_batch or within_step:
+            return
+        if self._any_process_signalled(trainer, pl_module):
             self.checkpoints.save_last(trainer)
             raise Preempted(f"stopped by a signal after {trainer.global_step} optimizer steps")
 

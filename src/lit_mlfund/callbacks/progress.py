@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from contextlib import suppress
 from typing import Any, TextIO
 
 from lightning.pytorch import Trainer
@@ -46,6 +47,7 @@ class Progress(Callback):
         self.history: list[dict[str, float]] = []
         self._trace = Trace()
         self._redrawn_at = self._started_at = self._epoch_started_at = 0.0
+        self._resumed_seconds = 0.0
         self._first_step = 0
         # mean and number of steps of each reading since the start of the epoch
         self._epoch_loss: list[tuple[float, int]] = []
@@ -56,14 +58,22 @@ class Progress(Callback):
         return self._trace.entries
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history, "steps": self.steps}
+        return {
+            "history": self.history,
+            "steps": self.steps,
+            "epoch_loss": self._epoch_loss,
+            "epoch_seconds": time.perf_counter() - self._epoch_started_at,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = state_dict["history"]
         self._trace = Trace(entries=state_dict.get("steps", ()))
+        self._epoch_loss = list(state_dict.get("epoch_loss", ()))  # of the epoch in which training resumes
+        self._resumed_seconds = float(state_dict.get("epoch_seconds", 0.0))
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._started_at = time.perf_counter()
+        self._epoch_started_at = self._started_at - self._resumed_seconds
         self._first_step = trainer.global_step
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -134,5 +144,8 @@ class Progress(Callback):
         )
 
     def _write(self, text: str) -> None:
-        self.stream.write(f"\r\x1b[2K{text}" if self.is_terminal else text)
-        self.stream.flush()
+        with suppress(
+            OSError
+        ):  # a full disk below a log, a reader that went away: no reason to stop training
+            self.stream.write(f"\r\x1b[2K{text}" if self.is_terminal else text)
+            self.stream.flush()

@@ -15,6 +15,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 2 the user's input is wrong, reported in one message; 3 training failed; 143 stopped by a scheduler
     after saving. `MLFUND_TRACEBACK=1` shows where an error came from.
     """
+    from lit_mlfund.startup.streams import prepare_streams, warn
+
+    prepare_streams()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     os.environ.setdefault(
         "OMP_NUM_THREADS", "1"
@@ -24,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        warn("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # `mlfund list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -41,14 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from lit_mlfund.startup.environment import is_first_process
 
         if is_first_process():
-            print(f"mlfund: {error}", file=sys.stderr)
+            warn(f"mlfund: {error}")
         return WRONG_INPUT
 
 
 def _dispatch(arguments: list[str]) -> int:
     from lit_mlfund.cli.help import VERBS, help_text
+    from lit_mlfund.startup.streams import not_utf8
 
     verb, *rest = arguments or ["--help"]
+    if problems := not_utf8([*arguments, os.getcwd()]):
+        from lit_mlfund.config.errors import ConfigError
+
+        raise ConfigError(problems)
     if verb in ("--version", "-V"):
         from lit_mlfund import __version__
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from lit_mlfund.atomic import to_json
+from lit_mlfund.cli.first_look import first_look_at_run
 from lit_mlfund.cli.keys import finished_run, new_file, read_keys
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.fast_imports import importing
+from lit_mlfund.startup.streams import say
 
 
 def run(arguments: list[str]) -> int:
@@ -20,8 +22,11 @@ def run(arguments: list[str]) -> int:
         problems.append("split: a new file has no splits; give split= or data.path=, not both")
     if problems + missing:
         raise ConfigError(problems + missing)
+    first_look_at_run(run_dir, path, labelled=True)
     with importing():
+        from lit_mlfund.reports.terminal import evaluation_text
         from lit_mlfund.runs.execution.finished_run import Run
 
-    print(to_json(Run(run_dir, checkpoint).evaluate(path, split=split or "test")), flush=True)
-    return 0
+    result = Run(run_dir, checkpoint).evaluate(path, split=split or "test")
+    told = say(evaluation_text(result))
+    return 0 if say(to_json(result), result=True) and told else 2

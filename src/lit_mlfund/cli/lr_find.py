@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 from lit_mlfund.atomic import to_json
+from lit_mlfund.cli.first_look import first_look
 from lit_mlfund.cli.train import parse
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.fast_imports import importing
+from lit_mlfund.startup.streams import say, warn
 
 
 def run(arguments: list[str]) -> int:
@@ -18,10 +18,10 @@ def run(arguments: list[str]) -> int:
     if parsed.multirun or parsed.show:
         raise ConfigError("lr-find looks at one configuration, without -m or --cfg")
     config = Composer(parsed.config_dir, parsed.overrides).checked(parsed.overrides).config
+    first_look(config["data"])
     with importing():
         from lit_mlfund.runs.execution.lr_range_test import run_lr_find
 
     result = run_lr_find(config)
-    print(f"{result['override']}  ({result['reason']})\n{result['picture']}", file=sys.stderr)
-    print(to_json(result), flush=True)
-    return 0
+    warn(f"{result['override']}  ({result['reason']})\n{result['picture']}")
+    return 0 if say(to_json(result), result=True) else 2

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from lit_mlfund.atomic import to_json
+from lit_mlfund.cli.first_look import first_look_at_run
 from lit_mlfund.cli.keys import finished_run, new_file, read_keys
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.fast_imports import importing
+from lit_mlfund.startup.streams import say
 
 _FORMATS = (".parquet", ".csv")
 
@@ -28,9 +30,9 @@ def run(arguments: list[str]) -> int:
         problems.append(f"output: {output} is {'a folder' if output.is_dir() else 'the file to predict'}")
     if problems + missing:
         raise ConfigError(problems + missing)
+    first_look_at_run(run_dir, path, labelled=False)
     with importing():
         from lit_mlfund.runs.execution.finished_run import Run
 
     assert path is not None
-    print(to_json(Run(run_dir, checkpoint).predict_to(path, str(output))), flush=True)
-    return 0
+    return 0 if say(to_json(Run(run_dir, checkpoint).predict_to(path, str(output))), result=True) else 2

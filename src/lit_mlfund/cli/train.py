@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lit_mlfund.atomic import to_json
+from lit_mlfund.cli.first_look import first_look, first_look_at_run
 from lit_mlfund.config.errors import ConfigError, suggestion
+from lit_mlfund.startup.streams import say, warn
 
 _FLAGS = ("-m", "--multirun", "--config-dir", "-cd", "--cfg", "-c", "--help")
 
@@ -58,7 +60,10 @@ def run(arguments: list[str]) -> int:
         run_dir = str(values.pop("run"))
         if parsed.multirun or parsed.show:
             raise ConfigError("run=: a frozen run is executed as it is, without -m or --cfg")
+        first_look_at_run(Path(run_dir).expanduser())
         return report(run_again(run_dir, values, command))
+    if parsed.multirun and parsed.show:
+        raise ConfigError("--cfg: shows one configuration, not those of a sweep; leave out -m or --cfg")
     if not parsed.multirun:
         composed = Composer(parsed.config_dir, parsed.overrides).checked(parsed.overrides)
         if parsed.show:
@@ -67,22 +72,26 @@ def run(arguments: list[str]) -> int:
             print(OmegaConf.to_yaml(OmegaConf.create(composed.config)), end="")
             return 0
         if str(composed.hydra.mode) != "RunMode.MULTIRUN" and not composed.config.get("sweep"):
+            first_look(composed.config["data"])
             return report(run_config(composed.config, command))
     from lit_mlfund.sweeps.sweep import sweep
 
     results = sweep(parsed.overrides, parsed.config_dir, command)
     failed = sum(result["status"] != "done" for result in results)
     if failed:
-        print(f"mlfund: {failed} of {len(results)} jobs failed", file=sys.stderr)
+        warn(f"mlfund: {failed} of {len(results)} jobs failed")
     return 3 if failed else 0
 
 
 def report(result: dict[str, Any]) -> int:
-    """Print a result as the last line of stdout, in the first process only, and return its exit code."""
+    """Print a result as the last line of stdout, in the first process only, and return its exit code.
+
+    An output that cannot be written does not change the code: the same is in the folder's `result.json`.
+    """
     from lit_mlfund.startup.environment import is_first_process
 
     if is_first_process():
-        print(to_json(result), flush=True)
+        say(to_json(result), result=True)
         if result["status"] != "done":
-            print(f"mlfund: {result['status']}: {result.get('reason', '')}", file=sys.stderr)
+            warn(f"mlfund: {result['status']}: {result.get('reason', '')}")
     return {"done": 0, "preempted": 143}.get(result["status"], 3)

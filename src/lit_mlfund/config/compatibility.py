@@ -14,6 +14,7 @@ from lit_mlfund.config.catalog import Catalog
 from lit_mlfund.config.errors import suggestion
 from lit_mlfund.config.options import Option, nodes, options
 from lit_mlfund.config.outside import outside_problems
+from lit_mlfund.config.schema import VALUES
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.config.source_signatures import TargetError
 
@@ -31,7 +32,7 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
         *outside_problems(config),
         *_tables_fit(config),
         *_libraries(config),
-        *_plateau(config),
+        *_never_validated(config),
         *_monitors(config),
         *_plain_values(config),
         *_automatic_rate(config),
@@ -81,7 +82,7 @@ def _loss_is_a_mean(config: dict[str, Any]) -> Iterator[str]:
 
 def _task(config: dict[str, Any]) -> str | None:
     shape = config.get("shape")
-    return shape if isinstance(shape, str) else None
+    return shape if shape in VALUES["shape"].parts else None
 
 
 def task_name(config: Mapping[str, Any]) -> str:
@@ -222,16 +223,19 @@ def _tables_fit(config: dict[str, Any]) -> Iterator[str]:
         yield f"trainer.compile: torch.compile does not take the tables of {_name(node)}; use trainer.compile=false"
 
 
-def _plateau(config: dict[str, Any]) -> Iterator[str]:
-    schedule, trainer = config.get("schedule"), config.get("trainer")
-    if not isinstance(schedule, dict) or not isinstance(trainer, dict):
+def _never_validated(config: dict[str, Any]) -> Iterator[str]:
+    """Yield what would leave a training without a validation, and so without a checkpoint."""
+    trainer = config.get("trainer")
+    if not isinstance(trainer, dict) or config.get("train") is False:
         return
-    name = str(schedule.get("_target_")).rpartition(".")[2]
-    if name in ("reduce_on_plateau", "ReduceLROnPlateau") and trainer.get("limit_val_batches") == 0:
+    if trainer.get("limit_val_batches") == 0:
         yield (
-            f"schedule: {name} waits for {config.get('monitor')}, which trainer.limit_val_batches=0 never measures; "
-            "use another schedule"
+            f"trainer.limit_val_batches: 0 never measures {config.get('monitor')}, which selects the checkpoint "
+            "(and is what schedule=reduce_on_plateau waits for); use 1 or more, or leave it out"
         )
+    for key in ("max_epochs", "max_steps"):
+        if trainer.get(key) == 0:
+            yield f"trainer.{key}: 0 trains nothing; pass train=false to measure an untrained model"
 
 
 def _automatic_rate(config: dict[str, Any]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from lit_mlfund.config.type_hints import Hint, parse
 class Values:
     """Declares the values beside the sections."""
 
-    shape: str
+    shape: Literal["binary", "multiclass", "regression", "ranking", "retrieval"]
     """Shape of the task: binary, multiclass, regression, ranking or retrieval; data, losses and models must fit it."""
     name: str
     """Free-form part of the name of the run folder."""

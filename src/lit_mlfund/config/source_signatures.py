@@ -92,8 +92,9 @@ def _module(name: str) -> _Module:
         match node:
             case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
                 module.definitions[node.name] = node
-            case ast.Assign(targets=[ast.Name(id=target)]):
-                module.assignments[target] = node.value
+            case ast.Assign(targets=[ast.Name(id=target)]) | ast.AnnAssign(target=ast.Name(id=target)):
+                if node.value is not None:
+                    module.assignments[target] = node.value
             case ast.ImportFrom(module=str() as origin, level=0):
                 for alias in node.names:
                     module.imports[alias.asname or alias.name] = (origin, alias.name)

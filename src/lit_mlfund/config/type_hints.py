@@ -45,7 +45,9 @@ ANY = Hint("any")
 NONE = Hint("none")
 _WORDS = {"none": "null", "bool": "true or false", "str": "text", "any": "anything"}
 _WORDS |= dict.fromkeys(("dict", "record"), "mapping")
+IN_MEMORY = Hint("object")  # what Python callers may pass and no YAML file can hold
 _SIMPLE = {name: Hint(name) for name in ("int", "float", "bool", "str")} | {"Path": Hint("str"), "None": NONE}
+_SIMPLE["Frame"] = IN_MEMORY  # a data frame, see data/reading/frames.py
 _LISTS = {"list", "List", "Sequence", "Iterable", "Collection", "set", "frozenset", "MutableSequence"}
 _DICTS = {"dict", "Dict", "Mapping", "MutableMapping"}
 
@@ -105,7 +107,7 @@ def _generic(name: str, inner: list[ast.expr], resolve: Callable[[str], Hint]) -
 
 
 def _union(parts: list[Hint]) -> Hint:
-    flat = [inner for part in parts for inner in members(part)]
+    flat = [inner for part in parts for inner in members(part) if inner != IN_MEMORY]
     return ANY if ANY in flat else Hint("union", tuple(dict.fromkeys(flat)))
 
 

@@ -1,4 +1,4 @@
-"""LightningDataModules, one per kind of data."""
+"""Provides LightningDataModules, one per kind of data."""
 
 from lit_mlfund.datamodules.base import DataModule
 from lit_mlfund.datamodules.bundled import BreastCancerDataModule, DiabetesDataModule, DiamondsDataModule

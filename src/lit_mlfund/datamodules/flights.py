@@ -1,4 +1,4 @@
-"""Flights out of New York in 2013 as three tasks: late or not, minutes in the air, who arrives best."""
+"""Provides flights from New York in 2013 for three tasks: late arrival, minutes in the air, ranking by arrival."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from lit_mlfund.data.sources.flights import (
 )
 from lit_mlfund.datamodules.frame import FrameDataModule
 
-# Models learn flight numbers and planes by heart, so they are left out unless asked for: on late flights they
-# cost an MLP .016 of AUC in the validation month (.727 without, .711 with) and .028 in the test months.
+# Models memorize flight numbers and planes, so these are excluded by default: on late flights they cost an MLP .016
+# of AUC in the validation month (.727 without, .711 with) and .028 in the test months.
 IDENTIFIERS = ("flight", "tailnum")
 SPLITS = {  # first and last month
     "train": (1, 8),
@@ -34,20 +34,20 @@ SPLITS = {  # first and last month
 
 
 class _Flights(FrameDataModule):
-    """Train on January to August, validate on September, test on October to December: never at random."""
+    """Splits by month, never at random: train is January to August, val September, test October to December."""
 
     def examples(self, flights: pl.DataFrame) -> pl.DataFrame:
-        """The features and the target, of flights that arrived."""
+        """Return features and target of flights that arrived."""
         raise NotImplementedError
 
     def build(self) -> None:
         options = {"roles": asdict(self.roles), "min_count": self.min_count, "per_query": self.per_query}
         name = f"flights-{self.roles.target}"
-        splits = cached_splits(name, flight_files(), options, self._made, self.encoder)
+        splits = cached_splits(name, flight_files(), options, self._make_splits, self.encoder)
         self.encoder, self.stores, self.summary = splits.encoder, dict(splits.stores), splits.summary
         self.spec = splits.encoder.spec(len(splits.stores["train"]))
 
-    def _made(self) -> Splits:
+    def _make_splits(self) -> Splits:
         super().build()
         return Splits(self.fitted, cast(dict[str, PointStore | ListStore], self.stores), self.summary)
 
@@ -55,13 +55,13 @@ class _Flights(FrameDataModule):
         flights = read_flights()
         arrived = flights.filter(pl.col("arr_delay").is_not_null())
         examples = self.examples(arrived)
-        lost = flights.height - arrived.height
+        num_lost = flights.height - arrived.height
         self.remarks = [
             "train is January to August 2013, val September, test October to December",
-            f"{lost:,} of {flights.height:,} flights never arrived (cancelled, diverted) and are left out",
+            f"{num_lost:,} of {flights.height:,} flights never arrived (cancelled, diverted) and are left out",
         ]
         tables = {}
-        months = examples["date"].dt.month()  # sorted
+        months = examples["date"].dt.month()  # in ascending order
         for split, (first, last) in SPLITS.items():
             part = examples[months.search_sorted(first, "left") : months.search_sorted(last, "right")]
             rows = part["row"].to_numpy().astype("int64")
@@ -70,7 +70,7 @@ class _Flights(FrameDataModule):
 
 
 class FlightsLateDataModule(_Flights):
-    """Will a flight arrive more than 15 minutes late, as far as that is known when it is planned?"""
+    """Provides flights, late (by more than 15 minutes) or not, with what is known when they are scheduled."""
 
     tasks = ("binary",)
 
@@ -84,7 +84,7 @@ class FlightsLateDataModule(_Flights):
 
 
 class FlightsAirTimeDataModule(_Flights):
-    """How many minutes will a flight be in the air?"""
+    """Provides flights with the minutes that they spend in the air."""
 
     tasks = ("regression",)
 
@@ -98,7 +98,7 @@ class FlightsAirTimeDataModule(_Flights):
 
 
 class FlightsListsDataModule(_Flights):
-    """Which of a day's flights to a destination will arrive best?
+    """Groups a day's flights to a destination into a list, to be ranked by how early they arrive.
 
     A query is a destination and a day with at least 8 flights that arrived; relevance goes from 4 (15 minutes
     early) to 0 (more than 45 late).

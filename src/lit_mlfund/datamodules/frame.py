@@ -1,4 +1,4 @@
-"""Tables to batches: what the data modules have in common whose examples are rows."""
+"""Turns tables into batches, for all data modules whose examples are rows."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from lit_mlfund.datamodules.base import DataModule
 
 
 class FrameDataModule(DataModule):
-    """Rows with a target: each an example of its own or, for ranking, a document of a query.
+    """Serves rows with a target: each an example of its own or, for ranking, a document of a query.
 
-    A subclass writes `read`.
+    A subclass implements `read`.
 
     Args:
-        batch_size: rows (queries for ranking) of a training batch.
-        seed: of the order of training.
-        roles: of the columns.
-        positive: which of two labels is 1 (binary).
-        min_count: categories that occur less often in training are treated as unknown ones.
+        batch_size: rows (queries for ranking) in a training batch.
+        seed: seed of the training order.
+        roles: roles of the columns.
+        positive: the label that is encoded as 1 (binary).
+        min_count: categories that occur less often in training are treated as unknown.
         per_query: `none`, `replace` or `append`: numeric features relative to their query (ranking).
     """
 
@@ -50,26 +50,26 @@ class FrameDataModule(DataModule):
         self.positive = positive
         self.min_count = min_count
         self.per_query = per_query
-        self.remarks: list[str] = []  # what `read` wants the summary to say
+        self.remarks: list[str] = []  # by `read`, for the notes of the summary
         self.encoder: Encoder | None = None
 
     @property
     def fitted(self) -> Encoder:
-        """The encoder, once it was fitted or restored."""
+        """Return the encoder; raise RuntimeError before it has been fitted or restored."""
         if self.encoder is None:
             raise RuntimeError("nothing is fitted yet: call setup() or load_state_dict() first")
         return self.encoder
 
     def read(self) -> dict[str, Table]:
-        """The rows of each split."""
+        """Return the rows of each split."""
         raise NotImplementedError
 
     def read_file(self, path: Source) -> Table:
-        """A file of the user's, for any split or for prediction."""
+        """Read a file of the user, for any split or for prediction."""
         return Table.read(path)
 
     def labelled(self, table: Table) -> Table:
-        """The rows of a table that can be trained on or measured; `notes` count the others."""
+        """Return the rows of a table that can be trained on or evaluated; `notes` count the others."""
         return table
 
     def build(self) -> None:
@@ -101,15 +101,15 @@ class FrameDataModule(DataModule):
         if need_target:
             table = self.labelled(table)
         store, encoded = self.fitted.store(table, labelled=need_target)
-        self._note(encoded.unknown, encoded.imputed)
+        self._set_notes(encoded.unknown, encoded.imputed)
         return self.serve(store), table.frame
 
     def scan_file(self, path: Source) -> Scan | None:
-        """A new file to be read in pieces; None for one that is read as a whole."""
+        """Open a new file for reading in pieces; return None for one that is read as a whole."""
         return None
 
     def labelled_scan(self, scan: Scan) -> Scan:
-        """As `labelled`, of a file that is read in pieces."""
+        """Return a scan that yields only rows that `labelled` keeps."""
         return scan
 
     def new_pieces(self, path: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
@@ -117,23 +117,23 @@ class FrameDataModule(DataModule):
         if scan is None or not (roles.query is None or lists_are_contiguous(scan, roles.query)):
             yield self.new_loader(path, need_target)
             return
-        # of what is measured the labels are enough; what is predicted stands beside all columns
-        asked = [*encoder.features.columns, *roles.required(True)] if need_target else None
+        # evaluation needs features and roles only; predictions are written beside all columns
+        columns = [*encoder.features.columns, *roles.required(True)] if need_target else None
         self.notes = {}
         scan = self.labelled_scan(scan) if need_target else scan
-        pieces = scan.pieces(asked)
-        unknown, imputed, weighted = Counter[str](), Counter[str](), roles.weight is None or not need_target
+        pieces = scan.pieces(columns)
+        unknown, imputed, any_weight = Counter[str](), Counter[str](), roles.weight is None or not need_target
         for piece in pieces if roles.query is None else whole_lists(pieces, roles.query):
             store, encoded = encoder.store(piece, labelled=need_target, part=True)
             unknown.update(encoded.unknown)
             imputed.update(encoded.imputed)
-            weighted = weighted or store.weight is None or bool(store.weight.any())
+            any_weight = any_weight or store.weight is None or bool(store.weight.any())
             yield self.serve(store), piece.frame
-        self._note(unknown, imputed)
-        if not weighted:
+        self._set_notes(unknown, imputed)
+        if not any_weight:
             raise zero_weights_error(name_of(path), roles.weight)
 
-    def _note(self, unknown: Mapping[str, int], imputed: Mapping[str, int]) -> None:
+    def _set_notes(self, unknown: Mapping[str, int], imputed: Mapping[str, int]) -> None:
         self.notes |= {
             "unknown_categories": sum(unknown.values()),
             "imputed_cells": sum(imputed.values()),
@@ -161,7 +161,7 @@ class FrameDataModule(DataModule):
         return summary
 
     def describe_columns(self, boolean: Collection[str]) -> dict[str, Any]:
-        """Columns by kind; `boolean` are those of truth values."""
+        """Return the columns by kind; `boolean` names those with truth values."""
         features = self.fitted.features
         return {
             "numeric": [name for name in features.source if name not in boolean],
@@ -172,7 +172,7 @@ class FrameDataModule(DataModule):
         }
 
     def _describe_target(self) -> dict[str, Any]:
-        """Rows per class, or mean and deviation, of the training split."""
+        """Return rows per class or grade, or mean and standard deviation, of the training split."""
         store, target = self.stores["train"], self.fitted.target
         if isinstance(store, ListStore):
             grades, counts = store.relevance.unique(return_counts=True)

@@ -1,4 +1,4 @@
-"""Images of the user's own: a folder per class, or a table with a column of images."""
+"""Reads images of the user: a folder per class, or a table with a column of images."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from lit_mlfund.datamodules.table import TableDataModule
 
 
 class ImagesDataModule(TableDataModule):
-    """A folder per class with PNG, JPEG, BMP or WebP files, or a table of images.
+    """Reads a folder per class with PNG, JPEG, BMP or WebP files, or a table of images.
 
-    `path/<class>/*.png`, or `path/{train,val,test}/<class>/*.png`, where splits that are there are kept. In a
-    table, images are a column of encoded bytes, of paths (from the table's folder), or one column per pixel.
-    Pixels are standardised by mean and deviation of each channel in train.
+    Folders are `path/<class>/*.png`, or `path/{train,val,test}/<class>/*.png`, whose splits are used as they are. In
+    a table, images are a column of encoded bytes, of paths (relative to the table's folder), or one column per pixel.
+    Pixels are standardised by the mean and standard deviation of each channel in train.
 
     Args:
         path: the folder or table.
-        target: the column of labels; what the folders are called by, for a folder.
-        image: the column of images; None finds it: `image`, the only one of bytes, or all numbers as pixels.
-        size: side of the squares that images are resized to; None keeps them, if all are of one size.
+        target: the column of labels; for a folder, the name for them.
+        image: the column of images; None finds it: `image`, the only column of bytes, or all numbers as pixels.
+        size: side of the squares that images are resized to; None leaves them as they are, if all are of one size.
         group, val_path, test_path, val_fraction, test_fraction, split_seed, positive, exclude: as in
             `TableDataModule`.
     """
@@ -105,8 +105,8 @@ class ImagesDataModule(TableDataModule):
         scan = super().scan_file(path)
         if scan is None or scan.schema.get(self.image or "image") != pl.String:
             return scan
-        beside = partial(self._beside, path)
-        return replace(scan, batches=lambda names, rows: map(beside, scan.batches(names, rows)))
+        resolve = partial(self._resolve_paths, path)
+        return replace(scan, batches=lambda names, rows: map(resolve, scan.batches(names, rows)))
 
     def typed_columns(self) -> set[str | None]:
         return {self.roles.target}
@@ -130,28 +130,30 @@ class ImagesDataModule(TableDataModule):
             return Table.of(read_folder(path, self.roles.target), path)
         table = super().read_file(path)
         require_columns(table.frame, [self.image], table.source)
-        return Table.of(self._beside(path, table.frame), table.source)
+        return Table.of(self._resolve_paths(path, table.frame), table.source)
 
-    def _beside(self, path: Source, frame: pl.DataFrame) -> pl.DataFrame:
-        """Turn names of files, where the column has such, into paths from the folder of the table."""
+    def _resolve_paths(self, path: Source, frame: pl.DataFrame) -> pl.DataFrame:
+        """Resolve file names, if the column of images holds any, against the folder of the table."""
         column = self.image or "image"
         if is_frame(path) or frame.schema.get(column) != pl.String:
             return frame
         folder = os.path.dirname(os.path.abspath(path))
-        full = frame[column].map_elements(lambda name: os.path.join(folder, name), pl.String)
-        return frame.with_columns(full.alias(column))
+        paths = frame[column].map_elements(lambda name: os.path.join(folder, name), pl.String)
+        return frame.with_columns(paths.alias(column))
 
     def read(self) -> dict[str, Table]:
         if not is_frame(self.path) and os.path.isdir(self.path):
-            found = split_folders(self.path)
-            self.path = found.pop("train", self.path)
-            self.given |= {split: folder for split, folder in found.items() if self.given[split] is None}
-            classes = self.read_file(self.path).frame[self.roles.target].drop_nulls().n_unique()
-            if classes < 2:
-                what = "no folder per class" if classes == 0 else "one folder of images only"
+            folders = split_folders(self.path)
+            self.path = folders.pop("train", self.path)
+            self.split_paths |= {
+                split: folder for split, folder in folders.items() if self.split_paths[split] is None
+            }
+            num_classes = self.read_file(self.path).frame[self.roles.target].drop_nulls().n_unique()
+            if num_classes < 2:
+                what = "no folder per class" if num_classes == 0 else "one folder of images only"
                 raise DataError(f"{self.path}: {what} in it; expected <class>/*.png for two classes or more")
         tables = super().read()
-        for path in (self.path, *self.given.values()):
+        for path in (self.path, *self.split_paths.values()):
             if path is not None and not is_frame(path) and os.path.isdir(path):
                 self.remarks += describe_left_out(path)
         if self.encoder is None:

@@ -1,4 +1,4 @@
-"""A user's interactions: recommend the next item, from who the user is and what the user took before."""
+"""Provides interactions, to predict a user's next item from the user's features and earlier items."""
 
 from __future__ import annotations
 
@@ -23,32 +23,31 @@ from lit_mlfund.data.reading.split import Splits, split_by_time, split_last
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec, Field
-from lit_mlfund.datamodules.retrieval import NEW, RetrievalDataModule, no_items
+from lit_mlfund.datamodules.retrieval import NEW, RetrievalDataModule, placeholder_item_ids
 from lit_mlfund.datamodules.summarize_interactions import summarize
 
-Taken = Callable[[slice], list[Tensor]]  # of some pairs: the items that their users took before
+SeenItems = Callable[[slice], list[Tensor]]  # maps a slice of the pairs to the items their users took before
 
 
 class InteractionsDataModule(RetrievalDataModule):
-    """Query: a user, and the items taken before. Item: its id and side features.
+    """Pairs users and their earlier items (queries) with the next item: its id and side features.
 
-    Each row of the file is a positive pair. `history` holds what the user took strictly before that row's moment, in
+    Each row of the file is a positive pair. `history` holds the user's items strictly before the time of that row, in
     any split, as ids that equal the item's own code (column 0 of its `categorical`). The corpus is every item of the
-    file and of `items_path`. A new file needs the user column, and the item column to be measured; without the time
-    column its rows come after all that was trained on.
+    file and of `items_path`. A new file needs the user column, and the item column to be evaluated; without the time
+    column its rows come after all training interactions.
 
     Args:
-        path: table of interactions, one a row: a file, or a frame of polars or pandas.
-        user, item, time: its columns; without `time` the order of the rows is the order of time.
-        users_path, items_path: side tables, joined by the user and item column; all other columns of them are
-            features.
-        split: `time`: the latest interactions of all are the test split, those before them validation;
-            `last`: of each user with three or more the last one is test, the one before validation.
-        history_length: latest items of the past that a query holds.
+        path: table of interactions, one per row: a file, or a polars or pandas frame.
+        user, item, time: its columns; without `time` the rows are in order of time.
+        users_path, items_path: side tables, joined on the user and item column; all their other columns are features.
+        split: `time`: the latest interactions overall are the test split, those before them validation;
+            `last`: for each user with three or more, the last interaction is test, the one before it validation.
+        history_length: number of most recent earlier items in a query.
         log_q: give the log of each item's share of the training pairs to the loss, which corrects for popular
             items being negatives more often (Yi et al. 2019, "Sampling-Bias-Corrected Neural Modeling").
-        exclude_seen: leave what the user took before out of the search.
-        min_count: categories of side tables that occur less often are treated as unknown ones.
+        exclude_seen: exclude items that the user took before from the search.
+        min_count: categories of side tables that occur less often are treated as unknown.
         categorical: columns of side tables whose numbers are codes.
         encoding, separator, header, missing, decimal, thousands, date_format: of text files, as in
             `TableDataModule`.
@@ -103,7 +102,7 @@ class InteractionsDataModule(RetrievalDataModule):
         self.users: Entities | None = None
         self.items: Entities | None = None
         self.history: History | None = None
-        self.counts: NDArray[np.int64] | None = None  # of each item in train
+        self.counts: NDArray[np.int64] | None = None  # occurrences of each item in train
         self._seen: dict[str, list[Tensor]] = {}
         self._new_items: tuple[str, ...] = ()
 
@@ -111,22 +110,22 @@ class InteractionsDataModule(RetrievalDataModule):
         for path in (self.path, self.users_path, self.items_path):
             if path is not None and not is_frame(path):
                 self.watch.add(Signature.of(path))
-        table = self._checked(self.reader.read(self.path))
+        table = self._checked_table(self.reader.read(self.path))
         self.remarks = list(self.reader.remarks)
-        moments = self._moments(table)
-        splits = self._splits(table, moments)
+        times = self._times(table)
+        splits = self._splits(table, times)
         if self.users is None or self.items is None:
             self.users = self._entities(table, self.user, splits["train"], self.users_path)
             self.items = self._entities(table, self.item, splits["train"], self.items_path)
         user, item = self.users.rows(table.labels(self.user)), self.items.rows(table.labels(self.item))
         if (item == len(self.items.names)).any():
-            raise table.error(self.item, "an item that training did not know", item == len(self.items.names))
-        self.history = History.of(user, item, moments)
+            raise table.error(self.item, "an item unknown to training", item == len(self.items.names))
+        self.history = History.of(user, item, times)
         self.counts = np.bincount(item[splits["train"]], minlength=len(self.items.names))
         for name, rows in splits.items():
-            self.stores[name], taken = self._store(self.history, user[rows], item[rows], moments[rows], rows)
+            self.stores[name], seen = self._store(self.history, user[rows], item[rows], times[rows], rows)
             if name != "train":
-                self._seen[name] = taken(slice(None))
+                self._seen[name] = seen(slice(None))
         history = Field("tokens", (self.history_length,), cardinalities=(self.items.num_known + 1,))
         self.spec = DataSpec(
             task="retrieval",
@@ -161,9 +160,9 @@ class InteractionsDataModule(RetrievalDataModule):
             self.reader.restore(state["reading"])
 
     def new_loader(self, path: Source, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
-        table = self._checked(self.reader.read(path), need_target)
-        store, taken = self._new_store([table], need_target)
-        self._seen[NEW] = taken(slice(None))
+        table = self._checked_table(self.reader.read(path), need_target)
+        store, seen = self._new_store([table], need_target)
+        self._seen[NEW] = seen(slice(None))
         return self.serve_pairs(store), table.frame
 
     def new_pieces(self, path: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
@@ -171,38 +170,43 @@ class InteractionsDataModule(RetrievalDataModule):
         if file is None:
             yield self.new_loader(path, need_target)
             return
-        asked = [self.user, self.time, *([self.item] if need_target else [])]
-        pieces = file.pieces(asked)
-        store, taken = self._new_store((self._checked(piece, need_target) for piece in pieces), need_target)
+        pieces = file.pieces([self.user, self.time, *([self.item] if need_target else [])])
+        tables = (self._checked_table(piece, need_target) for piece in pieces)
+        store, seen = self._new_store(tables, need_target)
         for start in range(0, len(store), scan.MAX_ROWS):
             part = slice(start, start + scan.MAX_ROWS)
-            self._seen[NEW] = taken(part)
-            served = store.subset(part)
-            yield self.serve_pairs(served), pl.DataFrame({"row": served.index})
+            self._seen[NEW] = seen(part)
+            subset = store.subset(part)
+            yield self.serve_pairs(subset), pl.DataFrame({"row": subset.index})
 
-    def _new_store(self, pieces: Iterable[Table], need_target: bool) -> tuple[InteractionStore, Taken]:
-        """All rows of a new file, of which a few numbers each are kept, and what their users took before."""
+    def _new_store(self, pieces: Iterable[Table], need_target: bool) -> tuple[InteractionStore, SeenItems]:
+        """Return all rows of a new file, keeping a few numbers per row, and what their users took before."""
         assert self.users is not None and self.items is not None and self.history is not None
-        known, new = len(self.items.names), dict[str, int]()
-        found = []
+        num_known, new = len(self.items.names), dict[str, int]()
+        parts = []
         for table in pieces:
-            user, item = self.users.rows(table.labels(self.user)), no_items(len(table)).numpy()
-            moments = np.full(len(table), np.inf)
+            user, item = self.users.rows(table.labels(self.user)), placeholder_item_ids(len(table)).numpy()
+            times = np.full(len(table), np.inf)
             if need_target or (self.time is not None and self.time in table.frame.columns):
-                moments = self._moments(table, after=self.history.moment.max())
+                times = self._times(table, after=self.history.moment.max())
             if need_target:
                 labels = table.labels(self.item)
                 item = self.items.rows(labels)
-                unknown = item == known
-                item[unknown] = [known + new.setdefault(label, len(new)) for label in labels.filter(unknown)]
-            found.append((user, item, moments))
-        user, item, moments = (np.concatenate(columns) for columns in zip(*found))
+                unknown = item == num_known
+                item[unknown] = [
+                    num_known + new.setdefault(label, len(new)) for label in labels.filter(unknown)
+                ]
+            parts.append((user, item, times))
+        user, item, times = (np.concatenate(arrays) for arrays in zip(*parts))
         self._new_items = tuple(new)
-        history, anyone = self.history, user < len(self.users.names)
+        history, known_user = self.history, user < len(self.users.names)
         if need_target:
-            history = history.join(History.of(user[anyone], item[anyone], moments[anyone]))
-        self.notes = {"unknown_users": int((~anyone).sum()), "unknown_items": int((item >= known).sum())}
-        return self._store(history, user, item, moments, np.arange(len(user)), len(new))
+            history = history.join(History.of(user[known_user], item[known_user], times[known_user]))
+        self.notes = {
+            "unknown_users": int((~known_user).sum()),
+            "unknown_items": int((item >= num_known).sum()),
+        }
+        return self._store(history, user, item, times, np.arange(len(user)), len(new))
 
     def item_names(self, split: str) -> Sequence[str]:
         assert self.items is not None
@@ -215,7 +219,7 @@ class InteractionsDataModule(RetrievalDataModule):
         counts = torch.as_tensor(self.counts)
         return torch.cat([counts, counts.new_zeros(len(self._new_items))]) if split == NEW else counts
 
-    def _checked(self, table: Table, labelled: bool = True) -> Table:
+    def _checked_table(self, table: Table, labelled: bool = True) -> Table:
         ids = [self.user, *([self.item] if labelled else [])]
         require_columns(table.frame, [*ids, self.time if labelled else None], table.source)
         for column in ids:
@@ -237,15 +241,15 @@ class InteractionsDataModule(RetrievalDataModule):
         )
         return Entities.fit(table, column, train, side, min_count=self.min_count, categorical=categorical)
 
-    def _moments(self, table: Table, after: float = -1.0) -> NDArray[np.float64]:
+    def _times(self, table: Table, after: float = -1.0) -> NDArray[np.float64]:
         if self.time is not None:
             return timestamps_of(table, self.time)
         return after + 1 + table.rows.astype(np.float64)
 
-    def _splits(self, table: Table, moments: NDArray[np.float64]) -> Splits:
+    def _splits(self, table: Table, times: NDArray[np.float64]) -> Splits:
         if self.split == "time":
-            return split_by_time(moments, self.fractions)
-        splits = split_last(table.codes(self.user), moments)
+            return split_by_time(times, self.fractions)
+        splits = split_last(table.codes(self.user), times)
         if not len(splits["test"]):
             raise DataError(
                 f"{name_of(self.path)}: data.split=last needs users with three interactions or more"
@@ -257,20 +261,20 @@ class InteractionsDataModule(RetrievalDataModule):
         history: History,
         user: NDArray[np.int64],
         item: NDArray[np.int64],
-        moments: NDArray[np.float64],
+        times: NDArray[np.float64],
         rows: NDArray[np.int64],
         num_new: int = 0,
-    ) -> tuple[InteractionStore, Taken]:
-        """The pairs of a split, with `num_new` items behind those that are known; what their users took before."""
+    ) -> tuple[InteractionStore, SeenItems]:
+        """Return the pairs of a split and what their users took before; `num_new` items follow the known ones."""
         assert self.users is not None and self.items is not None and self.counts is not None
-        begin, end = history.before(user, moments)
+        begin, end = history.before(user, times)
 
-        def taken(part: slice) -> list[Tensor]:
+        def seen(part: slice) -> list[Tensor]:
             return [torch.from_numpy(history.item[a:b]) for a, b in zip(begin[part], end[part])]
 
         past = history.restrict(self.items.num_known)
-        first, last = past.before(user, moments)
-        # Behind the items that are known comes, for each new one, the row of the unknown item.
+        first, last = past.before(user, times)
+        # The known items are followed, for each new one, by the row of the unknown item.
         size = len(self.items.names)
         item_row = torch.arange(size + num_new).clamp(max=size)
         share = np.maximum(np.append(self.counts, 0), 1) / self.counts.sum()
@@ -287,4 +291,4 @@ class InteractionsDataModule(RetrievalDataModule):
             last=torch.from_numpy(last),
             history_length=self.history_length,
         )
-        return store, taken
+        return store, seen

@@ -1,4 +1,4 @@
-"""Which language is this message in?"""
+"""Provides short messages whose language is to be predicted."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.sources.languages import translated_messages
 from lit_mlfund.datamodules.text import TextDataModule
 
-EMBEDDED = "Django's message catalogues"
+DJANGO = "Django's message catalogues"
 
 
 class LanguageIdDataModule(TextDataModule):
-    """Short messages in many languages, out of the package Django; in all of them a message is in one split.
+    """Provides short messages of the package Django by language; all translations of a message are in one split.
 
-    A new file needs the column `text`, and `language` (Django's locale names) to be measured.
+    A new file needs the column `text`, and `language` (Django's locale names) to be evaluated.
 
     Args:
-        num_languages: those with the most messages, regional variants left out.
-        min_bytes: UTF-8 bytes that a message must have.
+        num_languages: number of languages, those with the most messages; regional variants are left out.
+        min_bytes: minimum length of a message in UTF-8 bytes.
         tokenizer, vocab_size, max_length: as in `TextDataModule`.
-        val_fraction, test_fraction, split_seed: of the English messages.
+        val_fraction, test_fraction, split_seed: split the English messages.
     """
 
     tasks = ("multiclass",)
@@ -44,7 +44,7 @@ class LanguageIdDataModule(TextDataModule):
             batch_size=batch_size,
             seed=seed,
             task="multiclass",
-            path=EMBEDDED,
+            path=DJANGO,
             text="text",
             target="language",
             group="source",
@@ -59,6 +59,6 @@ class LanguageIdDataModule(TextDataModule):
         self.min_bytes = min_bytes
 
     def read_file(self, path: Source) -> Table:
-        if is_frame(path) or path != EMBEDDED:
+        if is_frame(path) or path != DJANGO:
             return super().read_file(path)
         return Table.of(translated_messages(self.num_languages, self.min_bytes), path)

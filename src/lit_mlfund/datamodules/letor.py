@@ -1,4 +1,4 @@
-"""Ranking data in the SVMlight/LETOR format."""
+"""Reads ranking data in the SVMlight/LETOR format."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from lit_mlfund.datamodules.table import TableDataModule
 
 
 class LetorDataModule(TableDataModule):
-    """Lines `relevance qid:query index:value … # comment`, as MSLR-WEB, Istella and Yahoo have them.
+    """Reads lines `relevance qid:query index:value … # comment`, the format of MSLR-WEB, Istella and Yahoo.
 
-    What is not given as a file of its own is cut off from `path`, by query.
+    Validation and test splits without a file of their own are cut off from `path`, by query.
 
     Args:
         path: the file.
-        batch_size: queries of a training batch.
-        seed: of the order of training.
-        val_path, test_path: files of their own for these splits.
-        val_fraction, test_fraction: shares of the rows that are cut off for them otherwise.
-        split_seed: of that cut.
-        per_query: what becomes of the features: `none` leaves them, `replace` standardises them within their
-            query, `append` adds that beside them.
+        batch_size: queries in a training batch.
+        seed: seed of the training order.
+        val_path, test_path: separate files for these splits.
+        val_fraction, test_fraction: fractions of the rows that are cut off for them otherwise.
+        split_seed: seed of that split.
+        per_query: treatment of the features: `none` leaves them, `replace` standardises them within their query,
+            `append` adds the standardised ones to them.
     """
 
     tasks = ("ranking",)
@@ -60,7 +60,7 @@ class LetorDataModule(TableDataModule):
             per_query=per_query,
             cache=None,
         )
-        self.width: int | None = None
+        self.num_features: int | None = None
 
     def scan_file(self, path: str) -> Scan | None:
         if text_size(path) < scan.LARGE:
@@ -68,14 +68,14 @@ class LetorDataModule(TableDataModule):
         return Scan.open(path, reader=partial(scan_letor, width=self._num_features()))
 
     def read_file(self, path: str) -> Table:
-        """The first file tells how many features there are; a feature that later ones lack is 0 there."""
-        found = read_letor(path, self._num_features())
-        if self.width is None:
-            self.width = 1 + int(found.frame.columns[-1].removeprefix("f"))
-        return found
+        """Read a file; the first one fixes the number of features, of which missing ones are 0 in later files."""
+        table = read_letor(path, self._num_features())
+        if self.num_features is None:
+            self.num_features = 1 + int(table.frame.columns[-1].removeprefix("f"))
+        return table
 
     def _num_features(self) -> int | None:
-        """One more than the last feature, as soon as a file or what was fitted tells it."""
-        if self.width is None and self.encoder is not None:
-            self.width = 1 + max(int(name.removeprefix("f")) for name in self.encoder.features.columns)
-        return self.width
+        """Return one more than the last feature, once a file was read or the encoder is there; None before."""
+        if self.num_features is None and self.encoder is not None:
+            self.num_features = 1 + max(int(name.removeprefix("f")) for name in self.encoder.features.columns)
+        return self.num_features

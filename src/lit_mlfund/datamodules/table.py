@@ -1,4 +1,4 @@
-"""A table of the user's own."""
+"""Reads a table of the user."""
 
 from __future__ import annotations
 
@@ -24,43 +24,43 @@ from lit_mlfund.datamodules.frame import FrameDataModule
 
 
 class TableDataModule(FrameDataModule):
-    """A Parquet, CSV or Arrow file whose rows are examples, or documents of queries (ranking).
+    """Reads a Parquet, CSV or Arrow file whose rows are examples, or documents of queries (ranking).
 
-    Validation and test are the rows that the column `split` says, or files of their own, or are cut off from
-    `path`: the latest rows by `time`; whole groups or queries; else at random, classes alike. `split_seed` is
-    apart from `seed`, so that runs of several seeds are measured on the same rows.
+    Validation and test are the rows marked in the column `split`, or separate files, or are cut off from `path`: the
+    latest rows by `time`; whole groups or queries; else rows at random, stratified by class. `split_seed` is separate
+    from `seed`, so that runs with different seeds are evaluated on the same rows.
 
     Args:
-        path: the file, or a frame of polars or pandas.
+        path: the file, or a polars or pandas frame.
         target: the column to predict.
-        task: binary, multiclass, regression or ranking; None: what `query` or the values of the target make plain.
-        batch_size: rows (queries for ranking) of a training batch.
-        seed: of the order of training.
-        query: the column that tells which rows are one list; with it and only with it, task is ranking.
+        task: binary, multiclass, regression or ranking; None infers it from `query` or the values of the target.
+        batch_size: rows (queries for ranking) in a training batch.
+        seed: seed of the training order.
+        query: the column that identifies the rows of one list; given if and only if the task is ranking.
         time: a column of dates or numbers; validation and test come after training.
-        group: a column whose equal values stay in one split, such as a user; it is no feature.
+        group: a column whose equal values stay in one split, such as a user; it is not a feature.
         weight: a column of weights for loss and metrics.
-        split: a column that says train, val or test of each row.
-        val_path, test_path: files, or frames, of their own for these splits.
-        val_fraction, test_fraction: shares of the rows that are cut off for them otherwise.
-        split_seed: of a split at random.
-        positive: which of two labels is 1 (binary); the later one in the alphabet without it.
+        split: a column with train, val or test for each row.
+        val_path, test_path: separate files, or frames, for these splits.
+        val_fraction, test_fraction: fractions of the rows that are cut off for them otherwise.
+        split_seed: seed of a random split.
+        positive: the label that is encoded as 1 (binary); by default the alphabetically later one.
         categorical: columns whose numbers are codes.
-        exclude: columns that are no features.
-        min_count: categories that occur less often in training are treated as unknown ones.
-        per_query: what becomes of a ranking's numeric features: `none` leaves them, `replace` standardises
-            them within their query, `append` adds that beside them.
-        encoding: of a text file, such as `latin-1`. This and the next six are recognised where they are None.
-        separator: between its cells: comma, semicolon, tab, pipe or space.
-        header: the line of the names of its columns, counted from 1; 0 for a file without one.
-        missing: cells that mean a missing value, in place of NA, N/A, NaN, NULL, None and `?`.
+        exclude: columns that are not features.
+        min_count: categories that occur less often in training are treated as unknown.
+        per_query: treatment of the numeric features of a ranking: `none` leaves them, `replace` standardises them
+            within their query, `append` adds the standardised ones to them.
+        encoding: encoding of a text file, such as `latin-1`. None infers this and the next six.
+        separator: separator of its cells: comma, semicolon, tab, pipe or space.
+        header: the line of the column names, counted from 1; 0 for a file without them.
+        missing: cells that mean a missing value, instead of NA, N/A, NaN, NULL, None and `?`.
         decimal: the decimal mark: comma or point.
-        thousands: the mark between thousands: comma, point, space or apostrophe.
-        date_format: of dates, in the notation of strptime: of all columns, or by column.
-        missing_target: `drop` leaves rows without a target out, and counts them.
-        cache: a folder for the rows in encoded form, from which they are read in pieces as they are needed: for
-            tables larger than memory. `auto` uses one, in the user's own folder of caches, where the files
-            have 512 MiB or more; without it the table is held in memory. The splits are the same either way.
+        thousands: the thousands separator: comma, point, space or apostrophe.
+        date_format: format of dates for strptime, of all columns or by column.
+        missing_target: `drop` leaves out rows without a target and counts them; `error` refuses them.
+        cache: a folder for the encoded rows, which are read from it in pieces as needed: for tables larger than
+            memory. `auto` uses one in the user's cache folder if the files have 512 MiB or more; None holds the table
+            in memory. The splits are the same either way.
     """
 
     tasks: tuple[str, ...] = ("binary", "multiclass", "regression", "ranking")
@@ -110,10 +110,10 @@ class TableDataModule(FrameDataModule):
         if query is not None and group is not None:
             raise ValueError("data.query keeps its rows in one split already; data.group cannot be given too")
         others = {"time": time, "group": group, "val_path": val_path, "test_path": test_path}
-        if split is not None and (given := [name for name, value in others.items() if value is not None]):
-            told = ", ".join(f"data.{name}" for name in given)
+        if split is not None and (conflicts := [name for name, value in others.items() if value is not None]):
+            keys = ", ".join(f"data.{name}" for name in conflicts)
             raise ValueError(
-                f"data.split says which rows are validation and test; {told} cannot be given too"
+                f"data.split says which rows are validation and test; {keys} cannot be given too"
             )
         roles = Roles(
             cast(Task, task),
@@ -138,26 +138,31 @@ class TableDataModule(FrameDataModule):
         self.path = path
         self.group = group
         self.split = split
-        self.given = {"val": val_path, "test": test_path}
+        self.split_paths = {"val": val_path, "test": test_path}
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
         self.cache = cache
 
     def infer_task(self, path: Source, target: str) -> Task:
-        """Return the task that the values of the target make plain; raise ValueError where they do not."""
+        """Infer the task from the values of the target; raise ValueError where they are ambiguous."""
         table = self.read_file(path)
         require_columns(table.frame, [target], table.source)
         return infer_task(table, target)
 
+    def setup(self, stage: str | None = None) -> None:
+        super().setup(stage)
+        if recognised := self.reader.state():
+            self.summary["reading"] = recognised
+
     def build(self) -> None:
-        given = {split: path for split, path in self.given.items() if path is not None}
-        root = cache_root(self.cache, [self.path, *given.values()])
+        split_files = {split: path for split, path in self.split_paths.items() if path is not None}
+        root = cache_root(self.cache, [self.path, *split_files.values()])
         if root is None:
             return super().build()
         request = TableRequest(
             self.path,
-            given,
-            {split: share for split, share in self.fractions.items() if split not in given},
+            split_files,
+            {split: share for split, share in self.fractions.items() if split not in split_files},
             self.split_seed,
             self.group,
             self.split,
@@ -175,29 +180,28 @@ class TableDataModule(FrameDataModule):
 
     def read(self) -> dict[str, Table]:
         roles = self.roles
-        for path in (self.path, *self.given.values()):
+        for path in (self.path, *self.split_paths.values()):
             if path is not None and not is_frame(path) and os.path.isfile(path):
                 self.watch.add(Signature.of(path))
         table = self.labelled(self.read_file(self.path))
-        asked = [*roles.required(True), roles.time, *roles.exclude, *roles.categorical]
-        require_columns(table.frame, asked, table.source)
+        columns = [*roles.required(True), roles.time, *roles.exclude, *roles.categorical]
+        require_columns(table.frame, columns, table.source)
         if roles.query is not None:
             check_queries(table, roles.query)
-        Target.fit(
-            table, roles.target, roles.task, self.positive
-        )  # what is wrong with it is told of the file
+        # fitted on the whole file only for its errors, which then name rows of the file
+        Target.fit(table, roles.target, roles.task, self.positive)
         self.remarks = [*self._describe_split(), *self.reader.remarks, *self._describe_dropped(self.notes)]
         if self.split is not None:
             return split_by_column(table, self.split, roles.query)
         tables = split_table(
             table,
-            {split: self.fractions[split] for split, path in self.given.items() if path is None},
+            {split: self.fractions[split] for split, path in self.split_paths.items() if path is None},
             seed=self.split_seed,
             time=roles.time,
             group=roles.query or self.group,
             classes=roles.target if roles.task in ("binary", "multiclass") else None,
         )
-        for split, path in self.given.items():
+        for split, path in self.split_paths.items():
             if path is not None:
                 tables[split] = self.labelled(self.read_file(path))
         return tables
@@ -209,7 +213,7 @@ class TableDataModule(FrameDataModule):
         return self.reader.scan_large(path, self.row_cells())
 
     def typed_columns(self) -> set[str | None] | None:
-        """The columns whose text may spell numbers or dates; None for all."""
+        """Return the columns whose text may spell numbers or dates; None stands for all."""
         return None
 
     def labelled(self, table: Table) -> Table:
@@ -240,11 +244,11 @@ class TableDataModule(FrameDataModule):
             self.reader.restore(state["reading"])
 
     def row_cells(self) -> int:
-        """What a row becomes, in cells of 8 bytes, where that is more than its columns."""
+        """Return the size of an encoded row in cells of 8 bytes, if that is more than its columns; else 0."""
         return 0
 
     def _describe_split(self) -> list[str]:
-        cut = ", ".join(split for split, path in self.given.items() if path is None)
+        cut = ", ".join(split for split, path in self.split_paths.items() if path is None)
         group = self.roles.query or self.group
         if self.split is not None:
             return [f"train, val, test: as the column {self.split!r} of {name_of(self.path)} says"]
@@ -265,26 +269,28 @@ class TableDataModule(FrameDataModule):
         return [f"rows: {count:,} without a target left out of {name_of(self.path)}"] if count else []
 
     def _summarize_cached(self, cached: CachedTable) -> dict[str, Any]:
-        met = cached.content["splits"]
+        splits = cached.content["splits"]
         target = cached.encoder.target
-        told: dict[str, Any]
+        distribution: dict[str, Any]
         if target.classes:
-            told = {"classes": dict(zip(target.classes, met["train"]["classes"]))}
+            distribution = {"classes": dict(zip(target.classes, splits["train"]["classes"]))}
         elif self.roles.query is not None:
-            told = {"grades": met["train"]["grades"]}
+            distribution = {"grades": splits["train"]["grades"]}
         else:
-            told = {"mean": target.mean, "std": target.std}
+            distribution = {"mean": target.mean, "std": target.std}
         lists = {
-            "queries": {split: part["queries"] for split, part in met.items()},
-            "longest_list": {split: part["longest"] for split, part in met.items()},
+            "queries": {split: part["queries"] for split, part in splits.items()},
+            "longest_list": {split: part["longest"] for split, part in splits.items()},
         }
         return {
-            "rows": {split: part["rows"] for split, part in met.items()},
+            "rows": {split: part["rows"] for split, part in splits.items()},
             **(lists if self.roles.query is not None else {}),
             "columns": self.describe_columns(cached.content["boolean"]),
-            "imputed_cells": {split: part["imputed"] for split, part in met.items() if part["imputed"]},
-            "unknown_categories": {split: part["unknown"] for split, part in met.items() if part["unknown"]},
-            "target": {"column": target.name, **told},
+            "imputed_cells": {split: part["imputed"] for split, part in splits.items() if part["imputed"]},
+            "unknown_categories": {
+                split: part["unknown"] for split, part in splits.items() if part["unknown"]
+            },
+            "target": {"column": target.name, **distribution},
             "notes": [
                 *self._describe_split(),
                 *self.reader.remarks,

@@ -1,4 +1,4 @@
-"""Texts of the user's own: a column of text, and a target."""
+"""Reads texts of the user: a column of text, and a target."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from lit_mlfund.datamodules.table import TableDataModule
 
 
 class TextDataModule(TableDataModule):
-    """A Parquet, CSV or Arrow file of which one column is text and another the target.
+    """Reads a Parquet, CSV or Arrow file in which one column is text and another the target.
 
-    Splits are cut as `data=table` cuts them. The other columns are left out.
+    Splits are made as by `data=table`. The other columns are left out.
 
     Args:
         path, target, time, group, weight, split, val_path, test_path, val_fraction, test_fraction,
@@ -26,8 +26,8 @@ class TextDataModule(TableDataModule):
         text: the column of text.
         tokenizer: `ngrams` for models that pool, `words` or `bytes` for those that read in order; see
             `Tokenizer`.
-        vocab_size: ids of the hashed vocabulary, padding included (257 for bytes).
-        max_length: tokens that are kept of a text, the first ones.
+        vocab_size: number of ids of the hashed vocabulary, padding included (257 for bytes).
+        max_length: longest text in tokens; the rest is cut off.
     """
 
     tasks: tuple[str, ...] = ("binary", "multiclass", "regression")

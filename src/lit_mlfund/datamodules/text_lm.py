@@ -1,4 +1,4 @@
-"""A text, to be continued character by character: Python's own documentation, or a file."""
+"""Provides a text to be continued character by character: Python's own documentation, or a file."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.data.serving.token_windows import WindowStore
 from lit_mlfund.datamodules.base import DataModule
 
-PIECE = 2**17  # positions of the windows of a new file that are predicted at a time
-MAX_REPEATED = 0.05  # of the lines of validation or test: beyond that it is said
-MAX_UNKNOWN = 0.5  # of a new file: beyond that it is another script, or another encoding
+PIECE = 2**17  # positions in the windows of a new file that are predicted at a time
+MAX_REPEATED = 0.05  # share of the lines of validation or test that are in train too; a note reports more
+MAX_UNKNOWN = 0.5  # share of a new file's characters; more means another script, or another encoding
 
 
 class TextLMDataModule(DataModule):
-    """Windows of a text in which each character's target is the next one; a row is a position.
+    """Serves windows of a text in which each character's target is the next one; a row is a position.
 
-    Without `path` the text is that of `help()`, split by topic, no paragraph in two splits. Characters that
-    the training text does not have are one class, `<unknown>`. In evaluation each character counts once and
-    has at least half a window of context (all but the first ones).
+    Without `path` the text is that of `help()`, split by topic, with no paragraph in two splits. Characters that are
+    not in the training text are one class, `<unknown>`. In evaluation each character counts once and has at least
+    half a window of context (except for the first ones).
 
     Args:
-        path: a UTF-8 text file; its end is test, what is before it validation.
-        val_path, test_path: files of their own for the splits …
-        val_fraction, test_fraction: … or shares of the text.
-        length: characters of a window, the most that a model looks back.
+        path: a UTF-8 text file; its end is the test split, the part before that validation.
+        val_path, test_path: separate files for these splits …
+        val_fraction, test_fraction: … or fractions of the text.
+        length: characters in a window, the longest context of a model.
         stride: characters from one training window to the next; an epoch shows each `length / stride` times.
     """
 
@@ -63,7 +63,7 @@ class TextLMDataModule(DataModule):
         if path is None and (val_path or test_path):
             raise ValueError("val_path and test_path go with a path of the training text")
         self.path = path
-        self.given = {"val": val_path, "test": test_path}
+        self.split_paths = {"val": val_path, "test": test_path}
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.length = length
         self.stride = stride
@@ -94,7 +94,7 @@ class TextLMDataModule(DataModule):
         }
 
     def preprocessing(self) -> dict[str, Any]:
-        return {"characters": self._fitted().known, "length": self.length}
+        return {"characters": self._fitted_characters().known, "length": self.length}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.characters = Characters(state["characters"])
@@ -102,13 +102,13 @@ class TextLMDataModule(DataModule):
 
     def new_loader(self, path: Source, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
         text, store = self._read_new(path)
-        # TextLM predicts from the second character on
+        # the first character is never a target
         return self.serve(store), pl.DataFrame({"character": list(text[1:])})
 
     def new_pieces(self, path: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
         text, store = self._read_new(path)
         assert store.scored is not None
-        ends = store.start + self.length + 1  # of the characters that a window predicts
+        ends = store.start + self.length + 1  # where the characters that a window predicts end
         begins = ends - store.scored
         step = max(1, PIECE // self.length)
         for first in range(0, len(store), step):
@@ -118,12 +118,12 @@ class TextLMDataModule(DataModule):
 
     def _read_new(self, path: str) -> tuple[str, WindowStore]:
         text = read_text(path)
-        ids = self._fitted().encode(text)
+        ids = self._fitted_characters().encode(text)
         unknown = _num_unknown(ids)
         if unknown > MAX_UNKNOWN * len(ids):
             raise DataError(
                 f"{path}: {unknown / len(ids):.0%} of the characters never occur in the training text, such as "
-                f"{next(c for c in text if c not in self._fitted().known)!r}; is it another script?"
+                f"{next(c for c in text if c not in self._fitted_characters().known)!r}; is it another script?"
             )
         self.notes = {"unknown_characters": unknown}
         return text, self._windows(path, ids)
@@ -132,27 +132,27 @@ class TextLMDataModule(DataModule):
         if self.path is None:
             return documentation(self.fractions)
         self.watch.add(
-            *(Signature.of(path) for path in (self.path, *self.given.values()) if path is not None)
+            *(Signature.of(path) for path in (self.path, *self.split_paths.values()) if path is not None)
         )
-        own = {split: read_text(path) for split, path in self.given.items() if path is not None}
-        shares = {split: share for split, share in self.fractions.items() if split not in own}
-        texts = split_text(read_text(self.path), shares) | own
+        separate = {split: read_text(path) for split, path in self.split_paths.items() if path is not None}
+        shares = {split: share for split, share in self.fractions.items() if split not in separate}
+        texts = split_text(read_text(self.path), shares) | separate
         return {split: texts[split] for split in ("train", "val", "test")}
 
     def _notes(self, texts: dict[str, str]) -> list[str]:
         if self.path is None:
             return ["split by topic of help(); no paragraph of 40 characters or more is in two splits"]
         notes = []
-        for split, path in self.given.items():
+        for split, path in self.split_paths.items():
             source = path or f"a share of {self.fractions[split]:g} at the end of the text"
             repeated = repeated_share(texts[split], texts["train"])
-            told = f"; {repeated:.0%} of its long lines are in train too" if repeated > MAX_REPEATED else ""
-            notes.append(f"{split}: {source}{told}")
+            note = f"; {repeated:.0%} of its long lines are in train too" if repeated > MAX_REPEATED else ""
+            notes.append(f"{split}: {source}{note}")
         return notes
 
     def _store(self, split: str, ids: Tensor) -> WindowStore:
         if split != "train":
-            return self._windows(f"{self.given.get(split) or self.path}: the {split} split", ids)
+            return self._windows(f"{self.split_paths.get(split) or self.path}: the {split} split", ids)
         self._windows(f"{self.path}: the train split", ids)
         return WindowStore.strided(ids, self.length, self.stride)
 
@@ -165,7 +165,7 @@ class TextLMDataModule(DataModule):
                 "character; give more text, or a smaller data.length"
             ) from error
 
-    def _fitted(self) -> Characters:
+    def _fitted_characters(self) -> Characters:
         if self.characters is None:
             raise RuntimeError("nothing is fitted yet: call setup() or load_state_dict() first")
         return self.characters

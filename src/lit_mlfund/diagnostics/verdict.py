@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lit_mlfund.diagnostics.finding import Finding
 
 Measured = dict[str, dict[str, float]]
@@ -52,11 +54,34 @@ def findings(
     if metric == "loss":
         return []
     candidates = [
+        _undefined(metric, splits),
         _against_references(metric, mode, splits["test"], {n: s["test"] for n, s in references.items()}),
         _shift(metric, mode, splits),
         _unfinished(metric, mode, splits["val"][metric], history, max_epochs),
     ]
     return [finding for finding in candidates if finding is not None]
+
+
+def _defined(*measured: dict[str, float]) -> bool:
+    """Check whether the values and both ends of their intervals are numbers."""
+    return all(math.isfinite(entry[key]) for entry in measured for key in ("value", "low", "high"))
+
+
+def _undefined(metric: str, splits: dict[str, Measured]) -> Finding | None:
+    """Report a monitored metric without a value, such as the AUROC of rows that are all of one class."""
+    names = [
+        f"{split}/{metric}" for split, measured in splits.items() if math.isnan(measured[metric]["value"])
+    ]
+    if not names:
+        return None
+    told = " and ".join(names)
+    return Finding(
+        name="undefined_metric",
+        severity="warning",
+        symptom=f"{told} cannot be computed on these rows, so the model could not be judged by it: a split may hold "
+        "one class only, or nothing that varies.",
+        evidence={name: None for name in names},
+    )
 
 
 def _better(a: dict[str, float], b: dict[str, float], mode: str) -> bool:
@@ -87,7 +112,7 @@ def _against_references(
         )
     floor = {name: known[name] for name in ("constant", "random", "unigram") if name in known}
     for name, value in floor.items():
-        if not _better(model[metric], value, mode):
+        if _defined(model[metric], value) and not _better(model[metric], value, mode):
             return Finding(
                 name="no_signal",
                 severity="error",
@@ -121,8 +146,8 @@ def _unfinished(
     sign = 1 if mode == "max" else -1
     total = sign * (values[-1] - values[0])
     recent = sign * (values[-1] - values[-2])
-    if total < (val["high"] - val["low"]) / 2 or recent < MIN_RECENT_SHARE * total:
-        return None
+    if not total > (val["high"] - val["low"]) / 2 or not recent >= MIN_RECENT_SHARE * total:
+        return None  # as where a value is NaN, or nothing has changed: a perfect metric has an interval of no width
     return Finding(
         name="stopped_while_improving",
         severity="info",

@@ -1,4 +1,4 @@
-"""LightningModules: the one training step, and what each task shape adds to it."""
+"""Provides LightningModules: one training step for all, and the additions of each task shape."""
 
 from lit_mlfund.modules.base import TaskModule
 from lit_mlfund.modules.classification import BinaryModule, MulticlassModule

@@ -1,4 +1,4 @@
-"""Holds what the task shapes share beyond training: evaluation, reports, checkpoints."""
+"""Implements evaluation, reports and checkpoints, which all task shapes share."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from lit_mlfund.modules.training import OptimizerFactory, ScheduleFactory, Train
 
 
 class TaskModule(TrainedModule):
-    """Trains and measures a model for one task shape.
+    """Trains and evaluates a model for one task shape.
 
-    A subclass says how its batch becomes a loss (`batch_loss`) and outputs to keep (`outputs`), what the metrics need
-    of these (`metric_values`) and what they are (`evaluation`), and what a table of predictions shows (`predictions`).
-    The rest has a default.
+    A subclass computes from a batch its loss (`batch_loss`) and the outputs to keep (`outputs`), from these the values
+    that the metrics need (`metric_values`), the metrics (`evaluation`), and the columns of a table of predictions
+    (`predictions`). Everything else has a default.
 
     Args:
-        model: any module whose output is the task's (see the subclass); or, as in checkpoints, the node of a
+        model: any module with the output that the task needs (see the subclass); or, as in checkpoints, the node of a
             configuration that names one of `lit_mlfund.models`. The same holds for the loss.
-        loss: one of `lit_mlfund.losses`, or any module with the same `forward`; that of the task if None.
-        spec: what the data module says of the data.
+        loss: one of `lit_mlfund.losses`, or any module with the same `forward`; None uses the default of the task.
+        spec: the data module's description of the data.
         optimizer, schedule: as in `TrainedModule`.
-        monitor: what decides which checkpoint is best: `val/loss` or `val/` and one of `metrics`.
+        monitor: the value that selects the best checkpoint: `val/loss`, or `val/` and one of `metrics`.
     """
 
     task: ClassVar[str]
     metrics: ClassVar[dict[str, str]]  # name -> "max" or "min"
-    figures: ClassVar[tuple[str, ...]] = ()  # of `reports.pictures`, that suit a table of predictions
-    unit: ClassVar[str] = "rows"  # what `predict` counts
+    figures: ClassVar[tuple[str, ...]] = ()  # of `reports.pictures`, drawn from a table of predictions
+    unit: ClassVar[str] = "rows"  # counted by `predict`
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class TaskModule(TrainedModule):
             raise ValueError("spec is required: pass data.spec after data.setup()")
         self.spec = spec if isinstance(spec, DataSpec) else DataSpec.from_dict(dict(spec))
         self.model = model if isinstance(model, nn.Module) else instantiate_own(model, spec=self.spec)
-        self.loss = self._given_loss(loss)
+        self.loss = self._build_loss(loss)
         self.monitor = monitor
         name = monitor.removeprefix("val/")
         if not monitor.startswith("val/") or name not in {"loss", *self.metrics}:
@@ -65,34 +65,34 @@ class TaskModule(TrainedModule):
                 "loss: training minimises the mean of a batch, got reduction='none'; use reduction='mean'"
             )
         self.mode = self.metrics.get(name, "min")
-        self.nodes: dict[str, dict[str, Any]] = {}  # of a configuration, that model and loss were built from
-        self.data: Any = None  # the data module, where no trainer has one
+        self.nodes: dict[str, dict[str, Any]] = {}  # configuration nodes of model and loss
+        self.data: Any = None  # the data module, if no trainer holds it
         self.evaluations: dict[str, Evaluation] = {}
-        self.measured: dict[str, dict[str, float]] = {}  # by split what was logged, in double precision
-        self.collected: dict[str, Any] = {}  # by split the outputs
+        self.measured: dict[str, dict[str, float]] = {}  # logged values by split, in double precision
+        self.collected: dict[str, Any] = {}  # outputs by split
         self._buffer: list[Outputs] = []
         self._losses: Losses = []
 
-    def _given_loss(self, loss: nn.Module | Mapping[str, Any] | None) -> nn.Module:
+    def _build_loss(self, loss: nn.Module | Mapping[str, Any] | None) -> nn.Module:
         if loss is None:
             return self.default_loss()
         built: nn.Module = loss if isinstance(loss, nn.Module) else instantiate_own(loss)
         return built
 
-    # --- what a subclass says -------------------------------------------------------------------------
+    # --- implemented by subclasses --------------------------------------------------------------------
 
     def default_loss(self) -> nn.Module:
-        """Build the loss of a module that was given none."""
+        """Build the loss that is used if the constructor receives none."""
         raise ValueError(f"loss is required: {type(self).__name__} has no default")
 
     def outputs(self, batch: Any) -> tuple[Tensor, Any]:
-        """Return the loss of an evaluation batch, and the outputs to keep of it: an `Outputs`."""
+        """Return the loss of an evaluation batch, and the outputs to keep, as an `Outputs`."""
         raise NotImplementedError
 
     def metric_values(self, outputs: Any, split: str) -> dict[str, Tensor]:
-        """Return what the metrics are computed of: a few numbers per example, along the first dimension.
+        """Return the values that the metrics are computed from: a few per example, along the first dimension.
 
-        They are all that is kept of a file that is measured piece by piece.
+        Nothing else is kept of a file that is evaluated piece by piece.
         """
         raise NotImplementedError
 
@@ -105,50 +105,54 @@ class TaskModule(TrainedModule):
         raise NotImplementedError
 
     def count(self, outputs: Any) -> dict[str, int]:
-        """Return how much was measured, by unit."""
+        """Count the evaluated examples, by unit."""
         return {self.unit: len(outputs)}
 
     def target_columns(self, target: Tensor) -> dict[str, Any]:
         """Return the columns of a table of predictions that show the target."""
         return {"target": target.numpy()}
 
+    def undefined_monitor(self, data: Any) -> str | None:
+        """Return why the monitored metric is undefined on the validation split; None where it is defined."""
+        return None
+
     def references(
         self, data: Any, splits: Sequence[str], seed: int
     ) -> Iterator[tuple[str, str, dict[str, Tensor]]]:
         """Fit reference models on the training split; yield reference, split and its `metric_values`.
 
-        They are measured on the rows in `collected`. A task without references yields nothing.
+        References are evaluated on the rows in `collected`. A task without references yields nothing.
         """
         yield from ()
 
     def texts(self) -> dict[str, str]:
-        """Return texts that belong beside the predictions, by name."""
+        """Return texts to be saved beside the predictions, by name."""
         return {}
 
     def projection(self, data: Any, most: int) -> tuple[Tensor, list[str]] | None:
-        """Return vectors for TensorBoard's projector, at `most` so many, and their names; None where there are none."""
+        """Return up to `most` vectors for TensorBoard's projector and their names; None if there are none."""
         return None
 
     def losses_of_draws(
         self, batch: Any, generator: np.random.Generator
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return losses `[N]` against targets drawn from what the model predicts, and weights; None if impossible."""
+        """Return losses `[N]` against targets drawn from the model's predictions, and weights; None if impossible."""
         return None, None
 
     # --- evaluation -----------------------------------------------------------------------------------
 
     def evaluate(self, outputs: Any, split: str) -> Evaluation:
-        """Compute the metrics of outputs that were collected over a split."""
+        """Compute the metrics from the outputs collected over a split."""
         return self.evaluation(self.metric_values(outputs, split))
 
     def collect(self, batch: Batch) -> None:
-        """Run one evaluation batch and keep what the metrics need."""
+        """Evaluate one batch and keep its loss and outputs."""
         loss, outputs = self.outputs(batch)
         self._losses.append((loss, outputs.num_losses))  # type: ignore[arg-type]
         self._buffer.append(outputs)
 
     def drain(self) -> tuple[Any, float]:
-        """Return everything collected so far on all processes, in the order of the data, and its mean loss."""
+        """Return all outputs collected so far on all processes, in the order of the data, and their mean loss."""
         losses = [(float(loss), count) for loss, count in self._losses]
         outputs, losses = over_processes(join(self._buffer) if self._buffer else None, losses)
         self._buffer, self._losses = [], []
@@ -165,7 +169,7 @@ class TaskModule(TrainedModule):
 
     def on_validation_epoch_end(self) -> None:
         self._finish("val")
-        if self.steps_per_call > 1 and self.trainer.state.fn == "fit":
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             schedule = self.lr_schedulers()
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule.step(self.measured["val"][self.monitor.removeprefix("val/")])
@@ -175,6 +179,11 @@ class TaskModule(TrainedModule):
 
     def _finish(self, split: str) -> None:
         outputs, loss = self.drain()
+        if self.trainer.state.fn == "fit" and not torch.isfinite(outputs.output).all():
+            raise FloatingPointError(
+                f"predictions of the {split} split are not finite at step {self.trainer.global_step}: lower optim.lr "
+                "(try a tenth), check trainer.gradient_clip_val, and look for extreme values in the data"
+            )
         evaluation = self.evaluate(outputs, split)
         values = {"loss": loss, **evaluation.values()}
         self.collected[split], self.evaluations[split], self.measured[split] = outputs, evaluation, values
@@ -190,12 +199,12 @@ class TaskModule(TrainedModule):
     # --- tables ---------------------------------------------------------------------------------------
 
     def prediction_table(self, outputs: Any) -> pl.DataFrame:
-        """Return one row per example, or per entry of a list: its place, its target, what the model says."""
+        """Return one row per example, or per entry of a list: position, target and prediction."""
         target = self.target_columns(outputs.flat_target())
         return pl.DataFrame({**outputs.row_columns(), **target, **self.predictions(outputs)})
 
     def predict_rows(self, frame: pl.DataFrame, outputs: Any, first: int) -> pl.DataFrame:
-        """Return the rows of a new file in their order, each with its prediction; `first` counts those before."""
+        """Return the rows of a new file in order, each with its prediction; `first` is the number of the first row."""
         predicted = pl.DataFrame(self.predictions(outputs))
         if (order := outputs.file_order()) is not None:
             predicted = predicted[order.numpy()]
@@ -208,37 +217,44 @@ class TaskModule(TrainedModule):
         """Fit references on the rows or lists of the training split; yield as `references` does.
 
         Raises:
-            RuntimeError: a split was measured on other rows than its store holds, beside which a reference would look
-                weak.
+            RuntimeError: a split was evaluated on other rows than its store holds, so that the references cannot be
+                compared.
         """
-        from lit_mlfund.references.by_split import (
-            fitted_outputs,  # scikit-learn: nothing for the start of a run
-        )
+        from lit_mlfund.references.by_split import fitted_outputs  # imports scikit-learn, which takes a while
 
         by_name = fitted_outputs(data.spec, data.stores, splits, seed)
         for split in splits:
             store = data.stores[split]
             expected = store.relevance if hasattr(store, "relevance") else store.y
             if not torch.equal(self.collected[split].flat_target(), expected.cpu()):
-                raise RuntimeError(f"the {split} split was measured on other rows than its store holds")
+                raise RuntimeError(f"the {split} split was evaluated on other rows than its store holds")
         for name, by_split in by_name.items():
             for split, output in by_split.items():
                 values = torch.as_tensor(output, dtype=torch.float32)
                 yield name, split, self.metric_values(self.collected[split].with_flat_output(values), split)
 
     def init_arguments(self) -> dict[str, Any]:
-        """Return the arguments of the constructor that are plain Python; `load_from_checkpoint` needs the others.
+        """Return the constructor's arguments in plain Python; `load_from_checkpoint` has to be given the others.
 
-        A run adds the nodes of its model and its loss in `nodes`, where these are classes of this project.
+        A run adds the nodes of its model and its loss through `nodes`, if they are classes of this project.
         """
         return {"spec": self.spec.to_dict(), "monitor": self.monitor, **self.nodes}
 
     # --- checkpoints ----------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what `load_from_checkpoint` builds this module from.
+        """Add the state from which `load_from_checkpoint` builds this module.
 
-        Plain tensors and plain Python only, so that `torch.load(weights_only=True)` reads it back.
+        It is plain tensors and plain Python only, so that `torch.load(weights_only=True)` reads it back.
         """
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.init_arguments()
-        checkpoint["lit_mlfund"] = {"format": 1, "task": self.task, "spec": self.spec.to_dict()}
+        checkpoint["lit_mlfund"] = {
+            "format": 1,
+            "task": self.task,
+            "spec": self.spec.to_dict(),
+            "running": self.running.state_dict(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the sums of an interrupted training for `on_train_start`, when the device is known."""
+        self._interrupted = checkpoint.get("lit_mlfund", {}).get("running")

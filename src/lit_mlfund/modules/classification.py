@@ -32,6 +32,18 @@ class BinaryModule(PointModule):
     def evaluation(self, values: dict[str, Tensor]) -> Evaluation:
         return evaluate_binary(values["output"], values["target"], values.get("weight"))
 
+    def undefined_monitor(self, data: Any) -> str | None:
+        labels = getattr(data.stores.get("val"), "y", None)
+        if self.monitor not in ("val/auroc", "val/average_precision") or not isinstance(labels, Tensor):
+            return None
+        if labels.unique().numel() > 1:
+            return None
+        label = (self.spec.classes or ("0", "1"))[int(labels[0])]
+        return (
+            f"all {len(labels):,} validation rows are {label!r}, so {self.monitor} is undefined; "
+            "use another split, or monitor=val/log_loss"
+        )
+
     def target_columns(self, target: Tensor) -> dict[str, Any]:
         return labelled(self.spec.classes, target)
 

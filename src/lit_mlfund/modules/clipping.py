@@ -1,4 +1,4 @@
-"""Clipping of all gradients together: whole tensors, and the few rows of sparse ones."""
+"""Clips all gradients together: dense tensors, and the few rows of sparse ones."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 
 def clip_norm(parameters: Sequence[nn.Parameter], limit: float) -> Tensor | None:
-    """Scale the gradients in place so that their norm is at most `limit`, as `clip_grad_norm_` does to the bit.
+    """Scale the gradients in place so that their norm is at most `limit`, bit-identical to `clip_grad_norm_`.
 
     Args:
         parameters: in the order in which the norm is summed, on which its last bit depends.
-        limit: largest norm; infinity only measures.
+        limit: largest norm; with infinity the norm is only measured.
 
     Returns:
         The norm before clipping, `[]`; None if there are no gradients.
@@ -26,7 +26,7 @@ def clip_norm(parameters: Sequence[nn.Parameter], limit: float) -> Tensor | None
     if len(dense) < len(parameters):
         gradients = [_values(parameter) for parameter in parameters]
     norm = nn.utils.get_total_norm(gradients)
-    # In a norm within the limit the factor is exactly 1 (1e-6 is torch's). Knowing it is free on a CPU alone.
+    # For a norm within the limit the factor is exactly 1 (1e-6 is torch's). Only on a CPU is it free to compare.
     if norm.device.type != "cpu" or not norm + 1e-6 <= limit:
         nn.utils.clip_grads_with_norm_(dense, limit, norm)
         if len(dense) < len(parameters):
@@ -38,14 +38,14 @@ def clip_norm(parameters: Sequence[nn.Parameter], limit: float) -> Tensor | None
 
 
 def clip_value(parameters: Sequence[nn.Parameter], limit: float) -> None:
-    """Cut every entry of the gradients to ±`limit`, in place."""
+    """Clamp every entry of the gradients to ±`limit`, in place."""
     for parameter in parameters:
         if parameter.grad is not None:
             _values(parameter).clamp_(-limit, limit)
 
 
 def _values(parameter: nn.Parameter) -> Tensor:
-    """What a gradient is made of; rows that a sparse one has several times are summed first, in its place."""
+    """Return the values of a gradient; repeated rows of a sparse one are summed first, in place."""
     assert parameter.grad is not None
     if not parameter.grad.is_sparse:
         return parameter.grad

@@ -1,4 +1,4 @@
-"""The Gauss–Newton–Bartlett estimate of curvature, from the gradient on targets that the model draws itself.
+"""Estimates curvature by Gauss–Newton–Bartlett: from the gradient on targets drawn from the model itself.
 
 The Gauss–Newton matrix of a negative log-likelihood is the covariance of its gradient under the model's own predictions
 (Bartlett's identity): no second derivative is needed, one backward pass on drawn targets is enough (Liu et al. 2023,
@@ -21,16 +21,16 @@ from lit_mlfund.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
 
 
 def losses_of_draws(loss: nn.Module, output: Tensor, generator: np.random.Generator) -> Tensor | None:
-    """Losses `[N]` against targets that are drawn from the distribution whose negative log-likelihood `loss` is.
+    """Return losses `[N]` against targets drawn from the distribution whose negative log-likelihood is `loss`.
 
-    Bernoulli for binary and categorical for several classes; a normal one of variance ½ for the squared error. Smoothed
-    labels have the curvature of plain ones, which are drawn. None where `loss` is the likelihood of nothing known
-    here, or weights classes, whose curvature depends on the target.
+    It is Bernoulli for binary and categorical for several classes; normal with variance ½ for the squared error. With
+    smoothed labels the curvature is that of unsmoothed ones, which are drawn. None where `loss` is not the likelihood
+    of a distribution known here, or weights classes, in which case the curvature depends on the target.
 
     Args:
-        loss: of the module.
-        output: `[N]`, or `[N, K]` logits (dimensions in front of the last are flattened); with its graph.
-        generator: on the CPU, whatever the device of `output`.
+        loss: the loss of the module.
+        output: `[N]`, or `[N, K]` logits (dimensions before the last are flattened), with its graph.
+        generator: random numbers on the CPU, whatever the device of `output`.
     """
     output = output.float()
     predicted = output.detach()
@@ -50,20 +50,20 @@ def losses_of_draws(loss: nn.Module, output: Tensor, generator: np.random.Genera
     return None
 
 
-def _uniform(generator: np.random.Generator, like: Tensor) -> Tensor:
-    return torch.from_numpy(generator.random(tuple(like.shape), dtype=np.float32)).to(like.device)
+def _uniform(generator: np.random.Generator, reference: Tensor) -> Tensor:
+    return torch.from_numpy(generator.random(tuple(reference.shape), dtype=np.float32)).to(reference.device)
 
 
 class Curvature:
-    """Gives an optimizer with `record_curvature` its estimate, before each step for which it wants one.
+    """Provides an optimizer that has `record_curvature` with its estimate, before each step that needs one.
 
-    The draws follow from the seed, the step and the process, so that a resumed run repeats them. Under accumulation
-    the first batch of the step is used. Where the loss allows no draws it says so, once, and the optimizer is left
-    to estimate curvature from training gradients.
+    The draws depend on the seed, the step and the process only, so that a resumed run repeats them. Under gradient
+    accumulation the first batch of the step is used. If the loss allows no draws, a message says so once, and the
+    optimizer estimates curvature from training gradients.
 
     Args:
-        module: a `TaskModule`, asked for its `losses_of_draws`.
-        optimizer: has `record_curvature` and `wants_curvature`.
+        module: a `TaskModule`, for its `losses_of_draws`.
+        optimizer: an optimizer with `record_curvature` and `wants_curvature`.
     """
 
     def __init__(self, module: Any, optimizer: Any):
@@ -73,11 +73,11 @@ class Curvature:
 
     @classmethod
     def of(cls, module: Any, optimizer: Any) -> Curvature | None:
-        """The estimate for `optimizer`; None where it wants none."""
+        """Return the estimator for `optimizer`; None if the optimizer records no curvature."""
         return cls(module, optimizer) if hasattr(optimizer, "record_curvature") else None
 
     def before_step(self, batch: Any) -> None:
-        """Estimate from `batch`, where the coming step wants it; gradients are cleared."""
+        """Estimate curvature from `batch` if the next step needs it; gradients are cleared."""
         if not self.usable or not self.optimizer.wants_curvature:
             return
         module = self.module
@@ -89,7 +89,7 @@ class Curvature:
             if module.trainer.is_global_zero:
                 name = type(module.loss).__name__
                 print(
-                    f"curvature: from training gradients, as {name} tells nothing to draw from",
+                    f"curvature: from training gradients, as {name} defines no distribution to draw from",
                     file=sys.stderr,
                 )
             return
@@ -107,18 +107,18 @@ class Curvature:
             parameter.grad = None
 
     def _average(self) -> None:
-        """Over processes, as DistributedDataParallel would, which does not see this backward pass; FSDP does."""
+        """Average gradients over processes: DistributedDataParallel does not see this backward pass; FSDP does."""
         world_size = self.module.trainer.world_size
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         if world_size > 1 and not hasattr(gradients[0], "to_local"):
-            joint = nn.utils.parameters_to_vector(gradients)
-            torch.distributed.all_reduce(joint)
-            nn.utils.vector_to_parameters(joint / world_size, gradients)
+            flat = nn.utils.parameters_to_vector(gradients)
+            torch.distributed.all_reduce(flat)
+            nn.utils.vector_to_parameters(flat / world_size, gradients)
 
 
 @contextmanager
 def _synchronized(model: Any) -> Iterator[None]:
-    """FSDP2 does not reduce gradients in all but the last batch of an accumulated step; here it has to."""
+    """Let FSDP2 reduce gradients, which it otherwise does only in the last batch of an accumulated step."""
     switch = getattr(model, "set_requires_gradient_sync", None)
     if switch is None or model._get_fsdp_state()._fsdp_param_group.reduce_grads:
         yield

@@ -1,9 +1,9 @@
-"""Decides how many optimizer steps one call from Lightning's loop may take, where nothing needs to happen between them.
+"""Decides how many optimizer steps one call from Lightning's loop may take, if nothing has to happen in between.
 
 Lightning's loop around a step (hooks, counters, closures, profiler contexts) costs about as much as the
-five-line loop on a small model. So the train loader hands over a tuple of batches at a time and the module
-takes the steps itself. The arithmetic of a step is the same, in the same order: the weights are equal to the
-bit. What has to see every single step turns this off (`steps_per_call` says what does).
+five-line loop on a small model. So the train loader passes a tuple of batches at a time and the module takes
+the steps itself. The arithmetic of a step is the same, in the same order: the weights are bit-identical.
+Anything that has to see every single step turns this off (`steps_per_call` lists what does).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
-MAX_STEPS = 16  # more hardly helps: the loop's share is then below a tenth
+MAX_STEPS = 16  # more hardly helps: the loop's share of the time is then below a tenth
 
-# what a callback or a module may do in every single step
+# hooks by which a callback or a module takes part in every single step
 STEP_HOOKS = (
     "on_train_batch_start",
     "on_train_batch_end",
@@ -32,17 +32,17 @@ def steps_per_call(trainer: Any, module: LightningModule, base: type[LightningMo
     """Return how many optimizer steps a call may take; 1 leaves everything to Lightning.
 
     Several devices, mixed precision, accumulation, limits and validation inside an epoch need Lightning's own
-    loop, and so do a module or a callback with something to do in every step. A callback that is content with
-    being called once for several steps says so with `many_steps = True`.
+    loop, and so do modules and callbacks that hook into every step. A callback for which one call for several
+    steps is enough declares it by `many_steps = True`.
 
     Args:
-        trainer: of the training.
-        module: that would take the steps.
-        base: the class of ours whose own hooks are content with it.
+        trainer: the trainer that will fit the module.
+        module: the module that would take the steps.
+        base: our class whose own hooks allow several steps per call.
 
     Returns:
-        The largest divisor of `trainer.log_every_n_steps` up to `MAX_STEPS`, so that what is logged every n
-        steps is logged at exactly the steps that it would have been.
+        The largest divisor of `trainer.log_every_n_steps` up to `MAX_STEPS`, so that values logged every n steps
+        are logged at exactly the same steps as without this.
     """
     callbacks = [callback for callback in trainer.callbacks if not getattr(callback, "many_steps", False)]
     plain = (
@@ -54,13 +54,13 @@ def steps_per_call(trainer: Any, module: LightningModule, base: type[LightningMo
         and trainer.overfit_batches == 0
         and trainer.val_check_interval in (None, 1.0)
         and trainer.gradient_clip_algorithm != "value"
-        and all(_same(base, module, hook) for hook in MODULE_HOOKS)
-        and all(_same(Callback, callback, hook) for callback in callbacks for hook in STEP_HOOKS)
+        and all(_inherits(base, module, hook) for hook in MODULE_HOOKS)
+        and all(_inherits(Callback, callback, hook) for callback in callbacks for hook in STEP_HOOKS)
     )
     if not plain:
         return 1
     return max(size for size in range(1, MAX_STEPS + 1) if trainer.log_every_n_steps % size == 0)
 
 
-def _same(base: type, instance: object, hook: str) -> bool:
+def _inherits(base: type, instance: object, hook: str) -> bool:
     return getattr(type(instance), hook) is getattr(base, hook)

@@ -23,8 +23,8 @@ from lit_mlfund.modules.outputs import TokenOutputs
 class NextTokenModule(TaskModule):
     """Trains a model that returns logits `[B, T, K]` against the next tokens `[B, T]`; a position is a row.
 
-    Any multi-class loss fits: it is given all positions of the batch as one. An evaluation keeps the
-    probability of each token that came, not those of all K: about 40 bytes a token, whatever the vocabulary.
+    Any multi-class loss works: it receives all positions of the batch as rows. An evaluation keeps the probability
+    of each target token, not those of all K: about 40 bytes per token, whatever the vocabulary.
     """
 
     task = "multiclass"
@@ -39,8 +39,8 @@ class NextTokenModule(TaskModule):
         return self.model(batch.x)
 
     def _loss(self, output: Tensor, batch: PointBatch) -> Tensor:
-        beside = {} if batch.weight is None else {"weight": batch.weight.flatten()}
-        return self.loss(output.flatten(0, 1), batch.y.flatten(), **beside)
+        weights = {} if batch.weight is None else {"weight": batch.weight.flatten()}
+        return self.loss(output.flatten(0, 1), batch.y.flatten(), **weights)
 
     def batch_loss(self, batch: PointBatch) -> Tensor:
         return self._loss(self.model(batch.x), batch)
@@ -55,8 +55,8 @@ class NextTokenModule(TaskModule):
         log_probability = logits.float().log_softmax(-1)
         row = None
         if batch.index is not None:
-            places = batch.index[:, None] + torch.arange(1, batch.y.shape[1] + 1, device=batch.index.device)
-            row = places.int()
+            offsets = torch.arange(1, batch.y.shape[1] + 1, device=batch.index.device)
+            row = (batch.index[:, None] + offsets).int()
         outputs = TokenOutputs(
             output=log_probability.gather(-1, batch.y[..., None]).squeeze(-1),
             target=batch.y.int(),
@@ -79,13 +79,13 @@ class NextTokenModule(TaskModule):
     def references(
         self, data: Any, splits: Sequence[str], seed: int
     ) -> Iterator[tuple[str, str, dict[str, Tensor]]]:
-        """Continue the text of each split from the counts of the training text."""
+        """Predict the tokens of each split from n-gram counts of the training text."""
         from lit_mlfund.references.ngrams import token_references
 
         for split in splits:
             outputs, tokens = self.collected[split], data.stores[split].tokens.numpy()
             if not np.array_equal(outputs.flat_target().numpy(), tokens[1:]):
-                raise RuntimeError(f"the {split} split was measured on other tokens than its store holds")
+                raise RuntimeError(f"the {split} split was evaluated on other tokens than its store holds")
             by_name = token_references(data.stores["train"].tokens.numpy(), tokens, data.spec.num_classes)
             for name, (log_probability, prediction) in by_name.items():
                 predicted = outputs.with_flat_output(torch.from_numpy(prediction[1:]).int()).output
@@ -108,9 +108,9 @@ class NextTokenModule(TaskModule):
         return {"sample": sample} if sample else {}
 
     def sample(self, num_tokens: int = 400) -> str:
-        """Draw a text from the model behind a line break; return an empty one where that is impossible.
+        """Generate a text that follows a line break; return an empty one if that is impossible.
 
-        That is a model without `generate`, or one in shards, which one process alone cannot run.
+        That is so for a model without `generate`, or a sharded one, which one process alone cannot run.
         """
         generate = getattr(self.model, "generate", None)
         if self._sharded or generate is None:

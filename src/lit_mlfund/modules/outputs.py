@@ -1,7 +1,7 @@
-"""Holds what an evaluation keeps of its batches: one small dataclass of tensors per kind of example.
+"""Holds the outputs that an evaluation keeps of its batches: one dataclass of tensors per kind of example.
 
 Every tensor has the examples along its first dimension, so outputs of batches, and of processes, are joined the same
-way whatever they hold. A task from outside subclasses `Outputs`, or uses one of these.
+way whatever they hold. A task of another package subclasses `Outputs`, or uses one of these.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lit_mlfund.data.serving.batch import concatenate
 
-Losses = list[tuple[float, int]]  # mean loss of a batch, and the number of examples it is the mean of
+Losses = list[tuple[float, int]]  # mean loss of a batch, and the number of examples it averages
 OutputsT = TypeVar("OutputsT", bound="Outputs")
 
 
@@ -23,8 +23,8 @@ OutputsT = TypeVar("OutputsT", bound="Outputs")
 class Outputs:
     """Holds the outputs of examples that were evaluated, and their targets.
 
-    output  what the model says, in the form that the metrics of the task take
-    target  what is true
+    output  predictions of the model, in the form that the metrics of the task need
+    target  true values
     """
 
     output: Tensor
@@ -35,11 +35,11 @@ class Outputs:
 
     @property
     def num_losses(self) -> int:
-        """Return the number of examples that the mean loss of these outputs is taken over."""
+        """Return the number of examples over which the loss of these outputs is averaged."""
         return len(self)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors that are there, by name."""
+        """Return the tensors that are not None, by name."""
         named = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return {name: value for name, value in named.items() if value is not None}
 
@@ -52,23 +52,23 @@ class Outputs:
         return replace(self, **{name: value[index] for name, value in self.tensors().items()})
 
     def with_flat_output(self, output: Tensor) -> Self:
-        """Return the same examples with another `output`, given one value after the other without padding."""
+        """Return the same examples with another `output`, which is passed as flat values without padding."""
         return replace(self, output=output.to(self.output.device))
 
     def flat_target(self) -> Tensor:
-        """Return the targets one after the other, without padding, on the CPU."""
+        """Return the targets as flat values without padding, on the CPU."""
         return self.target.cpu()
 
     def flat_rows(self) -> Tensor | None:
-        """Return where each of `flat_target` stands in the file, from 0; None where that is not known."""
+        """Return the row of the file, from 0, of each value of `flat_target`; None if unknown."""
         return None
 
     def file_order(self) -> Tensor | None:
-        """Return the order that puts flat values into that of the file; None where they are in it."""
+        """Return the permutation that sorts flat values by row of the file; None if they are sorted."""
         return None
 
     def row_columns(self) -> dict[str, Any]:
-        """Return the columns of a table of predictions that say which example a row is."""
+        """Return the columns of a table of predictions that identify the example of each row."""
         rows = self.flat_rows()
         return {} if rows is None else {"row": rows.numpy()}
 
@@ -88,14 +88,14 @@ class PointOutputs(Outputs):
 class ListOutputs(Outputs):
     """Holds outputs of padded lists: `output`, `target`, `mask [Q, L]`, True where an entry is real.
 
-    row    `[Q, L]` place of each entry in the file plus one, so that the zeros of a wider padding stay no row
-    index  `[Q]` the list that each is
+    row    `[Q, L]` row of each entry in the file plus one, so that zeros from wider padding are not rows
+    index  `[Q]` number of each list
     """
 
     mask: Tensor
     row: Tensor | None = None
     index: Tensor | None = None
-    list_name = "query"  # what a list is called in a table of predictions
+    list_name = "query"  # column of a table of predictions that numbers the lists
 
     def with_flat_output(self, output: Tensor) -> Self:
         mask = self.mask.cpu()
@@ -121,7 +121,7 @@ class ListOutputs(Outputs):
 
 @dataclass
 class TokenOutputs(ListOutputs):
-    """Holds outputs of windows of a text, a token each: `output` is the log-probability of the token that came.
+    """Holds one output per token of windows of a text: `output` is the log-probability of the target token.
 
     prediction  `[W, T]` the most probable token
     """
@@ -136,10 +136,10 @@ class TokenOutputs(ListOutputs):
 
 @dataclass
 class PairOutputs(Outputs):
-    """Holds outputs of queries: `output [B, D]` embeddings, `target [B]` the items that belong to them.
+    """Holds outputs of queries: `output [B, D]` embeddings, `target [B]` their positive items.
 
-    query, index  `[B]` the query, and the row of the file
-    rank          `[B]` where the item stands in the corpus, once the metrics have been computed
+    query, index  `[B]` number of the query, and row of the file
+    rank          `[B]` rank of the positive item in the corpus, after the metrics have been computed
     """
 
     query: Tensor | None = None
@@ -151,33 +151,33 @@ class PairOutputs(Outputs):
 
 
 def join(parts: Sequence[OutputsT]) -> OutputsT:
-    """Return the outputs of several batches as one; lists are padded to the longest."""
+    """Concatenate the outputs of several batches; lists are padded to the longest."""
     named = [part.tensors() for part in parts]
     return replace(parts[0], **{name: concatenate([part[name] for part in named]) for name in named[0]})
 
 
 def over_processes(outputs: OutputsT | None, losses: Losses) -> tuple[OutputsT, Losses]:
-    """Return what all processes collected, on each of them, in the order of the data.
+    """Gather the outputs and losses of all processes on each of them, in the order of the data.
 
     Raises:
-        ValueError: nothing was collected anywhere.
+        ValueError: no process collected anything.
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        parts, gathered = [outputs], losses
+        parts, all_losses = [outputs], losses
     else:
-        everyone: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(everyone, (None if outputs is None else outputs.cpu(), losses))
-        parts, gathered = [part for part, _ in everyone], [pair for _, more in everyone for pair in more]
-    return interleave(parts), gathered
+        by_rank: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(by_rank, (None if outputs is None else outputs.cpu(), losses))
+        parts, all_losses = [part for part, _ in by_rank], [pair for _, pairs in by_rank for pair in pairs]
+    return interleave(parts), all_losses
 
 
 def interleave(parts: Sequence[OutputsT | None]) -> OutputsT:
-    """Return rows in the order of the data: process r of n was served the rows r, r + n, r + 2n, …"""
+    """Restore the order of the data: process r of n has the rows r, r + n, r + 2n, …."""
     present = [part for part in parts if part is not None]
     if not present:
         raise ValueError("nothing was evaluated: the loader had no batch")
     if len(parts) == 1:
         return present[0]
     sizes = [0 if part is None else len(part) for part in parts]
-    places = torch.cat([torch.arange(size) * len(parts) + rank for rank, size in enumerate(sizes)])
-    return join(present).take(places.argsort())
+    positions = torch.cat([torch.arange(size) * len(parts) + rank for rank, size in enumerate(sizes)])
+    return join(present).take(positions.argsort())

@@ -1,4 +1,4 @@
-"""Trains one output per row against one target per row: what binary, multi-class and regression share."""
+"""Trains one output per row against one target per row, for binary, multi-class and regression tasks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from lit_mlfund.modules.outputs import PointOutputs
 
 
 class PointModule(TaskModule):
-    """Trains `model(x)` against `y`; a subclass may give the loss another scale than the user sees."""
+    """Trains `model(x)` against `y`; a subclass may compute the loss on another scale than the metrics."""
 
     def loss_target(self, y: Tensor) -> Tensor:
-        """Return the target as the loss sees it."""
+        """Convert the target to the scale of the loss."""
         return y
 
     def natural(self, output: Tensor) -> Tensor:
-        """Return the model's output in the unit that metrics and predictions are in."""
+        """Convert the model's output to the unit of metrics and predictions."""
         return output
 
     def forward(self, batch: PointBatch) -> Tensor:
@@ -38,7 +38,7 @@ class PointModule(TaskModule):
         return self._loss(self.model(batch.x), batch)
 
     def _loss(self, output: Tensor, batch: PointBatch) -> Tensor:
-        if batch.weight is None:  # a loss need not know of weights where there are none
+        if batch.weight is None:  # a loss need not accept weights where there are none
             return self.loss(output, self.loss_target(batch.y))
         return self.loss(output, self.loss_target(batch.y), weight=batch.weight)
 

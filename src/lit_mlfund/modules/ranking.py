@@ -19,8 +19,8 @@ from lit_mlfund.modules.outputs import ListOutputs
 class RankingModule(TaskModule):
     """Trains a model that returns scores `[Q, L]`.
 
-    A loss that was made for single rows (MSE, cross-entropy on a 0/1 relevance) is given the real documents as
-    one flat batch: the "pointwise" approach of learning to rank, worth having as the one to beat.
+    A loss for single rows (MSE, cross-entropy on a 0/1 relevance) receives the real documents as one flat batch:
+    the "pointwise" approach of learning to rank, useful as a baseline.
     """
 
     task = "ranking"
@@ -53,10 +53,10 @@ class RankingModule(TaskModule):
     def _loss(self, scores: Tensor, batch: ListBatch) -> Tensor:
         mask, weight = batch.mask, batch.weight
         if not self.pointwise:
-            beside = {} if weight is None else {"weight": weight}
-            return self.loss(scores, batch.relevance, mask=mask, **beside)
-        beside = {} if weight is None else {"weight": weight[:, None].expand_as(mask)[mask]}
-        return self.loss(scores[mask], batch.relevance[mask], **beside)
+            weights = {} if weight is None else {"weight": weight}
+            return self.loss(scores, batch.relevance, mask=mask, **weights)
+        weights = {} if weight is None else {"weight": weight[:, None].expand_as(mask)[mask]}
+        return self.loss(scores[mask], batch.relevance[mask], **weights)
 
     def batch_loss(self, batch: ListBatch) -> Tensor:
         return self._loss(self(batch), batch)

@@ -15,9 +15,9 @@ from lit_mlfund.modules.pointwise import PointModule
 class RegressionModule(PointModule):
     """Trains a model that returns values `[B]`.
 
-    With `standardize_target` the loss sees (target - mean) / std, mean and deviation being those of the training
-    split: learning rates and a loss's thresholds (Huber's delta) then mean the same on minutes and on millions.
-    A loss with a log link (Poisson) always sees the target itself. Metrics and predictions are in the target's
+    With `standardize_target` the loss receives (target - mean) / std, with mean and standard deviation of the
+    training split: learning rates and thresholds of a loss (Huber's delta) then do not depend on the target's unit.
+    A loss with a log link (Poisson) always receives the target itself. Metrics and predictions are in the target's
     own unit.
     """
 

@@ -1,4 +1,4 @@
-"""Embeds queries and items so that those lie close that belong together."""
+"""Embeds queries and items so that each query lies close to its items."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ from lit_mlfund.metrics import (
 from lit_mlfund.modules.base import TaskModule
 from lit_mlfund.modules.outputs import PairOutputs
 
-# items embedded at a time when a whole corpus is encoded
-CORPUS_BLOCK = 4096
+CORPUS_BLOCK = 4096  # items embedded at a time when a whole corpus is encoded
 ScoreBlock = Callable[[int, int], Tensor]
-NUM_RESULTS = 10  # items that `predict` writes for a query
+NUM_RESULTS = 10  # items per query that `predict` writes
 
 
 class RetrievalModule(TaskModule):
-    """Trains a model of two towers; the other items of a batch are the negatives.
+    """Trains a two-tower model; the other items of a batch are the negatives.
 
-    Metrics are those of a search through the *whole* corpus of the split, not among a few sampled candidates,
-    whose ranks say little about the ranks in the corpus (Krichene & Rendle 2020).
+    Metrics are those of a search through the *whole* corpus of the split, not among a few sampled candidates:
+    ranks among these say little about the ranks in the corpus (Krichene & Rendle 2020).
     """
 
     task = "retrieval"
@@ -55,8 +54,10 @@ class RetrievalModule(TaskModule):
 
     def _loss(self, query: Tensor, item: Tensor, batch: PairBatch) -> Tensor:
         negatives = None if batch.negatives is None else self.model.encode_item(batch.negatives)
-        beside = {} if batch.weight is None else {"weight": batch.weight}
-        return self.loss(query, item, item_id=batch.item_id, negatives=negatives, log_q=batch.log_q, **beside)
+        weights = {} if batch.weight is None else {"weight": batch.weight}
+        return self.loss(
+            query, item, item_id=batch.item_id, negatives=negatives, log_q=batch.log_q, **weights
+        )
 
     def batch_loss(self, batch: PairBatch) -> Tensor:
         query, item = self(batch)
@@ -69,7 +70,7 @@ class RetrievalModule(TaskModule):
 
     @torch.no_grad()
     def encode_corpus(self, items: Inputs) -> Tensor:
-        """Embeddings `[num_items, D]` of a corpus, a block at a time, on this module's device."""
+        """Return the embeddings `[num_items, D]` of a corpus, computed in blocks on this module's device."""
         size = next(iter(items.values())).shape[0]
         blocks = [
             self.model.encode_item(
@@ -80,26 +81,26 @@ class RetrievalModule(TaskModule):
         return torch.cat(blocks).float()
 
     def ranks(self, outputs: PairOutputs, split: str) -> PositiveRanks:
-        """Where each query's item stands among the corpus of the split, by cosine similarity."""
+        """Rank each query's item in the corpus of the split, by cosine similarity."""
         query, corpus = self._unit_vectors(outputs, split)
         return embedding_ranks(query, corpus, outputs.target, exclude=self.source.seen(split))
 
     def search(self, outputs: PairOutputs, split: str, k: int, block: int = 1024) -> tuple[Tensor, Tensor]:
-        """Similarities and rows of the `k` best items of the corpus for each query, `[Q, k]` each, best first.
+        """Return similarities and rows of the `k` best items of the corpus for each query, `[Q, k]`, best first.
 
-        Items that a query has seen already are left out (their similarity is -inf where too few are left).
+        Items that the query's user has seen are excluded (with similarity -inf if too few others are left).
         """
         query, corpus = self._unit_vectors(outputs, split)
         seen = self.source.seen(split)
-        found = []
+        best = []
         for start in range(0, len(query), block):
             scores = query[start : start + block] @ corpus.T
             for row, items in enumerate(seen[start : start + block] if seen is not None else ()):
                 scores[row, items] = -torch.inf
-            found.append(scores.topk(k, dim=1))
-        return torch.cat([part.values for part in found]).cpu(), torch.cat(
-            [part.indices for part in found]
-        ).cpu()
+            best.append(scores.topk(k, dim=1))
+        similarities = torch.cat([part.values for part in best])
+        rows = torch.cat([part.indices for part in best])
+        return similarities.cpu(), rows.cpu()
 
     def _unit_vectors(self, outputs: PairOutputs, split: str) -> tuple[Tensor, Tensor]:
         query = nn.functional.normalize(outputs.output, dim=-1)
@@ -108,7 +109,7 @@ class RetrievalModule(TaskModule):
 
     @property
     def source(self) -> Any:
-        """The data module that holds the corpus."""
+        """Return the data module, which holds the corpus."""
         return self.data if self.data is not None else self.trainer.datamodule  # type: ignore[attr-defined]
 
     def metric_values(self, outputs: PairOutputs, split: str) -> dict[str, Tensor]:
@@ -122,11 +123,11 @@ class RetrievalModule(TaskModule):
     def references(
         self, data: Any, splits: Sequence[str], seed: int
     ) -> Iterator[tuple[str, str, dict[str, Tensor]]]:
-        """Rank the corpus without embeddings: at random, by popularity, by words."""
+        """Rank the corpus without embeddings: at random, by popularity, by BM25."""
         for split in splits:
             target = self.collected[split].flat_target()
             num_items = data.pairs(split).num_items
-            for name, score_block in _rankers(data, split, num_items, seed).items():
+            for name, score_block in _reference_scores(data, split, num_items, seed).items():
                 ranks = positive_ranks(score_block, len(target), num_items, target, exclude=data.seen(split))
                 yield name, split, retrieval_values(ranks)
 
@@ -135,7 +136,7 @@ class RetrievalModule(TaskModule):
         return {"rank": outputs.rank.cpu().numpy()}
 
     def predict_rows(self, frame: pl.DataFrame, outputs: PairOutputs, first: int) -> pl.DataFrame:
-        """Return the best items of the corpus for each query: a row per query and rank."""
+        """Return the best items of the corpus for each query: one row per query and rank."""
         names = list(self.source.item_names(NEW))
         scores, items = self.search(outputs, NEW, min(NUM_RESULTS, len(names)))
         num_queries, k = items.shape
@@ -150,7 +151,7 @@ class RetrievalModule(TaskModule):
 
     @torch.no_grad()
     def projection(self, data: Any, most: int) -> tuple[Tensor, list[str]]:
-        """Return the test corpus as the search compares it; of more than `most` items popular or evenly spaced ones."""
+        """Return unit vectors of the test corpus; if larger than `most`, those of popular or evenly spaced items."""
         corpus, names, popularity = data.corpus("test"), data.item_names("test"), data.popularity("test")
         if len(names) <= most:
             rows = torch.arange(len(names))
@@ -164,8 +165,8 @@ class RetrievalModule(TaskModule):
         return unit.cpu(), [" ".join(names[row].split()) for row in rows]
 
 
-def _rankers(data: Any, split: str, num_items: int, seed: int) -> dict[str, ScoreBlock]:
-    """Return for each reference the scores `[stop - start, num_items]` of the queries start … stop - 1."""
+def _reference_scores(data: Any, split: str, num_items: int, seed: int) -> dict[str, ScoreBlock]:
+    """Map each reference to a function for the scores `[stop - start, num_items]` of queries start … stop - 1."""
 
     def random(start: int, stop: int) -> Tensor:
         return torch.rand(stop - start, num_items, generator=torch.Generator().manual_seed(seed + start))

@@ -1,4 +1,4 @@
-"""Models in shards over the processes: everything by FSDP2, or embedding tables alone by TorchRec."""
+"""Shards models over processes: the whole model by FSDP2, or embedding tables only by TorchRec."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def shard(model: nn.Module, loss: nn.Module, mesh: DeviceMesh) -> None:
-    """Shard a model in place with FSDP2, each block of its `blocks` by itself, so that one is gathered at a time."""
+    """Shard a model in place with FSDP2, each of its `blocks` separately, so that one is gathered at a time."""
     from torch.distributed.fsdp import fully_shard
 
     for block in getattr(model, "blocks", ()):
@@ -25,7 +25,7 @@ def shard(model: nn.Module, loss: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def spread_tables(model: nn.Module, device: torch.device) -> None:
-    """Spread the rows of the tables that are to be, in place; nothing where that has been done."""
+    """Distribute the rows of every `ShardedTable` over processes, in place, unless that has been done."""
     for module in model.modules():
         if isinstance(module, ShardedTable):
             module.distribute(device)

@@ -1,4 +1,4 @@
-"""Takes the optimizer steps of a module, several a call where possible: loss, clipping, optimizer, schedule.
+"""Takes the optimizer steps of a module, several per call if possible: loss, clipping, optimizer, schedule.
 
 The step is lean by design. `self.log` costs about as much as the step of a small model, so losses and gradient
 norms are summed as tensors and read every `log_every_n_steps`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -30,14 +31,14 @@ ScheduleFactory = Callable[..., LRScheduler | ReduceLROnPlateau]
 
 
 class TrainedModule(LightningModule):
-    """Trains by the loss of a batch; a subclass says what that is (`batch_loss`).
+    """Trains by the loss of a batch, which a subclass computes (`batch_loss`).
 
     Args:
-        optimizer: called with parameter groups, as `torch.optim.AdamW` or `functools.partial(torch.optim.SGD, lr=0.1)`
-            are: biases, norms and embedding tables without decay. A function whose parameter is called `module` is
-            called with this module instead. AdamW with its defaults where none is given.
-        schedule: called with the optimizer, and with the number of optimizer steps where it takes two arguments; None
-            keeps the rate.
+        optimizer: called with parameter groups (biases, norms and embedding tables have no decay), such as
+            `torch.optim.AdamW` or `functools.partial(torch.optim.SGD, lr=0.1)`. A function with a parameter named
+            `module` is called with this module instead. Default: AdamW with its defaults.
+        schedule: called with the optimizer, and with the number of optimizer steps if it takes two arguments; None
+            keeps the learning rate constant.
     """
 
     model: nn.Module
@@ -50,12 +51,19 @@ class TrainedModule(LightningModule):
         self.schedule = schedule
         self.steps_per_call = 1
         self.running = RunningStatistics()
-        self.transforms: list[Callable[[Any], Any]] = []  # of batches, on the device: augmentation, mixup
-        self.penalties: list[Callable[[], Tensor]] = []  # of the weights, added to the training loss
+        self.transforms: list[
+            Callable[[Any], Any]
+        ] = []  # applied to batches on the device: augmentation, mixup
+        self.penalties: list[
+            Callable[[], Tensor]
+        ] = []  # functions of the weights, added to the training loss
         self._clip: float | None = None
         self._sharded = False
         self._curvature: Curvature | None = None
-        self._owned: tuple[Any, list[nn.Parameter]] = (None, [])
+        self._interrupted: dict[str, Any] | None = (
+            None  # the state of `running` in the checkpoint that is resumed
+        )
+        self._parameter_cache: tuple[Any, list[nn.Parameter]] = (None, [])
 
     def batch_loss(self, batch: Any) -> Tensor:
         """Return the scalar training loss of a batch."""
@@ -71,7 +79,7 @@ class TrainedModule(LightningModule):
         return self.optimizer(groups)
 
     def make_schedule(self, optimizer: torch.optim.Optimizer, num_steps: int) -> Any:
-        """Build the schedule of a training of `num_steps` optimizer steps; None where the rate is kept."""
+        """Build the schedule for a training of `num_steps` optimizer steps; None if the rate is constant."""
         if self.schedule is None:
             return None
         parameters = inspect.signature(self.schedule).parameters.values()
@@ -79,8 +87,8 @@ class TrainedModule(LightningModule):
         return self.schedule(optimizer, num_steps) if len(required) > 1 else self.schedule(optimizer)
 
     def configure_model(self) -> None:
-        """Shard what is to be sharded; called by Lightning in every process, before the optimizer is made."""
-        if self._trainer is None:  # Lightning calls it in `load_from_checkpoint`, too
+        """Shard the model as configured; Lightning calls this in every process, before it builds the optimizer."""
+        if self._trainer is None:  # also called in `load_from_checkpoint`
             return
         spread_tables(self.model, self.trainer.strategy.root_device)
         mesh = getattr(self, "_device_mesh", None)
@@ -89,22 +97,22 @@ class TrainedModule(LightningModule):
             self._sharded = True
 
     def use_lean_steps(self, trainer: Trainer) -> None:
-        """Take several optimizer steps a call where `trainer` allows it; call it before `trainer.fit`."""
+        """Take several optimizer steps per call if `trainer` allows it; must be called before `trainer.fit`."""
         self.steps_per_call = steps_per_call(trainer, self, TrainedModule)
         if self.steps_per_call > 1:
             self.automatic_optimization = False
-            # Lightning clips nothing where it does not optimize, and refuses to be asked
+            # Lightning does not clip under manual optimization, and refuses the option
             self._clip, trainer.gradient_clip_val = trainer.gradient_clip_val, None
 
     def training_step(self, batch: Batch | tuple[Batch, ...], batch_idx: int) -> Tensor | None:
-        """Return the loss of a batch, or take the steps of several."""
+        """Return the loss of a batch, or take the optimizer steps of several batches."""
         if isinstance(batch, tuple):
             self._steps(batch)
             return None
         return self._training_loss(batch)
 
     def _training_loss(self, batch: Batch) -> Tensor:
-        """Return what is minimised; what is logged is the loss without penalties, to be compared with validation's."""
+        """Return the loss with penalties; the logged loss has none, so that it is comparable with validation's."""
         for transform in self.transforms:
             batch = transform(batch)
         if self._curvature is not None:
@@ -116,7 +124,7 @@ class TrainedModule(LightningModule):
         return loss
 
     def _steps(self, batches: tuple[Batch, ...]) -> None:
-        """Do for each of several batches what Lightning does for one."""
+        """Take one step for each of several batches, as Lightning does for one."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         schedule: Any = self.lr_schedulers()
         by_step = schedule is not None and not isinstance(schedule, ReduceLROnPlateau)
@@ -124,7 +132,7 @@ class TrainedModule(LightningModule):
         plain = type(optimizer).zero_grad is torch.optim.Optimizer.zero_grad
         for batch in batches:
             loss = self._training_loss(batch)
-            if plain:  # what it does, without its records for a profiler
+            if plain:  # the same without the profiler's record
                 for parameter in parameters:
                     parameter.grad = None
             else:
@@ -145,7 +153,7 @@ class TrainedModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip, and keep the norm before clipping: it is what says whether the learning rate is too high."""
+        """Clip gradients, and record the norm before clipping, which shows whether the learning rate is too high."""
         if gradient_clip_algorithm == "value":
             return clip_value(self._parameters_of(optimizer), float(gradient_clip_val or "inf"))
         limit = float("inf") if not gradient_clip_val else float(gradient_clip_val)
@@ -156,14 +164,14 @@ class TrainedModule(LightningModule):
     def _parameters_of(self, optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
         """Return the parameters of `optimizer` in this module's order, not that of the groups.
 
-        A hand loop's `clip_grad_norm_(model.parameters())` sums in this order, on which the last bit depends.
+        `clip_grad_norm_(model.parameters())` of a hand-written loop sums in this order, on which the last bit depends.
         """
         key = (optimizer, len(optimizer.param_groups))
-        if self._owned[0] != key:
+        if self._parameter_cache[0] != key:
             owned = [p for group in optimizer.param_groups for p in group["params"]]
-            place = {id(parameter): number for number, parameter in enumerate(self.parameters())}
-            self._owned = key, sorted(owned, key=lambda p: place.get(id(p), len(place)))
-        return self._owned[1]
+            position = {id(parameter): i for i, parameter in enumerate(self.parameters())}
+            self._parameter_cache = key, sorted(owned, key=lambda p: position.get(id(p), len(position)))
+        return self._parameter_cache[1]
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer()
@@ -171,16 +179,21 @@ class TrainedModule(LightningModule):
             return optimizer
         scheduler = self.make_schedule(optimizer, num_optimizer_steps(self.trainer))
         if isinstance(scheduler, ReduceLROnPlateau):
-            return [optimizer], [{"scheduler": scheduler, "interval": "epoch", "monitor": self.monitor}]
+            # `on_validation_epoch_end` steps it after every validation, before the checkpoint; Lightning never does
+            never = {"scheduler": scheduler, "interval": "epoch", "frequency": sys.maxsize}
+            return [optimizer], [never | ({"monitor": self.monitor} if self.automatic_optimization else {})]
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def _optimizer_mode(self, name: str) -> None:
-        """Switch optimizers that train other weights than they would serve (schedule-free ones)."""
+        """Switch optimizers whose training weights differ from the evaluated ones (schedule-free) to a mode."""
         if self.trainer.state.fn == "fit":
             for optimizer in self.trainer.optimizers:
                 getattr(optimizer, name, lambda: None)()
 
     def on_train_start(self) -> None:
+        if self._interrupted is not None:
+            self.running.load_state_dict(self._interrupted, self.device)
+            self._interrupted = None
         self._curvature = Curvature.of(self, self.trainer.optimizers[0])
         self._optimizer_mode("train")
 
@@ -191,7 +204,7 @@ class TrainedModule(LightningModule):
     def report_training(self) -> dict[str, float]:
         """Report the means of loss and gradient norm since the last report, and the rates; return the means.
 
-        Reading them synchronises with the device once. Without a step since the last report nothing happens.
+        Reading them synchronises with the device once. Does nothing without a step since the last report.
         """
         means = self.running.read()
         if means:
@@ -206,9 +219,9 @@ class TrainedModule(LightningModule):
         return means
 
     def report(self, values: dict[str, float]) -> None:
-        """Give callbacks and loggers what `self.log` would, whose bookkeeping takes half a millisecond a number.
+        """Pass values to callbacks and loggers, as `self.log` would at a cost of half a millisecond per value.
 
-        Loggers get it at the optimizer step; Lightning would count calls of `training_step`.
+        Loggers receive them at the optimizer step; Lightning would count calls of `training_step`.
         """
         trainer = self.trainer
         tensors = torch.tensor(list(values.values()), dtype=torch.get_default_dtype(), device=self.device)
@@ -222,12 +235,12 @@ class TrainedModule(LightningModule):
             self.report_training()  # the steps since the last multiple of log_every_n_steps
         self._optimizer_mode("eval")
 
-    def on_validation_end(self) -> None:  # behind that of the callbacks: checkpoints hold what was measured
+    def on_validation_end(self) -> None:  # after the callbacks': checkpoints hold the evaluated weights
         self._optimizer_mode("train")
 
 
 def num_optimizer_steps(trainer: Any) -> int:
-    """Return the optimizer steps of the whole training, which schedules are laid out over.
+    """Return the number of optimizer steps of the whole training, over which schedules are planned.
 
     Raises:
         ValueError: the training has no end.

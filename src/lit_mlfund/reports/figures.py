@@ -45,6 +45,16 @@ def reusable_figure(
     return figure, axes
 
 
+def set_caption(figure: Figure, text: str) -> None:
+    """Keep what is to be said below a figure where it is shown on a page."""
+    figure.caption = text  # type: ignore[attr-defined]
+
+
+def caption(figure: Figure) -> str:
+    """Return the text of `set_caption`, or an empty one."""
+    return getattr(figure, "caption", "")
+
+
 def recycle(figure: Figure) -> None:
     """Clear a figure that is no longer needed and return it to the pool; ignore any not of `reusable_figure`."""
     layout = getattr(figure, "pool_layout", None)
@@ -52,6 +62,7 @@ def recycle(figure: Figure) -> None:
         return  # axes such as a colour bar or a layout engine were added
     for axis in figure.axes:
         _clear(axis)
+    set_caption(figure, "")
     _pool.append((layout, figure, list(figure.axes)))
     del _pool[:-POOL_SIZE]
 

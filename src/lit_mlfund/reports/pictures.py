@@ -10,16 +10,17 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from lit_mlfund.reports.figures import Ticks, reusable_figure
+from lit_mlfund.reports.figures import Ticks, reusable_figure, set_caption
+from lit_mlfund.reports.holes import Holes
 
 MODEL, REFERENCE, GREY = "#2f6db3", "#d1742f", "#8a8f98"
 Measured = dict[str, dict[str, float]]
 
 
 def pictures(
-    names: Sequence[str], predictions: pl.DataFrame, metrics: dict[str, Any], metric: str
+    names: Sequence[str], predictions: pl.DataFrame, metrics: dict[str, Any], metric: str, holes: Holes
 ) -> dict[str, Figure]:
-    """Draw the figures of a run: name -> figure.
+    """Draw the figures of a run: name -> figure. One that fails is left out, with the reason in `holes`.
 
     Args:
         names: figures of the table of predictions that suit the task: functions of this module, or dotted paths of
@@ -27,15 +28,22 @@ def pictures(
         predictions: the table of the test split.
         metrics: the contents of `metrics.json`.
         metric: the monitored metric without its split.
-
-    Raises:
-        ValueError: there is no figure of that name.
+        holes: receives the figures that could not be drawn.
     """
-    figures = {"learning_curves": learning_curves(metrics["history"], metric)}
+    draw: dict[str, Callable[[], Figure]] = {
+        "learning_curves": lambda: learning_curves(metrics["history"], metric)
+    }
     references = {name: splits["test"] for name, splits in metrics["references"].items()}
-    if references and metric in metrics["splits"]["test"]:
-        figures["against_references"] = against_references(metric, metrics["splits"]["test"], references)
-    return figures | {name.rpartition(".")[2]: _function(name)(predictions) for name in names}
+    values = [measured.get(metric, {}).get("value") for measured in references.values()]
+    if references and metric in metrics["splits"]["test"] and any(value is not None for value in values):
+        draw["against_references"] = lambda: against_references(metric, metrics["splits"]["test"], references)
+    for name in names:
+        draw[name.rpartition(".")[2]] = lambda name=name: _function(name)(predictions)  # type: ignore[misc]
+    figures = {}
+    for name, function in draw.items():
+        with holes.leave(f"picture {name}"):
+            figures[name] = function()
+    return figures
 
 
 def _function(name: str) -> Callable[[pl.DataFrame], Figure]:
@@ -52,29 +60,37 @@ def learning_curves(history: list[dict[str, float]], metric: str) -> Figure:
     figure, axes = reusable_figure(columns)
     epochs = [entry["epoch"] for entry in history]
     for name, color in (("train/loss", GREY), ("val/loss", MODEL)):
-        values = [entry.get(name, np.nan) for entry in history]
+        values = _series(history, name)
         axes[0].plot(epochs, values, color=color, marker="o", markersize=3, label=name)
     axes[0].set(xlabel="epoch", ylabel="loss")
     axes[0].legend(frameon=False)
     for axis in axes:
         axis.xaxis.set_major_locator(Ticks(integer=True, min_n_ticks=1))
     if columns == 2:
-        values = [entry.get(f"val/{metric}", np.nan) for entry in history]
+        values = _series(history, f"val/{metric}")
         axes[1].plot(epochs, values, color=MODEL, marker="o", markersize=3)
         axes[1].set(xlabel="epoch", ylabel=f"val/{metric}")
     return figure
+
+
+def _series(history: list[dict[str, float]], name: str) -> np.ndarray:
+    """Return a value of each epoch, NaN where it is missing; a value that was NaN is null in JSON."""
+    return np.array([entry.get(name) for entry in history], dtype=float)
 
 
 def against_references(metric: str, model: Measured, references: dict[str, Measured]) -> Figure:
     """Draw one metric of the model and of every reference, with 95 % intervals."""
     rows = [(name, values[metric], REFERENCE) for name, values in references.items() if metric in values]
     rows.append(("this model", model[metric], MODEL))
-    longest = max(len(name) for name, _, _ in rows)
+    longest = max(len(name) + (11 if values["value"] is None else 0) for name, values, _ in rows)
     figure, (axis,) = reusable_figure(width=6.4, height=1.1 + 0.36 * len(rows), left=0.2 + 0.09 * longest)
-    for position, (_, value, color) in enumerate(rows):
+    labels = []
+    for position, (name, measured, color) in enumerate(rows):
+        value = {key: np.nan if number is None else number for key, number in measured.items()}
+        labels.append(name.replace("_", " ") + (" (no value)" if np.isnan(value["value"]) else ""))
         axis.plot([value["low"], value["high"]], [position, position], color=color, linewidth=2.5, alpha=0.6)
         axis.plot(value["value"], position, "o", color=color, markersize=6)
-    axis.set_yticks(range(len(rows)), [name.replace("_", " ") for name, _, _ in rows])
+    axis.set_yticks(range(len(rows)), labels)
     axis.set(xlabel=f"test/{metric}, 95 % interval", ylim=(-0.6, len(rows) - 0.4))
     return figure
 
@@ -90,6 +106,9 @@ def roc_and_precision_recall(table: pl.DataFrame) -> Figure:
         roc.plot(false_positive, true_positive, color=MODEL)
         precision, recall, _ = precision_recall_curve(target, probability)
         pr.plot(recall, precision, color=MODEL)
+    else:
+        for axis in (roc, pr):
+            axis.text(0.5, 0.5, "all rows are of one class", ha="center", color=GREY)
     roc.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
     roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC", aspect="equal")
     pr.axhline(target.mean(), linestyle="--", color=GREY, linewidth=1)
@@ -128,14 +147,27 @@ def confusion(table: pl.DataFrame, max_classes: int = 30) -> Figure:
     matrix = np.zeros((len(labels), len(labels)))
     for true, predicted, count in counts.iter_rows():
         matrix[code[true], code[predicted]] = count
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    note = ""
     if len(labels) > max_classes:
         wrong = matrix.sum(1) + matrix.sum(0) - 2 * np.diag(matrix)
-        keep = np.sort(np.argsort(-wrong)[:max_classes])
-        matrix, labels = matrix[np.ix_(keep, keep)], [labels[number] for number in keep]
-    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+        order = np.argsort(-wrong, kind="stable")
+        keep, rest = np.sort(order[:max_classes]), np.sort(order[max_classes:])
+        note = f"the {max_classes} of {len(labels)} classes that are confused most"
+        left_out = ", ".join(_visible(labels[number]) for number in rest)
+        size = matrix[rest].sum()
+        caption = (
+            f"Drawn are {note}. Left out are {len(rest)} with {size:.0f} rows, of which "
+            f"{size - np.diag(matrix)[rest].sum():.0f} are predicted wrongly: {left_out}."
+        )
+        matrix, share = matrix[np.ix_(keep, keep)], share[np.ix_(keep, keep)]
+        labels = [labels[number] for number in keep]
     side = 2.2 + 0.3 * len(labels)
     figure, (axis,) = reusable_figure(width=side + 0.8, height=side)
     figure.set_layout_engine("constrained")  # class names may be long on both axes
+    if note:
+        axis.set_title(note, fontsize=9)
+        set_caption(figure, caption)
     axis.grid(False)
     image = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     shown = [_visible(label) for label in labels]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
+import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
+
+from lit_mlfund.reports.data_text import size_text, target_text
+from lit_mlfund.reports.run_files import read_json
+
+COUNTED = ("rows", "queries", "characters", "windows")  # what `Run.evaluate` counts
 
 
 def number(value: float | None) -> str:
@@ -26,34 +32,85 @@ def result_table(metrics: dict[str, Any], split: str = "test") -> tuple[list[str
     references = {name: splits[split] for name, splits in metrics["references"].items() if split in splits}
     header = ["metric", "this model", "95 % interval", *(name.replace("_", " ") for name in references)]
     rows = [
-        [name, number(entry["value"]), f"{number(entry['low'])} … {number(entry['high'])}"]
+        [name, number(entry["value"]), _interval(entry)]
         + [number(values.get(name, {}).get("value")) for values in references.values()]
         for name, entry in model.items()
     ]
     return header, rows
 
 
-def format_table(header: list[str], rows: list[list[str]]) -> str:
-    """Align columns with spaces: the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+def _interval(entry: dict[str, float]) -> str:
+    low, high = number(entry["low"]), number(entry["high"])
+    return low if low == high == "–" else f"{low} … {high}"
+
+
+def format_table(header: list[str], rows: list[list[str]], two_lines: bool = False) -> str:
+    """Align columns with spaces: the first to the left, the others to the right.
+
+    With `two_lines` a header of several words is broken at its last blank.
+    """
+    heads = [header]
+    if two_lines:
+        heads = [list(line) for line in zip(*(cell.rpartition(" ")[::2] for cell in header))]
+    widths = [max(len(row[column]) for row in [*heads, *rows]) for column in range(len(header))]
     lines = [
         "  ".join(
             cell.ljust(width) if not column else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths))
         )
-        for row in [header, *rows]
+        for row in [*heads, *rows]
     ]
-    return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:]])
+    return "\n".join([*lines[: len(heads)], "─" * len(lines[0]), *lines[len(heads) :]])
+
+
+def fitting_table(header: list[str], rows: list[list[str]], width: int) -> str:
+    """Format a table within `width`: where necessary with headers on two lines, then in blocks of columns."""
+    text = format_table(header, rows)
+    if len(text.partition("\n")[0]) <= width:
+        return text
+    text = format_table(header, rows, two_lines=True)
+    if len(header) <= 2 or len(text.partition("\n")[0]) <= width:
+        return text
+    for size in range(len(header) - 1, 1, -1):
+        text = format_table(header[:size], [row[:size] for row in rows], two_lines=True)
+        if size == 2 or len(text.partition("\n")[0]) <= width:
+            rest = [[row[0], *row[size:]] for row in rows]
+            return f"{text}\n\n{fitting_table([header[0], *header[size:]], rest, width)}"
+    raise AssertionError("the loop ends with two columns")
+
+
+def evaluation_text(result: dict[str, Any]) -> str:
+    """Format what `mlfund evaluate` has measured: the rows, then every metric with its interval.
+
+    Args:
+        result: as `Run.evaluate` returns it.
+    """
+    counts = "  ".join(f"{result[unit]:,} {unit}" for unit in COUNTED if isinstance(result.get(unit), int))
+    place = result.get("path") or f"{result.get('split')} split"
+    lines = [wrap(f"{place}  {counts}", terminal_width())]
+    if notes := [f"{name} {count}" for name, count in (result.get("notes") or {}).items() if count]:
+        lines.append(wrap(f"  {', '.join(notes)}", terminal_width()))
+    table = result_table({"splits": {"test": result.get("metrics", {})}, "references": {}})
+    return "\n".join([*lines, "", fitting_table(*table, terminal_width()), ""])
 
 
 def start_text(run_dir: Path) -> str:
     """Format the text shown before training starts: the data as they were interpreted, the model, the folder."""
-    provenance = json.loads((run_dir / "provenance.json").read_text())
+    provenance = read_json(run_dir / "provenance.json")
     data = provenance["data"]
-    sizes = "  ".join(f"{split} {size:,}" for split, size in data.get("rows", {}).items())
-    lines = [f"{provenance['task']}  {sizes} rows"]
+    lines = [f"{provenance['task']}  {size_text(data)}"]
+    if queries := size_text(data, "queries"):
+        lines.append(f"  lists: {queries}")
+    if target := target_text(provenance["task"], data):
+        lines.append(f"  target: {target}")
     for kind, columns in data.get("columns", {}).items():
-        names = columns if isinstance(columns, str) else ", ".join(map(_column, _pairs(columns)))
+        pairs = [] if isinstance(columns, str) else _pairs(columns)
+        separator = "; " if any(isinstance(detail, (dict, list)) for _, detail in pairs) else ", "
+        names = (
+            columns
+            if isinstance(columns, str)
+            else separator.join(_column(pair) for pair in pairs if pair[1] not in ([], {}))
+        )
         if names:
             lines.append(f"  {kind}: {names}")
     for key, title in (("imputed_cells", "imputed"), ("unknown_categories", "unknown categories")):
@@ -64,13 +121,28 @@ def start_text(run_dir: Path) -> str:
             )
     lines += [f"  {note}" for note in data.get("notes", [])]
     lines.append(f"model  {provenance['num_parameters']:,} parameters")
-    lines.append(f"run    {run_dir}")
-    return "\n".join(shorten(line) for line in lines)
+    width = terminal_width()
+    return "\n".join([*(wrap(line, width) for line in lines), f"run    {run_dir}"])
 
 
-def shorten(line: str, width: int = 160) -> str:
-    """Cut a line to `width` characters; the run card has all of it."""
-    return line if len(line) <= width else line[: width - 1] + "…"
+def terminal_width() -> int:
+    """Return the width of the terminal, 100 where there is none; `COLUMNS` overrides it."""
+    return max(40, shutil.get_terminal_size((100, 24)).columns)
+
+
+def wrap(line: str, width: int, max_lines: int = 4) -> str:
+    """Break a line at blanks, with an indent of its own for what follows; the run card has what is cut off."""
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.fill(
+        line.strip(),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + "    ",
+        max_lines=max_lines,
+        placeholder=" …",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _pairs(columns: Any) -> list[tuple[str, Any]]:
@@ -81,6 +153,8 @@ def _pairs(columns: Any) -> list[tuple[str, Any]]:
 
 def _column(pair: tuple[str, Any]) -> str:
     name, detail = pair
+    if isinstance(detail, (dict, list)):  # of users and items: columns by kind
+        return f"{name} {', '.join(map(_column, _pairs(detail)))}"
     return (
         name
         if detail is None
@@ -92,15 +166,15 @@ def _column(pair: tuple[str, Any]) -> str:
 
 def run_text(run_dir: Path) -> str:
     """Format the text shown at the end of a run: the table of results, the findings, and the path of the report."""
-    metrics_file, findings_file = run_dir / "metrics.json", run_dir / "findings.json"
+    metrics, findings = read_json(run_dir / "metrics.json"), read_json(run_dir / "findings.json")
     parts = []
-    metrics = json.loads(metrics_file.read_text()) if metrics_file.exists() else {}
     if "splits" in metrics:
-        parts += ["", format_table(*result_table(metrics)), ""]
-    for finding in json.loads(findings_file.read_text()) if findings_file.exists() else []:
-        parts.append(f"{finding['severity']}: {finding['name']}: {finding['symptom']}")
+        parts += ["", fitting_table(*result_table(metrics), terminal_width()), ""]
+    for finding in findings:
+        text = f"{finding['severity']}: {finding['name']}: {finding['symptom']}"
+        parts.append(wrap(text, terminal_width(), max_lines=12))
         parts += [f"    try {fix}" for fix in finding["fixes"]]
-    if "splits" in metrics and not (findings_file.exists() and json.loads(findings_file.read_text())):
+    if "splits" in metrics and not findings:
         parts.append("verdict: no problems found")
     if (run_dir / "report.html").exists():
         parts.append(f"report: {run_dir / 'report.html'}")

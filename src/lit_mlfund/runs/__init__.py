@@ -1,1 +1,1 @@
-"""Execute one run: assemble its objects, train, measure, write the run folder."""
+"""Executes one run: assembles its objects, trains, evaluates, writes the run folder."""

@@ -1,4 +1,4 @@
-"""Opens runs from Python: train one as the command line does, or load one that there is."""
+"""Opens runs from Python: trains one as the command line does, or loads an existing one."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["Run", "load_run", "train"]
 def train(
     overrides: str | Iterable[str] = (), *, config_dir: str | Path | None = None, verbose: bool = True
 ) -> Run:
-    """Train as `mlfund train` does with the same overrides, and open the run folder.
+    """Train like `mlfund train` with the same overrides, and open the run folder.
 
     Args:
         overrides: Hydra overrides, such as `["task=binary", "optim.lr=3e-4"]`, or the text of a command line.
-        config_dir: a further folder of configuration files.
-        verbose: show what the command line shows: the data, a line per epoch, the results.
+        config_dir: an additional folder of configuration files.
+        verbose: whether to print what the command line prints: the data, a line per epoch, the results.
 
     Raises:
-        ConfigError: all that is wrong with the configuration.
+        ConfigError: the configuration is wrong; the message lists all problems.
         DataError: the data do not fit.
-        RuntimeError: the training failed, such as by diverging; the message names the folder.
+        RuntimeError: the training failed, for example by diverging; the message names the folder.
     """
     lines = shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
     composer = Composer(None if config_dir is None else str(config_dir), lines)
@@ -50,7 +50,7 @@ def load_run(folder: str | Path, checkpoint: str = "best") -> Run:
     """Open the run in a folder.
 
     Args:
-        folder: of a run, such as `runs/binary/20260101-120000-binary-1a2b3c`.
+        folder: a run folder, such as `runs/binary/20260101-120000-binary-1a2b3c`.
         checkpoint: `best`, `last` or the path of another one.
 
     Raises:

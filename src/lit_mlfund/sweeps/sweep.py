@@ -20,7 +20,7 @@ from lit_mlfund.config.catalog import PRIMARY
 from lit_mlfund.config.compatibility import direction
 from lit_mlfund.config.compose import Composed, one_line
 from lit_mlfund.config.errors import ConfigError
-from lit_mlfund.runs.assembly.data_reuse import loading_once
+from lit_mlfund.runs.assembly.data_reuse import shared_data
 from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.startup.environment import launcher_world
 from lit_mlfund.sweeps import optuna_sweeper
@@ -42,7 +42,7 @@ def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] =
     plan = plan_sweep(lines, config_dir, command)
     report = _claim_report(plan.first)
     job = Job(os.getpid(), config_dir, plan.command, plan.deletions)
-    with loading_once():
+    with shared_data():
         if plan.first.config.get("sweep"):
             results = _runner(plan)(job=job)
         elif plan.is_in_process:

@@ -1,7 +1,9 @@
 """Cached splits equal those that were made, and are rebuilt whenever anything that they depend on changes."""
 
 import dataclasses
+import json
 import os
+import zlib
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from lit_mlfund.data.disk import split_cache
+from lit_mlfund.data.disk.cache import MANIFEST
 from lit_mlfund.data.disk.split_cache import FILE, Splits, cached_splits
 from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
 from lit_mlfund.data.reading.table import Table
@@ -116,3 +119,65 @@ def test_the_flights(home, monkeypatch, cls):
             assert one.keys() == other.keys()
             for key in one:
                 assert one[key] is other[key] is None or torch.equal(one[key], other[key])
+
+
+def _change(folder, change):
+    """Change the saved tensors or the description of a cache, and make its checksums right again."""
+    file, manifest_file = folder / FILE, folder / MANIFEST
+    saved, manifest = torch.load(file, weights_only=True), json.loads(manifest_file.read_text())
+    changed = change(saved, manifest["content"])
+    saved = changed if isinstance(changed, (bytes, dict)) else saved
+    torch.save(saved, file) if not isinstance(saved, bytes) else file.write_bytes(saved)
+    manifest["files"][FILE] = {"size": file.stat().st_size, "crc32": zlib.crc32(file.read_bytes())}
+    manifest_file.write_text(json.dumps(manifest))
+
+
+class Code:
+    def __reduce__(self):
+        return os.system, ("touch executed",)
+
+
+POISONS = {
+    "code": lambda saved, content: {"train": Code()},
+    "no archive": lambda saved, content: b"hello",
+    "other names": lambda saved, content: {"train": {"z": 1}},
+    "no rows": lambda saved, content: {"train": {name: None for name in saved["train"]}},
+    "fewer rows": lambda saved, content: {
+        "train": {**saved["train"], "y": saved["train"]["y"][:2]},
+    },
+    "a column less": lambda saved, content: saved["train"]["x"].update(
+        numeric=saved["train"]["x"]["numeric"][:, :0]
+    ),
+    "codes beyond": lambda saved, content: saved["train"]["x"]["categorical"].fill_(99),
+    "targets beyond": lambda saved, content: saved["train"]["y"].fill_(7),
+    "no encoder": lambda saved, content: content.pop("encoder") and None,
+    "another encoder": lambda saved, content: content.update(encoder={"roles": 3}),
+    "no summary": lambda saved, content: content.update(summary=[]),
+    "another split": lambda saved, content: content.update(summary={"rows": {"train": 4, "val": 1}}),
+}
+
+
+@pytest.mark.parametrize("poison", POISONS)
+def test_a_cache_that_was_not_written_here_is_built_anew(tmp_path, home, monkeypatch, poison):
+    """Intact by its own checksums, and yet of no use."""
+    monkeypatch.chdir(tmp_path)
+    maker = Maker(tmp_path)
+    first = maker.get()
+    (folder,) = (file.parent for file in home.rglob(MANIFEST))
+    _change(folder, POISONS[poison])
+    assert same(first, maker.get())
+    assert maker.calls == 2
+    assert same(first, maker.get())
+    assert maker.calls == 2
+    _change(folder, POISONS[poison])
+    assert same(first, maker.get(first.encoder))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_an_error_of_the_maker_is_its_own(tmp_path, home):
+    def fail():
+        raise ValueError("the data are wrong")
+
+    maker = Maker(tmp_path)
+    with pytest.raises(ValueError, match="the data are wrong"):
+        cached_splits("table", maker.files, maker.options, fail)

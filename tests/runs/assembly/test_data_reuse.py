@@ -1,4 +1,4 @@
-"""Which data a job of a sweep may take from the one before it."""
+"""Tests which data a job of a sweep shares with the one before it."""
 
 from __future__ import annotations
 
@@ -12,57 +12,57 @@ from omegaconf import OmegaConf
 
 from lit_mlfund.data.serving.mapped import Mapped
 from lit_mlfund.datamodules import BreastCancerDataModule, DataModule, TableDataModule
-from lit_mlfund.runs.assembly.data_reuse import LoadedOnce, load_data, loading_once
+from lit_mlfund.runs.assembly.data_reuse import DataCache, load_data, shared_data
 
 
 class Own(BreastCancerDataModule):
-    """Of another package; who knows what it reads."""
+    """Stands for a data module of another package, of which nothing is known."""
 
 
 def small(cls: type[BreastCancerDataModule] = BreastCancerDataModule, seed: int = 0) -> DataModule:
     return cls(batch_size=32, seed=seed)
 
 
-def test_one_is_kept_and_served_as_asked() -> None:
-    once = LoadedOnce()
-    first = once.load({"split_seed": 0}, small())
-    second = once.load({"split_seed": 0}, small(seed=7))
+def test_the_last_data_are_cached_and_served_as_configured() -> None:
+    cache = DataCache()
+    first = cache.load({"split_seed": 0}, small())
+    second = cache.load({"split_seed": 0}, small(seed=7))
     assert second is not first
     assert second.stores["train"] is first.stores["train"]
     assert (first.seed, second.seed) == (0, 7)
     second.stores.clear()
-    assert once.load({"split_seed": 0}, small()).stores.keys() == {"train", "val", "test"}
-    once.load({"split_seed": 1}, small())
-    assert once.load({"split_seed": 0}, small()).stores["train"] is not first.stores["train"]
+    assert cache.load({"split_seed": 0}, small()).stores.keys() == {"train", "val", "test"}
+    cache.load({"split_seed": 1}, small())
+    assert cache.load({"split_seed": 0}, small()).stores["train"] is not first.stores["train"]
 
 
-def test_the_kept_one_is_gone_before_another_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    once = LoadedOnce()
-    kept = weakref.ref(once.load({"split_seed": 0}, small()).stores["train"])
+def test_cached_data_are_dropped_before_others_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = DataCache()
+    cached = weakref.ref(cache.load({"split_seed": 0}, small()).stores["train"])
     build, seen = BreastCancerDataModule.build, []
-    monkeypatch.setattr(BreastCancerDataModule, "build", lambda data: (seen.append(kept()), build(data)))
-    once.load({"split_seed": 1}, small())
+    monkeypatch.setattr(BreastCancerDataModule, "build", lambda data: (seen.append(cached()), build(data)))
+    cache.load({"split_seed": 1}, small())
     assert seen == [None]
 
 
 def test_data_modules_of_other_packages_load_for_each_run() -> None:
-    once = LoadedOnce()
-    first = once.load({}, small(Own))
-    assert once.last is None
-    assert once.load({}, small(Own)).stores["train"] is not first.stores["train"]
+    cache = DataCache()
+    first = cache.load({}, small(Own))
+    assert cache.last is None
+    assert cache.load({}, small(Own)).stores["train"] is not first.stores["train"]
 
 
-def test_what_is_on_the_disk_in_encoded_form_is_not_kept(tmp_path: Path) -> None:
+def test_tables_encoded_on_disk_are_not_cached(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     values = np.random.default_rng(0).normal(size=200)
     pl.DataFrame({"x": values, "y": values}).write_csv(path)
     data = TableDataModule(
         batch_size=8, seed=0, task="regression", path=str(path), target="y", cache=str(tmp_path / "cache")
     )
-    once = LoadedOnce()
-    once.load({"path": str(path)}, data)
+    cache = DataCache()
+    cache.load({"path": str(path)}, data)
     assert isinstance(data.stores["train"], Mapped)
-    assert once.last is None
+    assert cache.last is None
 
 
 def test_nothing_is_shared_outside_of_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_nothing_is_shared_outside_of_the_block(monkeypatch: pytest.MonkeyPatch)
         "seed": 0,
     }
     config = OmegaConf.create({"data": node})
-    with loading_once():
+    with shared_data():
         first, second = load_data(config), load_data(config)
     third = load_data(config)
     assert second.stores["train"] is first.stores["train"]

@@ -1,4 +1,4 @@
-"""Who executes a run, and how several processes agree."""
+"""Tests who executes a run, and how several processes share its folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution import launch, worker
 from lit_mlfund.runs.execution.launch import WorkerError, num_workers, run_workers
-from lit_mlfund.runs.execution.rendezvous import agree
+from lit_mlfund.runs.execution.rendezvous import shared_run_folder
 from lit_mlfund.startup.environment import launcher_world
 
 WORKER = """
@@ -46,8 +46,8 @@ WORKER = """
 
 @pytest.fixture
 def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run folder, and a module of workers that only tell who they are."""
-    (tmp_path / "told_worker.py").write_text(textwrap.dedent(WORKER))
+    """Create a run folder, and a module of workers that only report who they are."""
+    (tmp_path / "reporting_worker.py").write_text(textwrap.dedent(WORKER))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     run_dir = tmp_path / "run"
     run_dir.mkdir()
@@ -91,7 +91,7 @@ def test_workers_know_their_own_rank_and_nothing_of_others(
         monkeypatch.setenv(name, value)
     (workers / "what").write_text("done")
     (workers / "result.json").write_text('{"status": "of an earlier attempt"}')
-    assert run_workers(workers, 2, resume=True, module="told_worker") == {"status": "done"}
+    assert run_workers(workers, 2, resume=True, module="reporting_worker") == {"status": "done"}
     assert (workers / "0").read_text() == '[2, "0", ["--resume"]]'
     assert (workers / "1").read_text() == '[2, "1", ["--resume"]]'
 
@@ -109,17 +109,17 @@ def test_what_workers_inherit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert launch._clean_environment().keys() & given.keys() == {"MINE"}
 
 
-def test_wrong_input_is_told_by_the_parent(workers: Path) -> None:
+def test_wrong_input_is_reported_by_the_parent(workers: Path) -> None:
     (workers / "what").write_text("wrong")
     with pytest.raises(ConfigError, match="no column y"):
-        run_workers(workers, 1, resume=False, module="told_worker")
+        run_workers(workers, 1, resume=False, module="reporting_worker")
 
 
 def test_workers_without_a_result(workers: Path) -> None:
     (workers / "what").write_text("vanish")
     (workers / "result.json").write_text("{}")
     with pytest.raises(WorkerError, match=r"the 1 processes of .* ended with code 0 and without a result"):
-        run_workers(workers, 1, resume=False, module="told_worker")
+        run_workers(workers, 1, resume=False, module="reporting_worker")
 
 
 def test_a_signal_goes_on_to_the_workers(workers: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_signal_goes_on_to_the_workers(workers: Path) -> None:
 
     before = signal.getsignal(signal.SIGTERM)
     threading.Thread(target=stop).start()
-    assert run_workers(workers, 1, resume=False, module="told_worker") == {"status": "preempted"}
+    assert run_workers(workers, 1, resume=False, module="reporting_worker") == {"status": "preempted"}
     assert signal.getsignal(signal.SIGTERM) == before
 
 
@@ -156,8 +156,8 @@ def test_alone_the_run_is_executed_here(
 
 def test_processes_of_srun_agree_on_one_folder(tmp_path: Path) -> None:
     code = (
-        "import sys, os\nfrom pathlib import Path\nfrom lit_mlfund.runs.execution.rendezvous import agree\n"
-        "print(agree(lambda: Path('/made/by', os.environ['SLURM_PROCID']), Path(sys.argv[1])))"
+        "import sys, os\nfrom pathlib import Path\nfrom lit_mlfund.runs.execution.rendezvous import shared_run_folder\n"
+        "print(shared_run_folder(lambda: Path('/made/by', os.environ['SLURM_PROCID']), Path(sys.argv[1])))"
     )
     environment = os.environ | {"SLURM_JOB_ID": "5", "SLURM_STEP_ID": "1", "SLURM_STEP_NUM_TASKS": "2"}
     processes = [
@@ -175,8 +175,8 @@ def test_processes_of_srun_agree_on_one_folder(tmp_path: Path) -> None:
 def test_processes_of_torchrun_agree_on_one_folder(tmp_path: Path) -> None:
     script = tmp_path / "agreeing.py"
     script.write_text(
-        "import os\nfrom pathlib import Path\nfrom lit_mlfund.runs.execution.rendezvous import agree\n"
-        "folder = agree(lambda: Path('/made/by', os.environ['RANK']), Path('.'))\n"
+        "import os\nfrom pathlib import Path\nfrom lit_mlfund.runs.execution.rendezvous import shared_run_folder\n"
+        "folder = shared_run_folder(lambda: Path('/made/by', os.environ['RANK']), Path('.'))\n"
         f"Path({str(tmp_path)!r}, os.environ['RANK']).write_text(str(folder))\n"
     )
     command = [
@@ -197,10 +197,10 @@ def test_a_failure_of_the_first_process_reaches_the_others(
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     monkeypatch.setenv("SLURM_PROCID", "0")
     with pytest.raises(ZeroDivisionError):
-        agree(lambda: Path(str(1 / 0)), tmp_path)
+        shared_run_folder(lambda: Path(str(1 / 0)), tmp_path)
     monkeypatch.setenv("SLURM_PROCID", "1")
     with pytest.raises(ConfigError, match="the first process could not make the run folder"):
-        agree(Path, tmp_path)
+        shared_run_folder(Path, tmp_path)
 
 
 def test_a_worker_tells_what_is_wrong(

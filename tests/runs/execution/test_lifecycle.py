@@ -157,8 +157,8 @@ def test_a_frozen_file_that_was_edited_wrongly(house: Path, executed: Calls) -> 
 
 
 def test_a_run_at_work_is_not_resumed(house: Path, executed: Calls) -> None:
-    code = "import sys, time\nfrom pathlib import Path\nfrom lit_mlfund.runs.execution.lock import alone_in\n"
-    code += "with alone_in(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    code = "import sys, time\nfrom pathlib import Path\nfrom lit_mlfund.runs.execution.lock import run_lock\n"
+    code += "with run_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     run_config(config())
     folder = executed[0][0]
     (folder / "result.json").unlink()

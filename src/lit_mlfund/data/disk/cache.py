@@ -16,7 +16,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +78,34 @@ def open_or_make(root: Path, name: str, key: dict[str, Any], make: Callable[[Pat
     if cache := find(root, name, key):
         return cache
     folder, key = _locate(root, name, key)
-    try:
+    with _refusals(folder):
         root.mkdir(parents=True, exist_ok=True)
         with _locked(root / f".{folder.name}.lock"):
             try:  # another process may have built it while this one waited
                 return Cache(folder, _verified_content(folder, key), made=False, reason="")
             except UnusableCache as unusable:
                 return Cache(folder, _build(folder, key, make), made=True, reason=str(unusable))
+
+
+def rebuild(
+    root: Path, name: str, key: dict[str, Any], reason: str, make: Callable[[Path], dict[str, Any]]
+) -> Cache:
+    """Build the cache of `key` again, in place of one whose files are intact but cannot be used.
+
+    Raises:
+        WriteError: the disk refused the files.
+    """
+    folder, _ = _locate(root, name, key)
+    with _refusals(folder), _locked(root / f".{folder.name}.lock"):
+        _remove(folder)
+    return replace(open_or_make(root, name, key, make), reason=reason)
+
+
+@contextmanager
+def _refusals(folder: Path) -> Iterator[None]:
+    """Raise a WriteError that names the cache where the disk refuses something."""
+    try:
+        yield
     except OSError as error:
         if isinstance(error, WriteError):
             raise
@@ -95,7 +116,7 @@ def remove_others(root: Path, keep: Path, is_stale: Callable[[dict[str, Any]], b
     """Remove caches below `root` with a stale key; processes that have one open can read it to the end."""
     for manifest in root.glob(f"*/{MANIFEST}"):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            if manifest.parent != keep and is_stale(json.loads(manifest.read_text())["key"]):
+            if manifest.parent != keep and is_stale(json.loads(manifest.read_text(encoding="utf-8"))["key"]):
                 # its lock file stays: other processes may be waiting for it
                 shutil.rmtree(manifest.parent, ignore_errors=True)
 
@@ -147,15 +168,19 @@ def _verified_content(folder: Path, key: dict[str, Any]) -> dict[str, Any]:
     if not folder.exists():
         raise UnusableCache("")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        if not (folder / MANIFEST).is_file():  # a pipe in its place would never end
+            raise UnusableCache("it was damaged")
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["key"] != key:
             raise UnusableCache("it is another version's")
         for name, expected in manifest["files"].items():
             file = folder / name
+            if not file.is_file() or file.parent != folder:
+                raise UnusableCache("it was damaged")
             if file.stat().st_size != expected["size"] or _checksum(file) != expected["crc32"]:
                 raise UnusableCache(f"{name} was damaged")
         return dict(manifest["content"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnusableCache("it was damaged") from error
 
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from lit_mlfund.atomic import to_json
 from lit_mlfund.data.disk.assign_splits import split_assigner, whole_file_assigner
-from lit_mlfund.data.disk.cache import Cache, find, open_or_make, remove_others, user_cache_folder
+from lit_mlfund.data.disk.cache import Cache, find, open_or_make, rebuild, remove_others, user_cache_folder
 from lit_mlfund.data.disk.encode_to_disk import convert
 from lit_mlfund.data.disk.streaming_fit import fit_scan
 from lit_mlfund.data.parsing.options import Parsing
@@ -117,19 +117,37 @@ def cached_table(
         cache = open_or_make(
             root, name, key, lambda folder: _build(request, signatures, encoder, folder, reader)
         )
-    if cache.made:
-        remove_others(root, cache.folder, _is_stale)
+    if not cache.made:
+        try:
+            return _opened(cache, signatures, watch, reader)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError, RuntimeError):
+            # intact by its own checksums, and yet not what was written here
+            if encoder is not None:  # such rows are no substitute for those of an encoder that is fitted
+                key["encoder"], key["reading"] = encoder.to_dict(), reader.state()
+            cache = rebuild(
+                root,
+                name,
+                key,
+                "it could not be read",
+                lambda folder: _build(request, signatures, encoder, folder, reader),
+            )
+    remove_others(root, cache.folder, _is_stale)
+    return _opened(cache, signatures, watch, reader)
+
+
+def _opened(cache: Cache, signatures: dict[str, Signature], watch: Watch, reader: TableReader) -> CachedTable:
     content = cache.content
     if not cache.made:
         reader.restore(content["reading"])
         reader.remarks = content["remarks"]
     fitted = Encoder.from_dict(content["encoder"])
-    watch.add(*signatures.values())
     stores = {
         split: open_mapped(cache.folder, split, part["layout"], watch)
         for split, part in content["splits"].items()
     }
-    return CachedTable(fitted, stores, content, _notes(cache))
+    notes = _notes(cache)
+    watch.add(*signatures.values())
+    return CachedTable(fitted, stores, content, notes)
 
 
 def _build(

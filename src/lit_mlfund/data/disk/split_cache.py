@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,11 +14,12 @@ import polars as pl
 import torch
 
 import lit_mlfund
-from lit_mlfund.data.disk.cache import find, open_or_make, remove_others, user_cache_folder
+from lit_mlfund.data.disk.cache import Cache, find, open_or_make, rebuild, remove_others, user_cache_folder
 from lit_mlfund.data.preprocessing.table_encoder import Encoder
 from lit_mlfund.data.reading.file_watch import Signature
 from lit_mlfund.data.serving.store import ListStore, PointStore
 
+_logger = logging.getLogger(__name__)
 FILE = "splits.pt"
 CODE = ("data", "datamodules")  # the folders of this package that decide what a row becomes
 
@@ -62,16 +64,51 @@ def cached_splits(
         root = user_cache_folder("splits")
         cache = open_or_make(root, name, key, write) if encoder is None else find(root, name, key)
         if cache is not None and not fresh:
-            fitted = Encoder.from_dict(cache.content["encoder"])
-            if encoder is None or fitted == encoder:
-                saved = torch.load(cache.folder / FILE, mmap=True, weights_only=True)
-                stores = {split: _store(tensors) for split, tensors in saved.items()}
-                return Splits(fitted, stores, cache.content["summary"])
+            try:
+                splits = _read(cache)
+                if encoder is None or splits.encoder == encoder:
+                    return splits
+            except Exception as error:  # intact by its own checksums, and yet not what was written here
+                _logger.debug("the cache %s cannot be read and is built anew: %r", cache.folder, error)
+                cache = rebuild(root, name, key, "it could not be read", write) if encoder is None else None
         if cache is not None and fresh:
             remove_others(root, cache.folder, lambda other: other["name"] == name)
     except OSError:
         pass
     return fresh[0] if fresh else make()
+
+
+def _read(cache: Cache) -> Splits:
+    """Load cached splits; raises whatever is wrong with files that were not written by `cached_splits`."""
+    encoder, summary = Encoder.from_dict(cache.content["encoder"]), cache.content["summary"]
+    saved = torch.load(cache.folder / FILE, mmap=True, weights_only=True)
+    stores = {split: _store(tensors) for split, tensors in saved.items()}
+    for split, store in stores.items():
+        _check(split, store, encoder)
+    if {split: _num_rows(store) for split, store in stores.items()} != summary["rows"]:
+        raise ValueError("the splits are not those of the summary")
+    return Splits(encoder, stores, summary)
+
+
+def _check(split: str, store: PointStore | ListStore, encoder: Encoder) -> None:
+    """Raise a ValueError where rows are not what `encoder` could have made."""
+    fields = encoder.spec(1).inputs
+    found = {name: tuple(values.shape[1:]) for name, values in store.x.items()}
+    if found != {name: field.shape for name, field in fields.items()} or not len(store):
+        raise ValueError(f"{split} has the inputs {found}")
+    target = store.relevance if isinstance(store, ListStore) else store.y
+    if not bool(torch.isfinite(target).all()) or (
+        len(encoder.target.classes) and bool(((target < 0) | (target >= len(encoder.target.classes))).any())
+    ):
+        raise ValueError(f"{split} has impossible targets")
+    if (codes := store.x.get("categorical")) is not None:
+        sizes = torch.tensor(fields["categorical"].cardinalities)
+        if bool(((codes < 0) | (codes >= sizes)).any()):
+            raise ValueError(f"{split} has codes without a category")
+
+
+def _num_rows(store: PointStore | ListStore) -> int:
+    return len(store.relevance) if isinstance(store, ListStore) else len(store)
 
 
 def _code_digest() -> str:

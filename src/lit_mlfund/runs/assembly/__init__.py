@@ -1,1 +1,1 @@
-"""Build the objects of a run from its checked configuration."""
+"""Builds the objects of a run from its checked configuration."""

@@ -1,4 +1,4 @@
-"""Builds the loggers of a run: TensorBoard's event files, and whatever Lightning loggers the configuration names."""
+"""Builds the loggers of a run: TensorBoard's event files, and Lightning loggers named in the configuration."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from omegaconf import DictConfig, OmegaConf
 from lit_mlfund.config.instantiate import instantiate
 from lit_mlfund.config.signatures import describe
 
-# groups whose values are worth a column in the HParams tab
+# groups whose values are columns in the HParams tab
 GROUPS = ("task", "data", "model", "loss", "optim", "schedule", "regularization", "trainer")
 
 
 def build_loggers(config: DictConfig, run_dir: Path) -> list[Logger]:
     """Build all loggers of a configuration, TensorBoard's first.
 
-    Every node of `logger` with a `_target_` is built. It gets the run folder as `save_dir` where it takes one and is
-    given none, and the configuration as hyperparameters.
+    Every node of `logger` with a `_target_` is built. It gets the run folder as `save_dir` if it takes this and the
+    node does not set it, and the configuration as hyperparameters.
     """
     loggers: list[Logger] = []
     if config.logger.get("tensorboard"):
-        from lit_mlfund.callbacks.event_files import EventFiles  # TensorBoard: not for runs without it
+        from lit_mlfund.callbacks.event_files import EventFiles  # imports TensorBoard
 
         loggers.append(EventFiles(save_dir=run_dir, name="tensorboard", version="", default_hp_metric=False))
     for node in config.logger.values():
@@ -37,7 +37,7 @@ def build_loggers(config: DictConfig, run_dir: Path) -> list[Logger]:
 
 
 def flat_values(config: DictConfig) -> dict[str, Any]:
-    """Return `optim.lr: 0.001` and the like; nodes appear by the last part of their target."""
+    """Flatten a configuration to entries such as `optim.lr: 0.001`; classes appear by name, without their module."""
     flat: dict[str, Any] = {"seed": config.seed}
 
     def walk(prefix: str, value: Any) -> None:

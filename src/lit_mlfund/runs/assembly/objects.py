@@ -40,23 +40,23 @@ def seed_everything(seed: int) -> None:
 
 
 def build_data(config: DictConfig) -> DataModule:
-    """The data module as configured; nothing is read before its `setup`."""
+    """Build the configured data module; nothing is read before its `setup`."""
     data = instantiate(config.data)
     if not isinstance(data, DataModule):
         raise ConfigError(
-            f"data._target_: {config.data._target_} gives a {type(data).__name__}, which is no "
+            f"data._target_: {config.data._target_} builds a {type(data).__name__}, which is no "
             "lit_mlfund.datamodules.DataModule: it has neither spec nor stores"
         )
     return data
 
 
 def optim_values(node: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a node of `optim` without the keys that are read by the program itself."""
+    """Return a node of `optim` without the keys that the program reads itself."""
     return {str(key): value for key, value in node.items() if key not in SECTIONS["optim"].own}
 
 
 def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
-    """Model, loss, optimizer and schedule in the module of the task."""
+    """Build model, loss, optimizer and schedule in the module of the task."""
     seed_everything(config.seed)
     loss = instantiate(config.loss)
     model = _build_model(config, spec)
@@ -79,7 +79,7 @@ def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
 
 
 def _own_nodes(config: DictConfig) -> dict[str, dict[str, Any]]:
-    """Return the nodes of model and loss for the checkpoint, without those that name classes of other packages."""
+    """Return the nodes of model and loss for the checkpoint, except those that name classes of other packages."""
     nodes: dict[str, Any] = {
         name: OmegaConf.to_container(config[name], resolve=True) for name in ("model", "loss")
     }
@@ -87,11 +87,11 @@ def _own_nodes(config: DictConfig) -> dict[str, dict[str, Any]]:
 
 
 def _build_model(config: DictConfig, spec: DataSpec) -> nn.Module:
-    """Build the model; one that takes no `spec` is fitted to our batches."""
+    """Build the model; one that takes no `spec` is wrapped to accept our batches."""
     target = describe(config.model._target_)
     takes_spec = target.open or "spec" in target.parameters
     model: nn.Module = instantiate(config.model, **({"spec": spec} if takes_spec else {}))
-    if spec.task == "retrieval":  # called by the names of its towers
+    if spec.task == "retrieval":  # its towers are called by name
         return model
     if not takes_spec:
         model = PlainModel(model, squeeze=spec.task != "multiclass")
@@ -100,27 +100,27 @@ def _build_model(config: DictConfig, spec: DataSpec) -> nn.Module:
 
 
 def _optimizer(config: DictConfig, tables: Any) -> Callable[[nn.Module], torch.optim.Optimizer]:
-    """The configured one; beside it that of the embedding tables, where these have one of their own."""
+    """Return a factory of the configured optimizer, combined with that of the embedding tables if they have one."""
 
     def build(module: nn.Module) -> torch.optim.Optimizer:
-        beside = tables.optimizer(module) if tables is not None else None
+        table_optimizer = tables.optimizer(module) if tables is not None else None
         try:
             groups = parameter_groups(
                 module,
                 weight_decay=config.optim.get("weight_decay"),
                 lr=config.optim.get("lr"),
                 lr_by_pattern=config.optim.get("lr_by_pattern"),
-                skip=tensors(beside.param_groups) if beside is not None else (),
+                skip=tensors(table_optimizer.param_groups) if table_optimizer is not None else (),
             )
         except ValueError as error:
             raise ConfigError(f"optim.{error}") from error
-        if beside is not None and not groups:  # a model of nothing but tables
-            return beside
+        if table_optimizer is not None and not groups:  # a model of nothing but tables
+            return table_optimizer
         try:
             optimizer = instantiate(optim_values(config.optim), params=groups)
         except ValueError as error:
             raise ConfigError(f"optim: {error}") from error
-        return optimizer if beside is None else Combined([optimizer, beside])
+        return optimizer if table_optimizer is None else Combined([optimizer, table_optimizer])
 
     return build
 
@@ -131,30 +131,30 @@ def _schedule(config: DictConfig) -> Callable[[torch.optim.Optimizer, int], Any]
     target = describe(config.schedule._target_)
 
     def build(optimizer: torch.optim.Optimizer, num_steps: int) -> Any:
-        offered = {"num_steps": num_steps, "mode": direction(config)}
-        wanted = {name: value for name, value in offered.items() if target.open or name in target.parameters}
-        given = {name: value for name, value in wanted.items() if name not in config.schedule}
-        return instantiate(config.schedule, optimizer=optimizer, **given)
+        extra = {"num_steps": num_steps, "mode": direction(config)}
+        accepted = {name: value for name, value in extra.items() if target.open or name in target.parameters}
+        arguments = {name: value for name, value in accepted.items() if name not in config.schedule}
+        return instantiate(config.schedule, optimizer=optimizer, **arguments)
 
     return build
 
 
 @dataclass
 class Training:
-    """The trainer of a run, and the callbacks that the run asks afterwards."""
+    """Holds the trainer of a run, and the callbacks that are read after training."""
 
     trainer: Trainer
     checkpoints: BestAndLast
     progress: Progress
-    chosen: list[Any]  # those of the configuration
+    configured: list[Any]  # callbacks of the configuration
 
 
 def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Training:
-    """Lightning's Trainer with the callbacks of the configuration and those that every run has."""
+    """Build Lightning's Trainer with the callbacks of the configuration and those of every run."""
     progress = Progress()
     checkpoints = BestAndLast(run_dir / "checkpoints")
-    chosen = [*config.regularization.values(), *config.callbacks.values()]
-    callbacks = [instantiate(node) for node in chosen if node is not None]
+    nodes = [*config.regularization.values(), *config.callbacks.values()]
+    callbacks = [instantiate(node) for node in nodes if node is not None]
     trainer = instantiate(
         config.trainer,
         callbacks=[*callbacks, progress, checkpoints, StopOnPreemption(flag, checkpoints)],
@@ -165,7 +165,7 @@ def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Tr
 
 
 def quiet_lightning() -> None:
-    """Keep to ourselves what Lightning tells of every run: devices, limits, tips, workers that we do not use."""
+    """Silence what Lightning prints in every run: devices, limits, tips, workers that are not used here."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for text in (

@@ -1,4 +1,4 @@
-"""What each optimizer keeps beside the weights, measured: one step, then the tensors in its state."""
+"""Measures the memory of each optimizer's state: takes one step, then sums the tensors in the state."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lit_mlfund.optim import parameter_groups, state_bytes
 from lit_mlfund.optim.extras import MissingExtraError
 from lit_mlfund.runs.assembly.objects import optim_values
 
-SIZE = 1024  # rows and columns of what is measured
+SIZE = 1024  # rows and columns of the measured parameter
 KINDS = {"matrix": lambda: nn.Linear(SIZE, SIZE, bias=False), "embedding": lambda: nn.Embedding(SIZE, SIZE)}
-FOOT = "bytes of state per parameter in single precision, which itself takes 4 and its gradient 4"
+FOOTNOTE = "bytes of state per parameter in single precision, which itself takes 4 and its gradient 4"
 
 
 def bytes_per_parameter(node: dict[str, Any], model: nn.Module) -> float:
-    """Bytes of state per parameter of `model` after one step of the optimizer that `node` builds."""
+    """Measure the bytes of state per parameter of `model` after one step of the optimizer that `node` builds."""
     groups = parameter_groups(model, float(node.get("weight_decay") or 0.0))
     optimizer = instantiate(optim_values(node), params=groups)
     parameters = list(model.parameters())
@@ -31,18 +31,18 @@ def bytes_per_parameter(node: dict[str, Any], model: nn.Module) -> float:
 
 
 def memory_table(catalog: Catalog) -> str:
-    """One line for each optimizer: bytes per parameter by kind, and its comment, or why it was not measured."""
+    """Format one line per optimizer: bytes per parameter by kind, and its comment, or why it was not measured."""
     rows = [("optim", *KINDS, "")]
     for option in options(catalog, "optim"):
         node = node_of(catalog, "optim", option.name)
         try:
             cells = [f"{bytes_per_parameter(node, make()):.2f}" for make in KINDS.values()]
-            told = option.comment
+            remark = option.comment
         except MissingExtraError as error:
-            cells, told = ["-"] * len(KINDS), str(error)
-        except Exception as error:  # other people's optimizers may want what only a run has
-            cells, told = ["-"] * len(KINDS), f"not measured: {' '.join(str(error).split())}"
-        rows.append((option.name, *cells, told))
+            cells, remark = ["-"] * len(KINDS), str(error)
+        except Exception as error:  # optimizers of other packages may need something that only a run has
+            cells, remark = ["-"] * len(KINDS), f"not measured: {' '.join(str(error).split())}"
+        rows.append((option.name, *cells, remark))
     widths = [max(len(row[column]) for row in rows) for column in range(len(KINDS) + 1)]
     lines = [
         "  ".join(
@@ -54,4 +54,4 @@ def memory_table(catalog: Catalog) -> str:
         ).rstrip()
         for row in rows
     ]
-    return "\n".join([*lines, "", FOOT])
+    return "\n".join([*lines, "", FOOTNOTE])

@@ -1,4 +1,4 @@
-"""Fits models to our batches that know nothing of this project."""
+"""Adapts models of other packages to our batches."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ DENSE = ("numeric", "image")  # kinds of inputs that are float32; the others are
 
 
 class PlainModel(nn.Module):
-    """Calls a module that took no `spec` with the inputs of a batch.
+    """Calls a module that takes no `spec` with the inputs of a batch.
 
-    The module is given the dict of named inputs. Where it cannot take a dict (`TypeError`, `AttributeError` in its
-    first call) and there is one input, it is given that tensor: `torch.nn.Linear` and `torch.nn.Sequential` fit so. A
-    last dimension of 1 is dropped from outputs that have none: logits of two classes, values, scores.
+    The module receives the dict of named inputs. If it cannot take a dict (`TypeError`, `AttributeError` in its first
+    call) and there is one input, it receives that tensor, as `torch.nn.Linear` and `torch.nn.Sequential` need. A last
+    dimension of 1 is dropped where the task's outputs have none: binary logits, values, scores.
 
     Args:
-        module: any `nn.Module` of one argument.
-        squeeze: drop a last dimension of 1.
+        module: any `nn.Module` with one argument.
+        squeeze: whether to drop a last dimension of 1.
     """
 
     def __init__(self, module: nn.Module, squeeze: bool):
@@ -32,7 +32,7 @@ class PlainModel(nn.Module):
         self._takes_dict: bool | None = None
 
     def forward(self, x: dict[str, Tensor], **others: Any) -> Tensor:
-        """Return the output of the module; the `mask` of lists is not handed on, as padding is left out by the loss."""
+        """Return the output of the module; the `mask` of lists is not passed on, as the loss ignores padding."""
         if self._takes_dict is None and len(x) == 1:
             try:
                 output = self.module(x)
@@ -52,8 +52,8 @@ def materialize(model: nn.Module, spec: DataSpec) -> None:
     """Give the parameters of lazy modules (`torch.nn.LazyLinear`) their shapes, in place, from rows of zeros.
 
     Args:
-        model: one that is called with the inputs of a batch.
-        spec: of the data.
+        model: a model that is called with the inputs of a batch.
+        spec: description of the data.
     """
     if not any(isinstance(parameter, UninitializedParameter) for parameter in model.parameters()):
         return

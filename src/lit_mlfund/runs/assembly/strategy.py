@@ -1,4 +1,4 @@
-"""How several processes share a model, where Lightning has no ready way."""
+"""Shards a model over processes where Lightning has no ready strategy."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 
 
 class ShardedStrategy(ModelParallelStrategy):
-    """FSDP2 over all processes, on GPUs and CPUs; `TaskModule.configure_model` says what becomes a shard.
+    """Runs FSDP2 over all processes, on GPUs and CPUs; `TaskModule.configure_model` decides what is sharded.
 
     Lightning's own default shards over machines only, and leaves the processes of one machine to tensor
-    parallelism, which none of our models has: there each would train a model of its own. A checkpoint is one
+    parallelism, which none of our models implements: each process would train its own model. A checkpoint is one
     file, gathered when it is written.
     """
 
@@ -19,7 +19,7 @@ class ShardedStrategy(ModelParallelStrategy):
         super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False)
 
     def setup_environment(self) -> None:
-        # of the output of any linear layer on [B, T, D]; nothing here works in place
+        # warned for the output of any linear layer on [B, T, D]; nothing here modifies it in place
         warnings.filterwarnings("ignore", ".*FSDP2-wrapped module .* returned a view tensor.*")
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()

@@ -1,4 +1,4 @@
-"""Lightning's Trainer with this project's defaults."""
+"""Builds Lightning's Trainer with this project's defaults."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def build_trainer(
     logger: Any = None,
     default_root_dir: str | None = None,
 ) -> Trainer:
-    """A Trainer that clips at norm 1 and leaves progress, checkpoints and summaries to this project.
+    """Build a Trainer that clips at norm 1 and leaves progress, checkpoints and summaries to this project.
 
-    The keywords are Lightning's own; `compile` (torch.compile on the network alone) is read by the runtime.
-    `callbacks`, `logger` and `default_root_dir` come from the runtime.
+    The keywords are Lightning's own, but for `compile` (torch.compile on the network only), which the run reads.
+    `callbacks`, `logger` and `default_root_dir` are passed by the run.
     """
     return Trainer(
         max_epochs=max_epochs,
@@ -67,7 +67,7 @@ def build_trainer(
         limit_val_batches=limit_val_batches,
         limit_test_batches=limit_test_batches,
         overfit_batches=overfit_batches,
-        # to turn off what is off would import the compiler
+        # turning it off where it is off already would import the compiler
         deterministic=deterministic or (False if torch.are_deterministic_algorithms_enabled() else None),
         detect_anomaly=detect_anomaly,
         callbacks=callbacks,

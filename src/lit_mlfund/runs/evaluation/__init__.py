@@ -1,1 +1,1 @@
-"""Measure a trained module beside its references, and publish the results."""
+"""Evaluates a trained module beside its references, and publishes the results."""

@@ -1,4 +1,4 @@
-"""Accumulates metrics over the pieces of a split that is larger than memory: a few numbers per row, query or window."""
+"""Accumulates metrics over pieces of a split larger than memory: a few numbers per row, query or window."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lit_mlfund.modules.outputs import Outputs
 
 
 class MetricAccumulator:
-    """Condenses the outputs of pieces of a split to what its metrics are computed of.
+    """Accumulates the values from which the metrics of a split are computed, from the outputs of its pieces.
 
-    counts  of what was measured: `rows`; for lists also `queries`; for a text `characters` and `windows`
+    counts  evaluated `rows`; for lists also `queries`; for a text `characters` and `windows`
     """
 
     def __init__(self, module: TaskModule, split: str) -> None:
@@ -25,7 +25,7 @@ class MetricAccumulator:
         self._columns: dict[str, _Column] = {}
 
     def add(self, outputs: Outputs) -> None:
-        """Keep what the metrics need of a piece."""
+        """Add the values that the metrics need of one piece."""
         self.counts.update(self.module.count(outputs))
         for name, values in self.module.metric_values(outputs, self.split).items():
             self._columns.setdefault(name, _Column(values)).append(values)
@@ -36,7 +36,7 @@ class MetricAccumulator:
 
 
 class _Column:
-    """Grows one array of rows: between many small ones, memory that was freed is not given back."""
+    """Grows one array of rows, as many small ones would keep freed memory from being returned."""
 
     def __init__(self, example: Tensor) -> None:
         self.rows = example[:0].cpu().numpy().copy()

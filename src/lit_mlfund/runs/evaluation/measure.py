@@ -1,4 +1,4 @@
-"""Measures a trained module, and the references beside it, on the same rows by the same code."""
+"""Evaluates a trained module, and its references, on the same rows by the same code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lit_mlfund.modules import TaskModule
 
 Measured = dict[str, dict[str, float]]  # metric -> value, low, high
 SPLITS = ("val", "test")
-REFERENCE_SPLITS = ("test",)  # the validation split has chosen the model: no place for a comparison
+REFERENCE_SPLITS = ("test",)  # not val, on which the model has an advantage: it selected the checkpoint
 
 
 def measure_splits(
@@ -23,23 +23,23 @@ def measure_splits(
     checkpoint: str | None,
     splits: tuple[str, ...] = SPLITS,
 ) -> dict[str, Measured]:
-    """Return every metric of the splits with its interval, from `checkpoint` or from the weights as they are."""
+    """Evaluate every metric of the splits with its interval, from `checkpoint` or with the current weights."""
     measured = {}
-    trainer.loggers = []  # what is measured after training is no point of its curves
+    trainer.loggers = []  # evaluations after training are not part of its curves
     for split in splits:
-        run = trainer.validate if split == "val" else trainer.test
-        run(module, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True)
+        evaluate = trainer.validate if split == "val" else trainer.test
+        evaluate(module, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True)
         measured[split] = intervals(module.evaluations[split])
     return measured
 
 
 def intervals(evaluation: Evaluation) -> Measured:
-    """Return the plain numbers of an evaluation: metric -> value, low, high."""
+    """Return an evaluation as plain numbers: metric -> value, low, high."""
     return {name: interval.to_dict() for name, interval in evaluation.intervals().items()}
 
 
 def measure_references(module: TaskModule, data: DataModule, seed: int) -> dict[str, dict[str, Measured]]:
-    """Return reference -> split -> metric -> value, low, high, on the rows that the module was measured on."""
+    """Return reference -> split -> metric -> value, low, high, on the rows on which the module was evaluated."""
     measured: dict[str, dict[str, Measured]] = {}
     for name, split, values in module.references(data, REFERENCE_SPLITS, seed):
         measured.setdefault(name, {})[split] = intervals(module.evaluation(values))
@@ -47,9 +47,9 @@ def measure_references(module: TaskModule, data: DataModule, seed: int) -> dict[
 
 
 def write_predictions(folder: Path, module: TaskModule) -> None:
-    """Write one Parquet file per measured split: the row of the file, the target, and what the model says.
+    """Write one Parquet file per evaluated split: row of the file, target and prediction.
 
-    Texts of the module, such as a sample of a language model, go beside them.
+    Texts of the module, such as a sample of a language model, are written beside them.
     """
     folder.mkdir(exist_ok=True)
     for name, text in module.texts().items():

@@ -1,8 +1,7 @@
-"""Adds to the TensorBoard folder of a finished run: pictures, the verdict, hyper-parameters, embeddings of items."""
+"""Adds pictures, the verdict, hyper-parameters and item embeddings to the TensorBoard folder of a finished run."""
 
 from __future__ import annotations
 
-import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,26 +10,66 @@ from omegaconf import DictConfig
 
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
+from lit_mlfund.reports import run_text, start_text, write_card
+from lit_mlfund.reports.holes import Holes
+from lit_mlfund.reports.run_files import read_json
 from lit_mlfund.runs.assembly.loggers import flat_values
+from lit_mlfund.startup.streams import say
 
-MOST_VECTORS = 3000  # that a browser turns around smoothly
+MAX_VECTORS = 3000  # that a browser still rotates smoothly
+
+
+def report(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
+    """Write the card and the TensorBoard files of a run whose result is written, and print its text.
+
+    What fails is left out and named at the end: no failure here costs the result.
+    """
+    holes = Holes()
+    if result["status"] == "done":
+        if config.logger.get("card", True):
+            holes |= write_card(run_dir)
+        with holes.leave("TensorBoard"):
+            publish(run_dir, config, result)
+    with holes.leave("text"):
+        say(run_text(run_dir))
+    for line in holes.lines():
+        say(line)
+
+
+def show_start(run_dir: Path) -> None:
+    """Print what a run trains on, from its `provenance.json`."""
+    holes = Holes()
+    with holes.leave("text of the start"):
+        say(start_text(run_dir))
+    for line in holes.lines():
+        say(line)
+
+
+def show_projection(run_dir: Path, config: DictConfig, module: TaskModule, data: DataModule) -> None:
+    """Publish the vectors of the module, or print why that was not possible."""
+    holes = Holes()
+    with holes.leave("TensorBoard's projector"):
+        publish_projection(run_dir, config, module, data)
+    for line in holes.lines():
+        say(line)
 
 
 def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
-    """Add the pictures, the findings and the HParams row of a finished run to its TensorBoard folder, where it has one.
+    """Add the pictures, the findings and the HParams row of a finished run to its TensorBoard folder, if it has one.
 
     The HParams tab gets the *best* monitored value and the test metrics, not the last ones of training.
     """
     if not config.logger.get("tensorboard"):
         return
-    from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
+
+    from lit_mlfund.callbacks.event_files import open_events
 
     objective = result["objective"]
     metrics = {f"best/{objective['name']}": objective["value"]}
     metrics |= {f"test/{name}": entry["value"] for name, entry in result["test"].items()}
     metrics = {name: value for name, value in metrics.items() if value is not None}
-    with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+    with open_events(run_dir / "tensorboard") as writer:
         for picture in sorted((run_dir / "pictures").glob("*.png")):
             add_picture(writer, f"pictures/{picture.stem}", picture)
         writer.add_text("verdict", _verdict(run_dir))
@@ -41,11 +80,11 @@ def publish(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
 
 
 def add_picture(writer: Any, tag: str, file: Path) -> None:
-    """Add a PNG file as it is; `writer.add_image` would take it apart and compress it again."""
+    """Add a PNG file as it is; `writer.add_image` would decode it and compress it again."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     png = file.read_bytes()
-    width, height = struct.unpack(">II", png[16:24])  # where every PNG has them
+    width, height = struct.unpack(">II", png[16:24])  # at this position in every PNG
     image = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
     writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]))
 
@@ -53,23 +92,21 @@ def add_picture(writer: Any, tag: str, file: Path) -> None:
 def publish_projection(run_dir: Path, config: DictConfig, module: TaskModule, data: DataModule) -> None:
     """Add the vectors of the module to TensorBoard's projector, such as the items of a retrieval run.
 
-    A model in shards has none, as no process alone can run it.
+    A sharded model has none, as no process can run it alone.
     """
     if not config.logger.get("tensorboard") or config.trainer.get("strategy") == "fsdp":
         return
-    projection = module.projection(data, MOST_VECTORS)
+    projection = module.projection(data, MAX_VECTORS)
     if projection is None:
         return
-    from torch.utils.tensorboard import SummaryWriter
+    from lit_mlfund.callbacks.event_files import open_events
 
     vectors, names = projection
-    with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+    with open_events(run_dir / "tensorboard") as writer:
         writer.add_embedding(vectors, names, tag="items")
 
 
 def _verdict(run_dir: Path) -> str:
-    findings = (
-        json.loads((run_dir / "findings.json").read_text()) if (run_dir / "findings.json").exists() else []
-    )
+    findings = read_json(run_dir / "findings.json")
     lines = [f"- **{finding['name']}**: {finding['symptom']}" for finding in findings]
     return "\n".join(lines or ["no problems found"])

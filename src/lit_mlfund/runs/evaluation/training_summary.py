@@ -1,4 +1,4 @@
-"""Summarizes how a training went and what it left, as plain numbers for `metrics.json`."""
+"""Summarizes a training and the resulting weights as plain numbers for `metrics.json`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.optim import state_bytes
 
-MOST_TRAINING_ROWS = 10_000  # examples of the training split that are measured as the others are
+MAX_TRAINING_ROWS = 10_000  # examples of the training split that are evaluated like the other splits
 
 
 def training_numbers(trainer: Trainer, progress: Progress) -> dict[str, float]:
-    """Steps, epochs, share of clipped steps, and bytes of optimizer state per trained parameter; right after fit."""
+    """Return steps, epochs, clipped share and bytes of optimizer state per parameter; call it right after fit."""
     optimizer = trainer.optimizers[0]
     num_parameters = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
     numbers = {
@@ -32,7 +32,7 @@ def training_numbers(trainer: Trainer, progress: Progress) -> dict[str, float]:
 
 
 def weight_numbers(model: nn.Module) -> dict[str, float]:
-    """Norm and share of exact zeros of the weights of two or more dimensions, which decay and L1 are for."""
+    """Return norm and share of exact zeros of weights with two or more dimensions, which decay and L1 affect."""
     weights = [parameter.detach() for parameter in model.parameters() if parameter.ndim >= 2]
     count = sum(weight.numel() for weight in weights)
     if not count or any(hasattr(weight, "to_local") for weight in weights):  # none, or in shards
@@ -45,14 +45,14 @@ def weight_numbers(model: nn.Module) -> dict[str, float]:
 
 @torch.no_grad()
 def training_split(module: TaskModule, data: DataModule) -> dict[str, float]:
-    """`train/loss` and every metric as of the other splits: no dropout, no augmentation, one state of the weights.
+    """Evaluate `train/loss` and every metric like the other splits: no dropout or augmentation, fixed weights.
 
-    Of large splits, `MOST_TRAINING_ROWS` evenly spaced examples; nothing for data that are not in memory.
+    Large splits are represented by `MAX_TRAINING_ROWS` evenly spaced examples; data not in memory yield nothing.
     """
     store = data.stores.get("train")
     if not isinstance(store, (PointStore, ListStore)):
         return {}
-    size = min(len(store), MOST_TRAINING_ROWS)
+    size = min(len(store), MAX_TRAINING_ROWS)
     index = (
         torch.linspace(0, len(store) - 1, size)
         .round()

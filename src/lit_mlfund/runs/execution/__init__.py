@@ -1,1 +1,1 @@
-"""Execute a frozen run: processes, locks, resuming, the files of the run folder."""
+"""Executes a frozen run: processes, locks, resuming, the files of the run folder."""

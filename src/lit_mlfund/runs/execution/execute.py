@@ -1,4 +1,4 @@
-"""Execute a frozen run: fit, measure the best checkpoint beside its references, write what came out.
+"""Executes a frozen run: fits, evaluates the best checkpoint beside its references, writes the results.
 
 Everything is read from `<run>/run.yaml` and written to the run folder, so that one process or many, now or after a
 crash, do the same.
@@ -17,11 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from lit_mlfund.atomic import write_json
 from lit_mlfund.callbacks import Preempted, PreemptionFlag, TrainingDiverged
+from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics import verdict
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.reports import run_text, start_text, write_card
 from lit_mlfund.runs.assembly.data_reuse import load_data
 from lit_mlfund.runs.assembly.objects import (
     Training,
@@ -31,12 +31,13 @@ from lit_mlfund.runs.assembly.objects import (
     seed_everything,
 )
 from lit_mlfund.runs.evaluation.measure import measure_references, measure_splits, write_predictions
-from lit_mlfund.runs.evaluation.publish import publish, publish_projection
+from lit_mlfund.runs.evaluation.publish import report, show_projection, show_start
 from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
-from lit_mlfund.runs.execution.lr_range_test import replace_auto
-from lit_mlfund.runs.execution.provenance import earlier_sources, provenance
+from lit_mlfund.runs.execution.lr_range_test import replace_auto_lr
+from lit_mlfund.runs.execution.provenance import provenance, recorded_sources
 from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.startup.environment import is_first_process
+from lit_mlfund.startup.streams import prepare_streams
 
 Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
 
@@ -44,18 +45,19 @@ Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
 def execute(
     run_dir: Path, *, resume: bool = False, data: DataModule | None = None, fit: Fit | None = None
 ) -> dict[str, Any]:
-    """Run what `run.yaml` says and return the contents of `result.json`.
+    """Execute the run in `run.yaml` and return the contents of `result.json`.
 
     Args:
         run_dir: a folder with a checked, resolved `run.yaml`.
-        resume: go on from `checkpoints/last.ckpt` where there is one.
-        data: set up already, as the configuration wants them.
-        fit: hands over a training that took place elsewhere, instead of training.
+        resume: continue from `checkpoints/last.ckpt` if there is one.
+        data: the configured data module, if it is set up already.
+        fit: a replacement for training, which brings in the results of a training that took place elsewhere.
 
     Raises:
-        DataError, ValueError: the data do not fit the configuration; a folder that holds nothing yet is removed.
+        DataError, ValueError: the data do not fit the configuration; a folder without a checkpoint is removed.
     """
     flag = PreemptionFlag().install()
+    prepare_streams()
     quiet_lightning()
     started = time.perf_counter()
     config = OmegaConf.create(load_frozen(run_dir))
@@ -71,7 +73,7 @@ def execute(
         _run(config, run_dir, resume, flag, result, data, fit or _fit)
     except (Preempted, SIGTERMException) as stop:
         result |= {"status": "preempted", "reason": str(stop) or "stopped by a signal; resumable"}
-    except TrainingDiverged as failure:
+    except (TrainingDiverged, FloatingPointError) as failure:
         finding = verdict.diverged(str(failure))
         result |= {"status": "failed", "reason": str(failure), "findings": [finding.name]}
         write_json(run_dir / "findings.json", [finding.to_dict()])
@@ -82,11 +84,7 @@ def execute(
     result["seconds"] = round(time.perf_counter() - started, 3)
     if is_first_process():
         write_json(run_dir / "result.json", result)
-        if result["status"] == "done":
-            if config.logger.get("card", True):
-                write_card(run_dir)
-            publish(run_dir, config, result)
-        print(run_text(run_dir), flush=True)
+        report(run_dir, config, result)
     return result
 
 
@@ -102,35 +100,36 @@ def _run(
     seed_everything(config.seed)
     data = data or load_data(config)
     if resume:
-        data.watch.compare(earlier_sources(run_dir))
-    rate = replace_auto(config, data, run_dir) if config.train else None
+        data.watch.compare(recorded_sources(run_dir))
+    lr_find = replace_auto_lr(config, data, run_dir) if config.train else None
     module = build_module(config, data.spec)
     if config.train:
-        module.make_optimizer()  # what is wrong with it is told before anything starts
+        module.make_optimizer()  # raises its errors before anything starts
+    if config.train and (problem := module.undefined_monitor(data)):
+        raise DataError(f"monitor: {problem}")
     training = build_trainer(config, run_dir, flag)
     first = is_first_process()
     if first:
-        made_on = provenance(config, data, module) | ({"lr_find": rate} if rate else {})
-        write_json(run_dir / "provenance.json", made_on)
-        print(start_text(run_dir), flush=True)
+        record = provenance(config, data, module) | ({"lr_find": lr_find} if lr_find else {})
+        write_json(run_dir / "provenance.json", record)
+        show_start(run_dir)
     flag.check()
     try:
         fit(config, training, module, data, resume)
-    except TrainingDiverged:
+    except (TrainingDiverged, FloatingPointError):
         if first:
-            write_json(run_dir / "metrics.json", _curves(training))
+            write_json(run_dir / "metrics.json", _logged(training))
         raise
     checkpoints = training.checkpoints
     result["objective"]["value"] = checkpoints.best_value
-    # taken now: loading a checkpoint puts the callbacks back to its epoch
-    curves = _curves(training)
+    logged = _logged(training)  # before a checkpoint is loaded, which resets the callbacks to its epoch
     numbers = training_numbers(training.trainer, training.progress) if config.train else {}
     flag.check()
     if not config.test:
         return
-    tested = checkpoints.last_path if config.get("checkpoint") == "last" else checkpoints.best_path
+    checkpoint = checkpoints.last_path if config.get("checkpoint") == "last" else checkpoints.best_path
     splits = measure_splits(
-        training.trainer, module, data, checkpoint=str(tested) if tested.exists() else None
+        training.trainer, module, data, checkpoint=str(checkpoint) if checkpoint.exists() else None
     )
     numbers |= training_split(module, data) | weight_numbers(module.model)
     if not first:
@@ -139,7 +138,7 @@ def _run(
     result["test"] = splits["test"]
     result["references"] = {name: measured["test"] for name, measured in references.items()}
     write_predictions(run_dir / "predictions", module)
-    publish_projection(run_dir, config, module, data)
+    show_projection(run_dir, config, module, data)
     write_json(
         run_dir / "metrics.json",
         {
@@ -147,7 +146,7 @@ def _run(
             "splits": splits,
             "references": references,
             "numbers": numbers,
-            **curves,
+            **logged,
         },
     )
     findings = verdict.findings(
@@ -155,10 +154,10 @@ def _run(
         module.mode,
         splits,
         references,
-        curves["history"],
+        logged["history"],
         config.trainer.max_epochs,
     )
-    findings += [chosen.finding(module, data) for chosen in training.chosen if hasattr(chosen, "finding")]
+    findings += [part.finding(module, data) for part in training.configured if hasattr(part, "finding")]
     data.watch()
     if data.watch.changes:
         findings.append(verdict.changed_data(data.watch.changes))
@@ -166,8 +165,8 @@ def _run(
     result["findings"] = [finding.name for finding in findings]
 
 
-def _curves(training: Training) -> dict[str, Any]:
-    """Return what was logged by epoch and by step."""
+def _logged(training: Training) -> dict[str, Any]:
+    """Return the values that were logged by epoch and by step."""
     return {"history": training.progress.history, "steps": training.progress.steps}
 
 
@@ -177,4 +176,11 @@ def _fit(config: DictConfig, training: Training, module: TaskModule, data: DataM
     module.use_lean_steps(training.trainer)
     last = training.checkpoints.last_path
     checkpoint = str(last) if resume and last.exists() else None
-    training.trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    try:
+        training.trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except RuntimeError as error:
+        if checkpoint is None or "loading state_dict" not in str(error):
+            raise
+        raise ConfigError(
+            f"checkpoint: {last} does not fit the configuration in {last.parents[1]}"
+        ) from error

@@ -1,4 +1,4 @@
-"""Opens a finished run: measures it on its splits or on new rows, and predicts."""
+"""Opens a finished run, to evaluate it on its splits or on new rows, and to predict."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from lit_mlfund.runs.execution.run_folder import load_frozen
 
 
 class Run:
-    """Opens a run folder: what came out, and the trained model with its data.
+    """Opens a run folder: its results, and the trained model with its data.
 
     Args:
-        folder: of a run.
+        folder: the run folder.
         checkpoint: `best`, `last` or a path.
 
     Raises:
@@ -66,14 +66,15 @@ class Run:
 
     @property
     def findings(self) -> list[dict[str, Any]]:
-        """Return the contents of `findings.json`: what is wrong, the evidence, what to change."""
+        """Return the contents of `findings.json`: problems, the evidence, and what to change."""
         return self._json("findings.json")
 
     @property
     def module(self) -> TaskModule:
         """Return the task module with the weights of the checkpoint, in evaluation mode.
 
-        Raises ConfigError for a checkpoint that is missing, damaged, hostile or of another task.
+        Raises:
+            ConfigError: the checkpoint is missing, damaged, hostile or of another task.
         """
         return self._parts[0]
 
@@ -91,16 +92,16 @@ class Run:
     def _json(self, name: str) -> Any:
         file = self.folder / name
         if not file.exists():
-            raise FileNotFoundError(f"{file}: the run has not written it; did it end?")
+            raise FileNotFoundError(f"{file}: the run has not written this file; has it ended?")
         return json.loads(file.read_text())
 
     def evaluate(self, source: Source | None = None, *, split: str = "test") -> dict[str, Any]:
-        """Return every metric with its 95 % interval, and what was counted.
+        """Return every metric with its 95 % interval, and the counts of evaluated examples.
 
-        `rows` of the file; of a ranking also `queries`; of a text instead `characters` and `windows`.
+        Counts are `rows`; for ranking also `queries`; for a text `characters` and `windows` instead.
 
         Args:
-            source: a new file or frame with labels; None measures a split of the run's own data.
+            source: a new file or frame with labels; None evaluates a split of the run's own data.
             split: val or test.
 
         Raises:
@@ -127,10 +128,10 @@ class Run:
         }
 
     def predict(self, source: Source) -> Any:
-        """Return the rows of a new file or frame, each with what the model says of it.
+        """Return the rows of a new file or frame, each with its prediction.
 
-        For retrieval one row per query and rank: the ten best items of the corpus. The frame is one of pandas where
-        `source` is, else one of polars. `data.notes` counts unknown categories and imputed cells afterwards.
+        For retrieval, return one row per query and rank: the ten best items of the corpus. The frame is a pandas one if
+        `source` is, else a polars one. Afterwards `data.notes` counts unknown categories and imputed cells.
 
         Raises:
             DataError: the file does not fit.
@@ -138,7 +139,7 @@ class Run:
         return like_given(pl.concat([predicted for predicted, _ in self._predicted(source)]), source)
 
     def predict_to(self, source: Source, output: str) -> dict[str, Any]:
-        """Write what `predict` returns to a Parquet or CSV file, piece by piece; return a summary."""
+        """Write the table of `predict` to a Parquet or CSV file, piece by piece; return a summary."""
         rows = 0
         with table_writer(output) as writer:
             for predicted, size in self._predicted(source):
@@ -153,7 +154,7 @@ class Run:
         }
 
     def _predicted(self, source: Source) -> Iterator[tuple[pl.DataFrame, int]]:
-        """Yield the predictions of each piece, and how many rows the piece has."""
+        """Yield the predictions of each piece, and the number of rows in the piece."""
         rows = 0
         for loader, frame in self._pieces(source, need_target=False):
             yield self.module.predict_rows(frame, self._outputs(loader), first=rows), frame.height
@@ -161,7 +162,7 @@ class Run:
 
     def _pieces(self, source: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
         if is_frame(source) and not self.data.takes_frames:
-            raise ValueError(f"{type(self.data).__name__} reads files alone; pass a path")
+            raise ValueError(f"{type(self.data).__name__} reads files only; pass a path")
         return self.data.new_pieces(source, need_target=need_target)
 
     @torch.inference_mode()
@@ -173,7 +174,7 @@ class Run:
 
 
 def load_parts(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, DataModule]:
-    """Return the module of a run with the weights of a checkpoint, and its data module with the fitted preprocessing.
+    """Return the module of a run with the weights of a checkpoint, and its data module with fitted preprocessing.
 
     Args:
         run_dir: a run folder.
@@ -183,14 +184,14 @@ def load_parts(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, Dat
     named = run_dir / "checkpoints" / f"{checkpoint}.ckpt"
     path = named if checkpoint in ("best", "last") else Path(checkpoint)
     state = read_checkpoint(path)
-    own = state["lit_mlfund"]
+    metadata = state["lit_mlfund"]
     task = task_name(config)
-    if own["task"] != task:
-        raise ConfigError(f"checkpoint: {path} is of task {own['task']}, the run is of task {task}")
+    if metadata["task"] != task:
+        raise ConfigError(f"checkpoint: {path} is of task {metadata['task']}, the run is of task {task}")
     data = build_data(config)
     try:
         data.load_state_dict(state[type(data).__qualname__])
-        module = build_module(config, DataSpec.from_dict(own["spec"]))
+        module = build_module(config, DataSpec.from_dict(metadata["spec"]))
         module.load_state_dict(state["state_dict"])
     except (KeyError, RuntimeError) as error:
         raise ConfigError(
@@ -200,10 +201,10 @@ def load_parts(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, Dat
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of this project as plain tensors and Python; pickled code in it is refused, never run.
+    """Load a checkpoint of this project as plain tensors and Python; pickled code in it is refused, never run.
 
     Raises:
-        ConfigError: missing, damaged, hostile, or not ours.
+        ConfigError: the file is missing, damaged, hostile, or not a checkpoint of this project.
     """
     if not path.is_file():
         raise ConfigError(f"checkpoint: there is no file {path}")

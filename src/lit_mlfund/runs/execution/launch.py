@@ -1,4 +1,4 @@
-"""Who executes a run: this process, workers that it starts, or workers that somebody else has started."""
+"""Executes a run in this process, in workers that it starts, or as one of the workers of an outer launcher."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from types import FrameType
 from typing import Any
 
 from lit_mlfund.config.errors import ConfigError, problems_of
-from lit_mlfund.runs.execution.lock import alone_in
+from lit_mlfund.runs.execution.lock import run_lock
 from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.startup.environment import launcher_world
 from lit_mlfund.startup.fast_imports import importing
 
-# Left behind by an earlier job in this process or by the shell; workers must not believe them.
+# Left by an earlier job in this process or by the shell; workers must not inherit them.
 _INHERITED = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK", "ROLE_RANK")
-PROBLEMS_FILE = "MLFUND_PROBLEMS_FILE"  # where a worker tells its parent that the user's input is wrong
+PROBLEMS_FILE = "MLFUND_PROBLEMS_FILE"  # the file through which a worker reports wrong input to its parent
 WORKER = "lit_mlfund.runs.execution.worker"
 
 
 class WorkerError(RuntimeError):
-    """The workers ended without a result."""
+    """Signals that the workers ended without a result."""
 
 
 def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
-    """Execute a frozen run with as many processes as it asks for; the contents of its `result.json`.
+    """Execute a frozen run with the number of processes that it configures; return its `result.json`.
 
-    Raises ConfigError when the user's input is wrong, or when another process is at work in the folder.
+    Raises:
+        ConfigError: the user's input is wrong, or another process is at work in the folder.
     """
     if launcher_world():
         return execute_here(run_dir, resume)
-    with alone_in(run_dir):
+    with run_lock(run_dir):
         workers = num_workers(load_frozen(run_dir)["trainer"])
         return run_workers(run_dir, workers, resume) if workers > 1 else execute_here(run_dir, resume)
 
@@ -46,8 +47,8 @@ def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
 def execute_here(run_dir: Path, resume: bool) -> dict[str, Any]:
     """Execute a frozen run in this process.
 
-    A ValueError is the user's mistake when the run was given up before there was anything to keep, and a
-    defect of ours later on.
+    A ValueError counts as wrong user input if the run folder was removed because there was nothing to keep yet, and as
+    a defect of this project otherwise.
     """
     with importing():
         from lit_mlfund.runs.execution.execute import execute
@@ -61,9 +62,10 @@ def execute_here(run_dir: Path, resume: bool) -> dict[str, Any]:
 
 
 def num_workers(trainer: dict[str, Any]) -> int:
-    """Processes to start on this machine for `trainer.devices`; `auto` is every GPU there is, or one process.
+    """Return the number of processes to start here for `trainer.devices`; `auto` is one per GPU, at least one.
 
-    Raises ConfigError for several machines: only srun or torchrun can start us on others.
+    Raises:
+        ConfigError: several machines are configured, on which only srun or torchrun can start processes.
     """
     if int(trainer.get("num_nodes") or 1) > 1:
         raise ConfigError(
@@ -81,13 +83,13 @@ def num_workers(trainer: dict[str, Any]) -> int:
 
 
 def run_workers(run_dir: Path, workers: int, resume: bool, module: str = WORKER) -> dict[str, Any]:
-    """Start `workers` processes with torch's elastic launcher, wait, and read what they wrote.
+    """Start `workers` processes with torch's elastic launcher, wait for them, and read their result.
 
-    A signal to this process goes on to them, so that they can save before they stop.
+    A signal to this process is forwarded to them, so that they can save before they stop.
 
     Raises:
-        ConfigError: a worker found the user's input wrong.
-        WorkerError: they ended without a result.
+        ConfigError: a worker reported wrong user input.
+        WorkerError: the workers ended without a result.
     """
     result_file = run_dir / "result.json"
     result_file.unlink(missing_ok=True)
@@ -96,7 +98,7 @@ def run_workers(run_dir: Path, workers: int, resume: bool, module: str = WORKER)
     with tempfile.TemporaryDirectory() as folder:
         problems_file = Path(folder, "problems.json")
         process = subprocess.Popen(command, env={**_clean_environment(), PROBLEMS_FILE: str(problems_file)})
-        with _forwarding(process):
+        with _forwarded_signals(process):
             code = process.wait()
         if result_file.exists():
             result: dict[str, Any] = json.loads(result_file.read_text())
@@ -115,8 +117,8 @@ def _clean_environment() -> dict[str, str]:
 
 
 @contextmanager
-def _forwarding(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Hand the signals of a scheduler on to a child while it runs; Ctrl-C reaches it by itself."""
+def _forwarded_signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Forward the signals of a scheduler to a child while it runs; Ctrl-C reaches it directly."""
 
     def forward(number: int, frame: FrameType | None) -> None:
         process.send_signal(signal.SIGTERM)

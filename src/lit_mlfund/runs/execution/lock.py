@@ -1,4 +1,4 @@
-"""One process at a time at work in a run folder: resuming a run that is still alive would spoil it."""
+"""Locks a run folder for one process at a time: resuming a run that is still executed would corrupt it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from lit_mlfund.runs.execution.run_folder import RUN_FILE
 
 
 @contextmanager
-def alone_in(run_dir: Path) -> Iterator[None]:
-    """Hold a run folder; the system lets go of it when this process ends, however it ends.
+def run_lock(run_dir: Path) -> Iterator[None]:
+    """Lock a run folder; the system releases the lock when this process ends, however it ends.
 
-    Raises ConfigError when another process holds it. File systems that know no locks are taken at their word.
+    On file systems without locks it has no effect.
+
+    Raises:
+        ConfigError: another process holds the lock.
     """
     with open(run_dir / RUN_FILE) as file:
         try:

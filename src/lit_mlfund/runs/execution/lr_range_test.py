@@ -1,4 +1,4 @@
-"""The learning-rate range test: a throwaway model trained for a few steps at growing rates."""
+"""Runs the learning-rate range test: trains a throwaway model for a few steps at rising rates."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ AUTO = "auto"
 
 
 class _Diverged(Exception):
-    """Nothing is to be seen at higher rates."""
+    """Stops the test: higher rates would show nothing more."""
 
 
-class _RisingRate(Callback):
-    """Sets the rate of every optimizer step and keeps its loss; stops far above the lowest loss.
+class _RateTest(Callback):
+    """Sets the rate of every optimizer step and records its loss; stops far above the lowest loss.
 
-    A batch can be harder than another by more than a step changes. So the loss of the untrained model on the same batch
-    is taken off, and its mean put back: what remains is what training did.
+    Batches can differ in difficulty by more than one step changes. So the loss of the untrained model on the same batch
+    is subtracted, and its mean added back: what remains is the effect of training.
     """
 
     def __init__(self, untrained: TaskModule) -> None:
@@ -56,8 +56,8 @@ class _RisingRate(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         groups = trainer.optimizers[0].param_groups
-        self._groups = [group for group in groups if group.get("name") != "tables"]  # have embedding.lr
-        self._factors = [float(group["lr"]) / LOWEST for group in self._groups]  # of rates by name
+        self._groups = [group for group in groups if group.get("name") != "tables"]  # these use embedding.lr
+        self._factors = [float(group["lr"]) / LOWEST for group in self._groups]  # from lr_by_pattern
         self._first = float("nan")
         self.untrained.to(pl_module.device)
         self._set_rate()
@@ -90,21 +90,24 @@ class _RisingRate(Callback):
         if not math.isfinite(loss) or self._recent > self._first + 2 * span:
             raise _Diverged
 
-    def comparable(self) -> list[float]:
-        """The losses, at the level of the mean untrained one."""
-        level = sum(self.baselines) / len(self.baselines) - self.baselines[0]
-        return [loss + level for loss in self.losses]
+    def comparable_losses(self) -> list[float]:
+        """Return the losses, shifted to the level of the mean untrained loss."""
+        shift = sum(self.baselines) / len(self.baselines) - self.baselines[0]
+        return [loss + shift for loss in self.losses]
 
 
 def range_test(config: DictConfig, data: DataModule) -> tuple[list[float], list[float]]:
-    """Learning rates and training losses of up to `NUM_STEPS` optimizer steps, rate by rate.
+    """Return learning rates and training losses of up to `NUM_STEPS` optimizer steps, in order of the rates.
 
-    The model is built for it from the configuration, with its loss, optimizer, clipping, precision and
-    regularization, in one process and without the schedule. The state of torch's random numbers is put back.
+    A model is built for the test from the configuration, with its loss, optimizer, clipping, precision and
+    regularization, in one process and without the schedule. The state of torch's random numbers is restored.
 
     Args:
-        config: of a run; `optim.lr` is not looked at.
-        data: set up.
+        config: configuration of a run; its `optim.lr` is ignored.
+        data: its data module, set up.
+
+    Raises:
+        ConfigError: the optimizer has no learning rate.
     """
     if "lr" not in config.optim:
         raise ConfigError(f"optim.lr: {config.optim._target_} has no learning rate to look for")
@@ -114,13 +117,13 @@ def range_test(config: DictConfig, data: DataModule) -> tuple[list[float], list[
     state = torch.get_rng_state()
     with tempfile.TemporaryDirectory() as folder:
         module = build_module(trial, data.spec)
-        rising = _RisingRate(copy.deepcopy(module))
+        rate_test = _RateTest(copy.deepcopy(module))
         node = dict(OmegaConf.to_container(config.trainer, resolve=True))  # type: ignore[arg-type]
         node |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "max_time": None, "max_epochs": -1}
         node |= {"max_steps": NUM_STEPS, "limit_val_batches": 0, "val_check_interval": None}
         node["log_every_n_steps"] = sys.maxsize  # the callback reads every loss
-        chosen = [instantiate(part) for part in config.regularization.values() if part is not None]
-        trainer = instantiate(node, callbacks=[*chosen, rising], logger=None, default_root_dir=folder)
+        callbacks = [instantiate(part) for part in config.regularization.values() if part is not None]
+        trainer = instantiate(node, callbacks=[*callbacks, rate_test], logger=None, default_root_dir=folder)
         try:
             trainer.fit(module, datamodule=data)
         except _Diverged:
@@ -128,35 +131,36 @@ def range_test(config: DictConfig, data: DataModule) -> tuple[list[float], list[
         finally:
             data.trainer = None
             torch.set_rng_state(state)
-    return rising.rates, rising.comparable()
+    return rate_test.rates, rate_test.comparable_losses()
 
 
 def find_lr(config: DictConfig, data: DataModule, picture: Path) -> dict[str, Any]:
-    """Run the test, draw it, and recommend a rate; plain Python for JSON.
+    """Run the test, draw it, and recommend a rate; return plain Python for JSON.
 
     Raises:
-        ValueError: nothing can be recommended.
+        ConfigError: no rate can be recommended.
+        WriteError: the folder of the picture cannot be created.
     """
     started = time.perf_counter()
     rates, losses = range_test(config, data)
     try:
-        found: Recommendation = recommend(rates, losses)
+        recommendation: Recommendation = recommend(rates, losses)
     except ValueError as error:
         raise ConfigError(f"optim.lr: {error}") from error
     try:
         picture.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(f"cannot make {picture.parent}: {error.strerror}") from error
-    from lit_mlfund.reports.lr_range_figure import range_test_figure  # matplotlib: not before it is drawn
+    from lit_mlfund.reports.lr_range_figure import range_test_figure  # imports matplotlib
 
     with whole_file(picture) as path:
-        range_test_figure(rates, losses, found).savefig(path, format="png")
+        range_test_figure(rates, losses, recommendation).savefig(path, format="png")
     return {
-        "lr": found.lr,
-        "override": f"optim.lr={found.lr:g}",
-        "reason": found.reason,
-        "lowest_at": found.lowest_at,
-        "steepest_at": found.steepest_at,
+        "lr": recommendation.lr,
+        "override": f"optim.lr={recommendation.lr:g}",
+        "reason": recommendation.reason,
+        "lowest_at": recommendation.lowest_at,
+        "steepest_at": recommendation.steepest_at,
         "steps": len(rates),
         "seconds": round(time.perf_counter() - started, 3),
         "picture": str(picture),
@@ -165,26 +169,26 @@ def find_lr(config: DictConfig, data: DataModule, picture: Path) -> dict[str, An
     }
 
 
-def replace_auto(config: DictConfig, data: DataModule, run_dir: Path) -> dict[str, Any] | None:
-    """Put a number in the place of `optim.lr=auto`, in `config` and in `run.yaml`; what was found, else None."""
+def replace_auto_lr(config: DictConfig, data: DataModule, run_dir: Path) -> dict[str, Any] | None:
+    """Replace `optim.lr=auto` by a number in `config` and `run.yaml`; return a summary, or None without `auto`."""
     if config.optim.get("lr") != AUTO:
         return None
     if torch.distributed.is_torchelastic_launched():
         raise ValueError(
             "optim.lr: auto looks for the rate in one process; run mlfund lr-find and give its value"
         )
-    found = find_lr(config, data, run_dir / "pictures" / "lr_find.png")
-    write_json(run_dir / "lr_find.json", found)
-    config.optim.lr = found["lr"]
+    result = find_lr(config, data, run_dir / "pictures" / "lr_find.png")
+    write_json(run_dir / "lr_find.json", result)
+    config.optim.lr = result["lr"]
     file = run_dir / "run.yaml"
-    head = [line for line in file.read_text().splitlines() if line.startswith("#")]
-    head.append(f"# optim.lr was auto: {found['reason']}")
-    write_text(file, "\n".join([*head, OmegaConf.to_yaml(config)]))
-    return {key: found[key] for key in ("lr", "reason", "lowest_at", "steepest_at", "steps", "seconds")}
+    comments = [line for line in file.read_text().splitlines() if line.startswith("#")]
+    comments.append(f"# optim.lr was auto: {result['reason']}")
+    write_text(file, "\n".join([*comments, OmegaConf.to_yaml(config)]))
+    return {key: result[key] for key in ("lr", "reason", "lowest_at", "steepest_at", "steps", "seconds")}
 
 
 def run_lr_find(config: dict[str, Any]) -> dict[str, Any]:
-    """Look for the learning rate of a checked configuration; picture, figures and TensorBoard in a folder of its own.
+    """Find the learning rate for a checked configuration; write picture, JSON and TensorBoard to a new folder.
 
     Raises:
         ConfigError, DataError, WriteError: the user's input or disk is wrong.
@@ -198,22 +202,22 @@ def run_lr_find(config: dict[str, Any]) -> dict[str, Any]:
     try:
         data = build_data(node)
         data.setup("fit")
-        found = find_lr(node, data, folder / "lr_find.png")
+        result = find_lr(node, data, folder / "lr_find.png")
     except ValueError as error:
         raise ConfigError(problems_of(error) or str(error)) from error
-    write_json(folder / "lr_find.json", found)
+    write_json(folder / "lr_find.json", result)
     if node.logger.get("tensorboard"):
-        _publish(folder, found)
-    return {key: value for key, value in found.items() if key not in ("rates", "losses")}
+        _publish(folder, result)
+    return {key: value for key, value in result.items() if key not in ("rates", "losses")}
 
 
-def _publish(folder: Path, found: dict[str, Any]) -> None:
+def _publish(folder: Path, result: dict[str, Any]) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder / "tensorboard")) as writer:
         add_picture(writer, "lr_find", folder / "lr_find.png")
-        writer.add_text("lr_find", f"`{found['override']}`: {found['reason']}")
-        for step, (rate, loss) in enumerate(zip(found["rates"], found["losses"])):
+        writer.add_text("lr_find", f"`{result['override']}`: {result['reason']}")
+        for step, (rate, loss) in enumerate(zip(result["rates"], result["losses"])):
             writer.add_scalar("lr_find/lr", rate, step)
             if loss is not None:
                 writer.add_scalar("lr_find/loss", loss, step)

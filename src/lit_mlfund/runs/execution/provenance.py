@@ -1,4 +1,4 @@
-"""On what a run was made: versions, machine, command, data."""
+"""Records the provenance of a run: versions, machine, command, data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "scikit
 
 
 def provenance(config: DictConfig, data: DataModule, module: TaskModule) -> dict[str, Any]:
-    """Plain Python for `provenance.json`."""
+    """Return the contents of `provenance.json` in plain Python."""
     return {
         "lit_mlfund": lit_mlfund.__version__,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -44,8 +44,8 @@ def provenance(config: DictConfig, data: DataModule, module: TaskModule) -> dict
     }
 
 
-def earlier_sources(run_dir: Path) -> list[dict[str, Any]]:
-    """The files that a run had read when it was interrupted, as `provenance.json` has them."""
+def recorded_sources(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the files that an interrupted run had read, from its `provenance.json`; empty if there is none."""
     try:
         return json.loads((run_dir / "provenance.json").read_text())["sources"]
     except (OSError, ValueError, KeyError):
@@ -60,7 +60,7 @@ def _version(name: str) -> str | None:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Commit of the folder the command was given in, and whether it had uncommitted changes."""
+    """Return the git commit of the current folder, and whether it has uncommitted changes; None without git."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
         if commit.returncode:

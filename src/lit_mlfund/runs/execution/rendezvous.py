@@ -1,4 +1,4 @@
-"""One run folder for all processes of an outer launcher: the first makes it, the others are told."""
+"""Shares one run folder among all processes of an outer launcher: the first creates it and announces it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ TIMEOUT = 600.0  # seconds to wait for the first process
 _FAILED = "-"
 
 
-def agree(make: Callable[[], Path], runs_dir: Path) -> Path:
-    """The folder that the first process makes with `make`; alone, simply that.
+def shared_run_folder(make: Callable[[], Path], runs_dir: Path) -> Path:
+    """Return the folder that the first process creates with `make`; a single process just calls it.
 
     Under torchrun it is announced through the launcher's own store, under srun by a file in `runs_dir`.
 
     Raises:
-        ConfigError: on the others, when the first process could not make it.
+        ConfigError: on the other processes, if the first one could not create it or did not announce it in time.
     """
     world = launcher_world()
     if world is None:
         return make()
-    announce, ask = _by_store() if "RANK" in os.environ else _by_file(runs_dir)
+    announce, receive = _store_channel() if "RANK" in os.environ else _file_channel(runs_dir)
     if world[0] > 0:
-        told = ask()
-        if told == _FAILED:
+        announced = receive()
+        if announced == _FAILED:
             raise ConfigError("the first process could not make the run folder")
-        return Path(told)
+        return Path(announced)
     try:
         folder = make()
     except BaseException:
@@ -45,7 +45,7 @@ def agree(make: Callable[[], Path], runs_dir: Path) -> Path:
 _Channel = tuple[Callable[[str], None], Callable[[], str]]
 
 
-def _by_store() -> _Channel:
+def _store_channel() -> _Channel:
     from torch.distributed import PrefixStore  # type: ignore[attr-defined]
     from torch.distributed.rendezvous import rendezvous
 
@@ -54,7 +54,7 @@ def _by_store() -> _Channel:
     return lambda folder: prefixed.set("run", folder), lambda: prefixed.get("run").decode()
 
 
-def _by_file(runs_dir: Path) -> _Channel:
+def _file_channel(runs_dir: Path) -> _Channel:
     names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
     file = runs_dir / ".launch" / "-".join(os.environ.get(name, "0") for name in names)
 
@@ -62,7 +62,7 @@ def _by_file(runs_dir: Path) -> _Channel:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, folder)
 
-    def ask() -> str:
+    def receive() -> str:
         deadline = time.monotonic() + TIMEOUT
         while not file.exists():
             if time.monotonic() > deadline:
@@ -72,4 +72,4 @@ def _by_file(runs_dir: Path) -> _Channel:
             time.sleep(0.1)
         return file.read_text()
 
-    return announce, ask
+    return announce, receive

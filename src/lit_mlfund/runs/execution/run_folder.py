@@ -1,4 +1,4 @@
-"""The checked configuration becomes a file, and the run is executed from that file."""
+"""Writes a checked configuration to a new run folder, and reads it from there to execute the run."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ RUN_FILE = "run.yaml"
 
 
 def freeze(config: dict[str, Any], command: Sequence[str] = ()) -> Path:
-    """Make `<runs_dir>/<task>/<time>-<name>-<random>/run.yaml` and return its folder.
+    """Create `<runs_dir>/<task>/<time>-<name>-<random>/run.yaml` and return its folder.
 
-    Paths of data are made absolute, so that the run can be resumed from anywhere.
+    Data paths are made absolute, so that the run can be resumed from anywhere.
 
     Args:
         config: checked, resolved configuration.
-        command: what was typed, for the reader of the file.
+        command: the command line, as a comment for readers of the file.
 
     Raises:
         WriteError: the disk is full or read-only; no folder is left behind.
@@ -42,7 +42,7 @@ def freeze(config: dict[str, Any], command: Sequence[str] = ()) -> Path:
 
 
 def load_frozen(run_dir: Path) -> dict[str, Any]:
-    """The configuration of a run folder; raises ConfigError when there is none or it cannot be read."""
+    """Load the configuration of a run folder; raise ConfigError if there is none or it cannot be read."""
     file = run_dir / RUN_FILE
     if not run_dir.is_dir():
         raise ConfigError(f"run: there is no folder {run_dir}")
@@ -52,7 +52,7 @@ def load_frozen(run_dir: Path) -> dict[str, Any]:
         config = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
     except (OmegaConfBaseException, ValueError, OSError) as error:
         raise ConfigError(f"run: {file} cannot be read: {error}") from error
-    except Exception as error:  # yaml.YAMLError; its module need not be imported for the rest
+    except Exception as error:  # yaml.YAMLError, without importing its module in all other cases
         raise ConfigError(f"run: {file} is damaged: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
         raise ConfigError(f"run: {file} is damaged: expected a mapping")
@@ -60,7 +60,7 @@ def load_frozen(run_dir: Path) -> dict[str, Any]:
 
 
 def _absolute(data: dict[str, Any]) -> dict[str, Any]:
-    """`path` and every `…_path` of the data node, seen from the current directory."""
+    """Make `path` and every `…_path` of the data node absolute, relative to the current directory."""
     return {
         key: str(Path(value).expanduser().absolute())
         if (key == "path" or key.endswith("_path")) and isinstance(value, str) and "://" not in value
@@ -71,15 +71,15 @@ def _absolute(data: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _new_folder(runs_dir: Path, task: str, name: str) -> Iterator[Path]:
-    """A run folder of its own; it and the parents made for it are removed when filling it fails."""
+    """Create a run folder; remove it, and the parents created with it, if writing into it fails."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     folder = runs_dir.absolute() / task / f"{stamp}-{name}-{secrets.token_hex(3)}"
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    new_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         folder.mkdir(parents=True)
         yield folder
     except OSError as error:
-        for parent in made:
+        for parent in new_folders:
             with suppress(OSError):
                 parent.rmdir()
         if isinstance(error, WriteError):

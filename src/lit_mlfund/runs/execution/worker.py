@@ -1,4 +1,4 @@
-"""One of several processes of a run: torch's elastic launcher starts `-m lit_mlfund.runs.execution.worker <run>`."""
+"""Runs as one of several processes: torch's elastic launcher starts `-m lit_mlfund.runs.execution.worker <run>`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lit_mlfund.runs.execution.launch import PROBLEMS_FILE, execute_here
 
 
 def main(arguments: list[str]) -> int:
-    """Execute the run in `arguments[0]`; the exit code of this process."""
+    """Execute the run in `arguments[0]`, and return the exit code of this process."""
     try:
         execute_here(Path(arguments[0]), resume="--resume" in arguments[1:])
     except Exception as error:

@@ -16,7 +16,7 @@ from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.runs.assembly.objects import build_data, quiet_lightning, seed_everything
 from lit_mlfund.runs.execution.execute import execute
-from lit_mlfund.runs.execution.lock import alone_in
+from lit_mlfund.runs.execution.lock import run_lock
 from lit_mlfund.runs.execution.run_folder import freeze
 from lit_mlfund.sweeps.job import Job
 from lit_mlfund.sweeps.plan import Combination, Plan
@@ -102,7 +102,7 @@ class StackedSweep:
         self, number: int, member: Member, folder: Path, data: DataModule, share: float, job: Job
     ) -> dict[str, Any]:
         def measure() -> dict[str, Any]:
-            with alone_in(folder):
+            with run_lock(folder):
                 result = execute(folder, data=data, fit=member.hand_over)
             return result | {"seconds": round(result["seconds"] + share, 3)}
 

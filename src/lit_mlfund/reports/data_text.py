@@ -1,0 +1,52 @@
+"""Describes in words what a run was made on: how many rows, the target, how the rows were split."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def size_text(data: dict[str, Any], unit: str = "rows") -> str:
+    """Format the size of each split, such as `train 280  val 60  test 60 rows`; empty where `data` has none."""
+    sizes = "  ".join(f"{split} {size:,}" for split, size in (data.get(unit) or {}).items())
+    return f"{sizes} {unit}" if sizes else ""
+
+
+def target_text(task: str, data: dict[str, Any]) -> str:
+    """Format the target as it was understood, in the training split; empty where the data do not say it.
+
+    Which label is 1 and its share; the number of classes with the largest and the smallest share; mean and standard
+    deviation; the range of the grades; items and users.
+    """
+    target = data.get("target") or {}
+    name, classes = target.get("column", ""), target.get("classes")
+    if isinstance(classes, dict) and sum(classes.values()):
+        total = sum(classes.values())
+        if task == "binary" and len(classes) == 2:
+            positive, count = list(classes.items())[1]
+            return f"{name}, 1 is {_label(positive)}: {_share(count, total)} of train"
+        small, large = (choose(classes, key=lambda label: classes[label]) for choose in (min, max))
+        return (
+            f"{name}, {len(classes):,} classes: from {_share(classes[small], total)} ({_label(small)}) "
+            f"to {_share(classes[large], total)} ({_label(large)}) of train"
+        )
+    if isinstance(classes, int):
+        return f"{name}, {classes:,} classes"
+    if target.get("grades"):
+        grades, total = target["grades"], sum(target["grades"].values())
+        shares = ", ".join(f"{grade}: {_share(count, total)}" for grade, count in list(grades.items())[:6])
+        return f"{name}, grades {shares}{', …' if len(grades) > 6 else ''} of train"
+    if target.get("mean") is not None:
+        return f"{name}, mean {target['mean']:.4g}, standard deviation {target['std']:.4g} in train"
+    if isinstance(data.get("items"), int):
+        return f"{name or 'the next item'}: {data['items']:,} items, {data['users']:,} users"
+    return name
+
+
+def _label(label: str) -> str:
+    return repr(label) if len(label) <= 24 else repr(label[:23] + "…")
+
+
+def _share(count: float, total: float) -> str:
+    percent = 100 * count / total
+    # with a blank at which no line is broken
+    return f"{percent:.1f}\u00a0%" if percent >= 0.1 or not count else f"{percent:.2g}\u00a0%"
