@@ -69,27 +69,37 @@ def first_look_at_run(run_dir: Path, path: str | None = None, labelled: bool = T
     elif (name := _name(data)) is not None:
         columns, required = _COLUMNS[name]
         needed = [key for key in columns[:required] if labelled or key in _UNLABELLED]
-        features = _features(run_dir) if name == "TableDataModule" else []
-        node = {**data, **_recognised(run_dir), "path": path, "features": features}
+        record = _data_record(run_dir)
+        features = _features(record) if name == "TableDataModule" else []
+        node = {**data, **_recognised(record), "path": path, "features": features}
         _look(name, node, "path", (*needed, "features"))
 
 
-def _features(run_dir: Path) -> list[str]:
-    """Return the columns that a run on a table has as features, none where its record cannot be read."""
+def _data_record(run_dir: Path) -> dict[str, Any]:
+    """Return what `provenance.json` says of the data of a run, nothing where it cannot be read."""
     try:
-        columns = json.loads((run_dir / "provenance.json").read_text(encoding="utf-8"))["data"]["columns"]
-        return [name for kind in ("numeric", "boolean", "categorical", "date") for name in columns[kind]]
+        record = json.loads((run_dir / "provenance.json").read_text(encoding="utf-8"))["data"]
     except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _features(record: dict[str, Any]) -> list[str]:
+    """Return the columns that a run on a table has as features, none where its record does not have them all."""
+    try:
+        return [
+            name for kind in ("numeric", "boolean", "categorical", "date") for name in record["columns"][kind]
+        ]
+    except (KeyError, TypeError):
         return []
 
 
-def _recognised(run_dir: Path) -> dict[str, Any]:
+def _recognised(record: dict[str, Any]) -> dict[str, Any]:
     """Return what a run recognised in its files and new ones follow, such as that there is no header."""
-    try:
-        record = json.loads((run_dir / "provenance.json").read_text(encoding="utf-8"))
-        return {key: value for key, value in record["data"].get("reading", {}).items() if key in _READING}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    reading = record.get("reading")
+    return (
+        {key: value for key, value in reading.items() if key in _READING} if isinstance(reading, dict) else {}
+    )
 
 
 def _name(data: Mapping[str, Any]) -> str | None:
