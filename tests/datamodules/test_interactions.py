@@ -49,6 +49,8 @@ def test_the_past_of_a_pair_is_what_a_loop_over_the_file_finds(tmp_path, split):
     ordered = frame.with_row_index().sort("when", maintain_order=True)
     train = set(data.stores["train"].index.tolist())
     known = {frame["what"][row] for row in train}
+    earlier = {"val": train, "test": train | set(data.stores["val"].index.tolist())}
+    ties = 0
     for name, store in data.stores.items():
         batch = whole(store)
         for pair, row in enumerate(batch.index.tolist()):
@@ -58,7 +60,14 @@ def test_the_past_of_a_pair_is_what_a_loop_over_the_file_finds(tmp_path, split):
             history = [names[token - 1] for token in batch.query["history"][pair].tolist() if token]
             assert history == [item for item in past if item in known][-5:]
             if name != "train":
-                assert {names[i] for i in data.seen(name)[pair]} == set(past)
+                tied = {
+                    r["what"]
+                    for r in ordered.to_dicts()
+                    if r["who"] == who and r["when"] == when and r["index"] in earlier[name]
+                }
+                assert {names[i] for i in data.seen(name)[pair]} == set(past) | tied
+                ties += len(tied - set(past))
+    assert (ties > 0) == (split == "last")
     assert data.seen("val") is not None and len(data.seen("val")) == len(data.stores["val"])
 
 

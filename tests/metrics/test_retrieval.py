@@ -51,6 +51,28 @@ def test_equals_the_whole_matrix(num_levels, block_size, excluding, most):
     torch.testing.assert_close(ranks.mrr(), mrr(scores, relevance, mask), **close)
 
 
+@pytest.mark.parametrize("block_size", [None, 4])
+def test_an_excluded_positive_is_a_miss_where_positives_are_excluded(block_size):
+    scores = torch.tensor([[5.0, 4, 3], [5, 4, 3], [5, 4, 3]])
+    positives, exclude = (
+        torch.tensor([1, 1, 2]),
+        [torch.tensor([0]), torch.tensor([0, 1]), torch.tensor([0, 1])],
+    )
+    rank = {"block_size": block_size, "exclude": exclude, "exclude_positives": True}
+    ranks = positive_ranks(lambda a, b: scores[a:b], 3, 3, positives, **rank)
+    for values in (ranks.recall(1), ranks.recall(100), ranks.mrr(), ranks.mrr(10), ranks.ndcg(10)):
+        assert values.tolist() == [1, 0, 1]  # the second query's own item is never shown
+    same = embedding_ranks(
+        torch.eye(3)[:1].expand(3, -1), scores[0, :, None] * torch.eye(3)[:1], positives, **rank
+    )
+    assert same.recall(100).tolist() == [1, 0, 1] and same.recall(1).tolist() == [1, 0, 1]
+    ranks = positive_ranks(lambda a, b: scores[a:b], 3, 3, positives, exclude)
+    assert ranks.recall(1).tolist() == [1, 1, 1]
+    two = [torch.tensor([0, 2])]  # of two positives, the better one is left out
+    ranks = positive_ranks(lambda a, b: scores[a:b], 1, 3, two, [torch.tensor([0])], exclude_positives=True)
+    assert (ranks.recall(2).tolist(), ranks.mrr().tolist()) == ([0.5], [0.5])
+
+
 def test_embeddings():
     query, item = (
         torch.randn(30, 6, generator=generator(3)).double(),

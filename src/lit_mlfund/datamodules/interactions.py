@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lit_mlfund.data.parsing.options import Parsing
-from lit_mlfund.data.preprocessing.interactions import Entities, History, InteractionStore, timestamps_of
+from lit_mlfund.data.preprocessing.history import STAGES, History, SeenItems
+from lit_mlfund.data.preprocessing.interactions import Entities, InteractionStore, timestamps_of
 from lit_mlfund.data.reading import scan
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.file_watch import Signature
@@ -24,9 +25,7 @@ from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.datamodules.retrieval import NEW, RetrievalDataModule, placeholder_item_ids
-from lit_mlfund.datamodules.summarize_interactions import summarize
-
-SeenItems = Callable[[slice], list[Tensor]]  # maps a slice of the pairs to the items their users took before
+from lit_mlfund.datamodules.summarize_interactions import note_repeats, summarize
 
 
 class InteractionsDataModule(RetrievalDataModule):
@@ -46,7 +45,8 @@ class InteractionsDataModule(RetrievalDataModule):
         history_length: number of most recent earlier items in a query.
         log_q: give the log of each item's share of the training pairs to the loss, which corrects for popular
             items being negatives more often (Yi et al. 2019, "Sampling-Bias-Corrected Neural Modeling").
-        exclude_seen: exclude items that the user took before from the search.
+        exclude_seen: leave items that the user took before (see `History.seen`) out of the search: of metrics,
+            references and predictions. A query whose own item is among them counts as a miss.
         min_count: categories of side tables that occur less often are treated as unknown.
         categorical: columns of side tables whose numbers are codes.
         encoding, separator, header, missing, decimal, thousands, date_format: of text files, as in
@@ -120,12 +120,18 @@ class InteractionsDataModule(RetrievalDataModule):
         user, item = self.users.rows(table.labels(self.user)), self.items.rows(table.labels(self.item))
         if (item == len(self.items.names)).any():
             raise table.error(self.item, "an item unknown to training", item == len(self.items.names))
-        self.history = History.of(user, item, times)
-        self.counts = np.bincount(item[splits["train"]], minlength=len(self.items.names))
+        stage = np.zeros(len(times), np.int8)
         for name, rows in splits.items():
-            self.stores[name], seen = self._store(self.history, user[rows], item[rows], times[rows], rows)
+            stage[rows] = STAGES[name]
+        self.history = History.of(user, item, times, stage)
+        self.counts = np.bincount(item[splits["train"]], minlength=len(self.items.names))
+        repeats: dict[str, int] = {}
+        for name, rows in splits.items():
+            self.stores[name] = self._store(self.history, user[rows], item[rows], times[rows], rows)
             if name != "train":
-                self._seen[name] = seen(slice(None))
+                seen = self.history.seen(user[rows], times[rows], STAGES[name])
+                self._seen[name] = seen.of(slice(None))
+                repeats[name] = seen.count(item[rows])
         history = Field("tokens", (self.history_length,), cardinalities=(self.items.num_known + 1,))
         self.spec = DataSpec(
             task="retrieval",
@@ -139,6 +145,8 @@ class InteractionsDataModule(RetrievalDataModule):
         how = "the latest interactions of all" if self.split == "time" else "the last two of each user"
         order = [] if self.time else ["no time: order of the rows"]
         self.summary["notes"] = [f"validation and test are {how}", *order, *self.remarks]
+        if self.exclude_seen:
+            self.summary["notes"] += note_repeats(repeats)
 
     def preprocessing(self) -> dict[str, Any]:
         assert self.users is not None and self.items is not None
@@ -162,7 +170,7 @@ class InteractionsDataModule(RetrievalDataModule):
     def new_loader(self, path: Source, need_target: bool) -> tuple[BatchLoader, pl.DataFrame]:
         table = self._checked_table(self.reader.read(path), need_target)
         store, seen = self._new_store([table], need_target)
-        self._seen[NEW] = seen(slice(None))
+        self._seen[NEW] = seen.of(slice(None))
         return self.serve_pairs(store), table.frame
 
     def new_pieces(self, path: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:
@@ -175,7 +183,7 @@ class InteractionsDataModule(RetrievalDataModule):
         store, seen = self._new_store(tables, need_target)
         for start in range(0, len(store), scan.MAX_ROWS):
             part = slice(start, start + scan.MAX_ROWS)
-            self._seen[NEW] = seen(part)
+            self._seen[NEW] = seen.of(part)
             subset = store.subset(part)
             yield self.serve_pairs(subset), pl.DataFrame({"row": subset.index})
 
@@ -201,12 +209,14 @@ class InteractionsDataModule(RetrievalDataModule):
         self._new_items = tuple(new)
         history, known_user = self.history, user < len(self.users.names)
         if need_target:
-            history = history.join(History.of(user[known_user], item[known_user], times[known_user]))
+            stage = np.full(int(known_user.sum()), STAGES[NEW], np.int8)
+            history = history.join(History.of(user[known_user], item[known_user], times[known_user], stage))
         self.notes = {
             "unknown_users": int((~known_user).sum()),
             "unknown_items": int((item >= num_known).sum()),
         }
-        return self._store(history, user, item, times, np.arange(len(user)), len(new))
+        store = self._store(history, user, item, times, np.arange(len(user)), len(new))
+        return store, history.seen(user, times, STAGES[NEW])
 
     def item_names(self, split: str) -> Sequence[str]:
         assert self.items is not None
@@ -264,21 +274,16 @@ class InteractionsDataModule(RetrievalDataModule):
         times: NDArray[np.float64],
         rows: NDArray[np.int64],
         num_new: int = 0,
-    ) -> tuple[InteractionStore, SeenItems]:
-        """Return the pairs of a split and what their users took before; `num_new` items follow the known ones."""
+    ) -> InteractionStore:
+        """Return the pairs of a split; `num_new` items follow the known ones."""
         assert self.users is not None and self.items is not None and self.counts is not None
-        begin, end = history.before(user, times)
-
-        def seen(part: slice) -> list[Tensor]:
-            return [torch.from_numpy(history.item[a:b]) for a, b in zip(begin[part], end[part])]
-
         past = history.restrict(self.items.num_known)
         first, last = past.before(user, times)
         # The known items are followed, for each new one, by the row of the unknown item.
         size = len(self.items.names)
         item_row = torch.arange(size + num_new).clamp(max=size)
         share = np.maximum(np.append(self.counts, 0), 1) / self.counts.sum()
-        store = InteractionStore(
+        return InteractionStore(
             query=self.users.inputs,
             item={name: values[item_row] for name, values in self.items.inputs.items()},
             query_row=torch.from_numpy(user),
@@ -291,4 +296,3 @@ class InteractionsDataModule(RetrievalDataModule):
             last=torch.from_numpy(last),
             history_length=self.history_length,
         )
-        return store, seen

@@ -37,3 +37,9 @@ def summarize(
             for what, (entities, _) in (("user", users), ("item", items))
         },
     }
+
+
+def note_repeats(repeats: dict[str, int]) -> list[str]:
+    """Say how many pairs of each split are of an item that no search shows, because its user took it before."""
+    counts = " and ".join(f"{count:,} of {name}" for name, count in repeats.items() if count)
+    return [f"taken before, so not found: {counts} (data.exclude_seen=false keeps them)"] if counts else []

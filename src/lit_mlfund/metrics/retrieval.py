@@ -17,6 +17,7 @@ from lit_mlfund.metrics.ranking import check_k, count_true, reciprocal_rank
 Ids = Tensor | Sequence[Tensor]
 _BLOCK = 1 << 20  # scores per block: 4 MB in float32, which stay in the cache
 _BLOCK_GPU = 1 << 26
+NEVER = 1 << 62  # `num_above` of a positive that the search leaves out
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class PositiveRanks:
     """Holds each positive's query and how many items score higher and the same (`num_tied`, itself included).
 
     The tensors are `[P]` on the CPU, in the order of the queries. The metrics are `[num_queries]` in float64, NaN
-    where a query has no positive; every positive has the same gain.
+    where a query has no positive; every positive has the same gain. A positive that was left out of the search has
+    `NEVER` items above it: a miss at any k.
     """
 
     query: Tensor
@@ -47,7 +49,8 @@ class PositiveRanks:
         num_tied = torch.ones_like(best)
         num_tied = num_tied.scatter_reduce(0, self.query[is_first], self.num_tied[is_first], "amax")
         num_relevant = self._sum_by_query(is_first.double()).long()
-        return reciprocal_rank(best, num_tied, num_relevant, k, torch.float64)
+        value = reciprocal_rank(best, num_tied, num_relevant, k, torch.float64)
+        return torch.where((best >= NEVER) & (num_relevant > 0), 0.0, value)
 
     def ndcg(self, k: int) -> Tensor:
         """Compute the discounted gain in the first k ranks over that of ranking all positives on top."""
@@ -71,6 +74,7 @@ def embedding_ranks(
     positives: Ids,
     exclude: Ids | None = None,
     block_size: int | None = None,
+    exclude_positives: bool = False,
 ) -> PositiveRanks:
     """Rank the positives among all M items by the inner product of query and item embeddings.
 
@@ -99,6 +103,7 @@ def embedding_ranks(
         exclude,
         block_size,
         tolerance_Q,
+        exclude_positives,
     )
 
 
@@ -110,23 +115,31 @@ def positive_ranks(
     exclude: Ids | None = None,
     block_size: int | None = None,
     tolerance_Q: Tensor | None = None,
+    exclude_positives: bool = False,
 ) -> PositiveRanks:
     """Rank the positives by the scores that `score_block(start, stop)` returns for queries start … stop-1.
 
     score_block  returns `[stop - start, num_items]`, on any device
     positives    item indices `[Q]` or `[Q, P]`, -1 for padding; or a sequence of Q 1-D tensors
-    exclude      likewise, items to leave out for a query (already seen); a positive is never excluded
+    exclude      likewise, items to leave out for a query (already seen)
     block_size   queries per block; by default as many as give a million scores, but at least 32
     tolerance_Q  scores of a query that differ by no more than this are equal; 0 by default
+    exclude_positives  what becomes of a positive that `exclude` names: False keeps it in the search, True leaves it
+                 out, as a system does that never shows it: a miss at any k
 
     Wrong shapes, item indices outside 0 … num_items-1 and scores that are not finite raise `ValueError`.
     """
     query_P, item_P = _query_item_pairs("positives", positives, num_queries, num_items)
-    excluded = None
+    excluded = never = None
     if exclude is not None:
         query_E, item_E = _query_item_pairs("exclude", exclude, num_queries, num_items)
-        is_excluded = ~torch.isin(query_E * num_items + item_E, query_P * num_items + item_P)
-        excluded = query_E[is_excluded], item_E[is_excluded]
+        pair_E, pair_P = query_E * num_items + item_E, query_P * num_items + item_P
+        if exclude_positives:
+            never = torch.isin(pair_P, pair_E)
+            excluded = query_E, item_E
+        else:
+            is_excluded = ~torch.isin(pair_E, pair_P)
+            excluded = query_E[is_excluded], item_E[is_excluded]
     num_above, num_tied = torch.zeros_like(query_P), torch.zeros_like(query_P)
     size = block_size or max(32, _BLOCK // max(num_items, 1))
     for start in range(0, num_queries, size):
@@ -155,6 +168,8 @@ def positive_ranks(
         positions = (query_P[first:last] - start).to(scores.device), item_P[first:last].to(scores.device)
         above, tied = _counts(scores, *positions, tolerance)
         num_above[first:last], num_tied[first:last] = above.cpu(), tied.cpu()
+    if never is not None:
+        num_above[never], num_tied[never] = NEVER, 1
     return PositiveRanks(query_P, num_above, num_tied, num_queries)
 
 

@@ -83,7 +83,8 @@ class RetrievalModule(TaskModule):
     def ranks(self, outputs: PairOutputs, split: str) -> PositiveRanks:
         """Rank each query's item in the corpus of the split, by cosine similarity."""
         query, corpus = self._unit_vectors(outputs, split)
-        return embedding_ranks(query, corpus, outputs.target, exclude=self.source.seen(split))
+        seen = self.source.seen(split)
+        return embedding_ranks(query, corpus, outputs.target, exclude=seen, exclude_positives=True)
 
     def search(self, outputs: PairOutputs, split: str, k: int, block: int = 1024) -> tuple[Tensor, Tensor]:
         """Return similarities and rows of the `k` best items of the corpus for each query, `[Q, k]`, best first.
@@ -114,7 +115,8 @@ class RetrievalModule(TaskModule):
 
     def metric_values(self, outputs: PairOutputs, split: str) -> dict[str, Tensor]:
         ranks = self.ranks(outputs, split)
-        outputs.rank = ranks.num_above + 1 + (ranks.num_tied - 1) // 2
+        behind_all = self.source.pairs(split).num_items + 1  # the rank of an item that the search leaves out
+        outputs.rank = (ranks.num_above + 1 + (ranks.num_tied - 1) // 2).clamp(max=behind_all)
         return retrieval_values(ranks)
 
     def evaluation(self, values: dict[str, Tensor]) -> Evaluation:
@@ -128,7 +130,14 @@ class RetrievalModule(TaskModule):
             target = self.collected[split].flat_target()
             num_items = data.pairs(split).num_items
             for name, score_block in _reference_scores(data, split, num_items, seed).items():
-                ranks = positive_ranks(score_block, len(target), num_items, target, exclude=data.seen(split))
+                ranks = positive_ranks(
+                    score_block,
+                    len(target),
+                    num_items,
+                    target,
+                    exclude=data.seen(split),
+                    exclude_positives=True,
+                )
                 yield name, split, retrieval_values(ranks)
 
     def predictions(self, outputs: PairOutputs) -> dict[str, Any]:
@@ -136,16 +145,19 @@ class RetrievalModule(TaskModule):
         return {"rank": outputs.rank.cpu().numpy()}
 
     def predict_rows(self, frame: pl.DataFrame, outputs: PairOutputs, first: int) -> pl.DataFrame:
-        """Return the best items of the corpus for each query: one row per query and rank."""
+        """Return the best items of the corpus for each query: one row per query and rank.
+
+        A user who has seen all but a few items gets these few.
+        """
         names = list(self.source.item_names(NEW))
         scores, items = self.search(outputs, NEW, min(NUM_RESULTS, len(names)))
-        num_queries, k = items.shape
+        query, place = (scores > -torch.inf).nonzero(as_tuple=True)
         return pl.DataFrame(
             {
-                "row": torch.arange(first, first + num_queries).repeat_interleave(k).numpy(),
-                "rank": torch.arange(1, k + 1).repeat(num_queries).numpy(),
-                "item": [names[item] for item in items.flatten().tolist()],
-                "score": scores.flatten().numpy(),
+                "row": (query + first).numpy(),
+                "rank": (place + 1).numpy(),
+                "item": [names[item] for item in items[query, place].tolist()],
+                "score": scores[query, place].numpy(),
             }
         )
 

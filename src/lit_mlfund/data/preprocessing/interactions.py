@@ -1,4 +1,4 @@
-"""Encodes timed interactions: users, items, and each user's past, such that no future can leak into it."""
+"""Encodes users, items, and the pairs of both, of timed interactions."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lit_mlfund.data.preprocessing.column_types import infer_schema
 from lit_mlfund.data.preprocessing.features import Preprocessor
+from lit_mlfund.data.preprocessing.history import pack, unpack
 from lit_mlfund.data.reading.read import require_columns
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.batch import Inputs, PairBatch
@@ -113,76 +114,16 @@ class Entities:
             "column": self.column,
             "names": list(self.names),
             "num_known": self.num_known,
-            "inputs": {name: _pack(values.numpy()) for name, values in self.inputs.items()},
+            "inputs": {name: pack(values.numpy()) for name, values in self.inputs.items()},
             "features": None if self.features is None else self.features.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
         """Restore the object from the result of `to_dict`."""
-        inputs = {name: torch.from_numpy(_unpack(values)) for name, values in state["inputs"].items()}
+        inputs = {name: torch.from_numpy(unpack(values)) for name, values in state["inputs"].items()}
         features = None if state["features"] is None else Preprocessor.from_dict(state["features"])
         return cls(state["column"], tuple(state["names"]), state["num_known"], inputs, features)
-
-
-@dataclass(frozen=True)
-class History:
-    """Holds all interactions, sorted by user and then by time.
-
-    user, item `[N]` are rows of `Entities`; moment `[N]` is the time.
-    """
-
-    user: NDArray[np.int64]
-    item: NDArray[np.int64]
-    moment: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, user: NDArray[np.int64], item: NDArray[np.int64], moment: NDArray[np.float64]) -> Self:
-        """Sort interactions given in any order; those of the same user and moment keep their order."""
-        order = np.lexsort((moment, user))
-        return cls(user[order], item[order], moment[order])
-
-    def before(
-        self, user: NDArray[np.int64], moment: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return for each query `[P]` where its user's interactions before `moment` begin and end (exclusive).
-
-        Strictly before: what happens at the same moment is not known yet.
-        """
-        moments = np.unique(self.moment)
-        width = len(moments) + 1
-        keys = self.user * width + np.searchsorted(moments, self.moment)
-        return (
-            np.searchsorted(keys, user * width),
-            np.searchsorted(keys, user * width + np.searchsorted(moments, moment)),
-        )
-
-    def restrict(self, num_items: int) -> Self:
-        """Drop the items from row `num_items` on."""
-        known = self.item < num_items
-        return type(self)(self.user[known], self.item[known], self.moment[known])
-
-    def join(self, other: Self) -> Self:
-        """Merge the interactions of both."""
-        return self.of(
-            np.concatenate([self.user, other.user]),
-            np.concatenate([self.item, other.item]),
-            np.concatenate([self.moment, other.moment]),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, for a checkpoint."""
-        return {
-            "user": _pack(self.user.astype(np.int32)),
-            "item": _pack(self.item.astype(np.int32)),
-            "moment": _pack(self.moment),
-        }
-
-    @classmethod
-    def from_dict(cls, state: dict[str, Any]) -> Self:
-        """Restore the object from the result of `to_dict`."""
-        user, item = (_unpack(state[name]).astype(np.int64) for name in ("user", "item"))
-        return cls(user, item, _unpack(state["moment"]))
 
 
 @dataclass(frozen=True)
@@ -248,12 +189,3 @@ def _unique_ids(side: Table, column: str) -> pl.Series:
     if ids.is_duplicated().any():
         raise side.error(column, "an id occurs more than once", ids.is_duplicated())
     return ids
-
-
-def _pack(values: np.ndarray) -> dict[str, Any]:
-    """Convert an array to plain Python; states that hold it can be compared, unlike those with tensors."""
-    return {"dtype": str(values.dtype), "shape": list(values.shape), "data": values.tobytes()}
-
-
-def _unpack(state: dict[str, Any]) -> np.ndarray:
-    return np.frombuffer(state["data"], dtype=state["dtype"]).reshape(state["shape"]).copy()
