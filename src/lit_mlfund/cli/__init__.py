@@ -34,8 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DONE
     except Exception as error:
         from lit_mlfund.config.errors import problems_of
+        from lit_mlfund.memory import is_refused_allocation
 
         if problems_of(error) is None or os.environ.get("MLFUND_TRACEBACK", "0") not in ("", "0"):
+            if is_refused_allocation(error) and not os.environ.get("MLFUND_TRACEBACK"):
+                warn(f"mlfund: out of memory: {' '.join(str(error).split()) or 'the system gives no more'}")
+                return FAILED
             import traceback
 
             traceback.print_exc()

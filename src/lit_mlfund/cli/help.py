@@ -62,8 +62,8 @@ hundred steps at rates that grow from 1e-7 to 10. Reports which rate to use and 
 mlfund list optims --memory
 
 Prints one line for each option: its name, the tasks that it fits, what it is and when to use it.
-KIND is losses, models, data, tasks, optims, schedules, regularizations, trainers, callbacks, loggers,
-experiments or debugs; all of them by default.
+KIND is losses, models, data, tasks, optims, schedules, embeddings, regularizations, trainers, callbacks,
+loggers, sweeps, experiments or debugs; all of them by default.
 --memory measures the state that each optimizer keeps beside the weights, in bytes per parameter.""",
 }
 

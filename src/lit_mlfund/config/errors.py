@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from lit_mlfund.atomic import WriteError
+from lit_mlfund.memory import OutOfMemory
 
 # Errors about the user's input, looked up only in loaded modules: importing them here would import torch.
 _INPUT_ERRORS = {
@@ -33,7 +34,7 @@ def problems_of(error: BaseException) -> list[str] | None:
     """Return what to report when `error` is about the user's input or disk; None when it is a defect of ours."""
     if isinstance(error, ConfigError):
         return error.problems
-    kinds: list[type[BaseException]] = [WriteError]
+    kinds: list[type[BaseException]] = [WriteError, OutOfMemory]
     for module, name in _INPUT_ERRORS.items():
         if module in sys.modules:
             kinds.append(getattr(sys.modules[module], name))

@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 from lit_mlfund.data.reading.errors import DataError, name_rows
 from lit_mlfund.data.reading.read import Batches, find_file
 from lit_mlfund.data.reading.table import Table
+from lit_mlfund.memory import as_size, free_bytes
 
 LINE = re.compile(r"\s*[-+.\deE]+\s+qid:\d+(\s+\d+:[-+.\deE]+)*\s*(#.*)?$")
 QUERY = re.compile(rb"^[^#\n]*?qid:(\d+)", re.MULTILINE)
+HUGE = r"[0-9]{10,}"  # a number that may not fit into 32 bits
+COLUMN = 2**10  # bytes that a column of a table takes, without its values
 CHUNK = 2**20  # bytes of text that are parsed at a time
 
 
@@ -66,7 +69,9 @@ def read_letor(path: str, width: int | None = None) -> Table:
         raise DataError(f"{path}: the file has no documents")
     _require_features(path, documents, 0)
     first = 0 if width is not None or 0 in documents.features.indices else 1
-    width = documents.features.shape[1] if width is None else width
+    if width is None:
+        width = documents.features.shape[1]
+        _require_memory(path, width, len(documents))
     return Table.of(_frame(documents, _names(first, width)), path)
 
 
@@ -82,6 +87,7 @@ def scan_letor(path: str, width: int | None = None) -> tuple[pl.Schema, Batches]
         for part in _parse(path, CHUNK):
             width = max(width, part.features.shape[1])
             first = 0 if 0 in part.features.indices else first
+            _require_memory(path, width, 1)
         if not width:
             raise DataError(f"{path}: the file has no documents")
     names = _names(first, width)
@@ -111,7 +117,8 @@ def _frame(documents: _Documents, names: Sequence[str]) -> pl.DataFrame:
     """Build a frame with the features `names`, in ascending order; those that no document has are 0."""
     numbers = [int(name.removeprefix("f")) for name in names]
     features = documents.features
-    features.resize(len(documents), max([features.shape[1], *(n + 1 for n in numbers)]))
+    # Columns behind the last one go first: to choose among columns, scipy allocates a number for each.
+    features.resize(len(documents), max(numbers, default=0) + 1)
     dense = features[:, numbers].toarray()
     frame = pl.DataFrame({"relevance": documents.relevance, "query": documents.query})
     return frame.hstack(pl.from_numpy(dense, list(names))) if names else frame
@@ -141,6 +148,11 @@ def _parse(path: str, size: int | None) -> Iterator[_Documents]:
             parsed = load_svmlight_file(io.BytesIO(text), dtype=np.float32, query_id=True, zero_based=True)
         except ValueError as error:
             raise DataError(f"{path}: {_describe_malformed_line(path) or error}") from error
+        except OverflowError as error:
+            raise DataError(
+                f"{path}: {_line_of(path, HUGE)}feature or query numbers from {2**31:,} on cannot be "
+                "read; every feature up to the highest is a column, so number them without gaps"
+            ) from error
         documents = _Documents(*parsed)
         if len(documents) != len(documents.relevance):
             raise DataError(f"{path}: {_describe_malformed_line(path) or 'lines without qid'}")
@@ -165,6 +177,27 @@ def _require_features(path: str, documents: _Documents, start: int) -> None:
     if len(empty):
         rows = name_rows(start + np.flatnonzero(documents.query == empty[0]))
         raise DataError(f"{path}: query {empty[0]} has no documents: its lines list no feature: {rows}")
+
+
+def _require_memory(path: str, width: int, rows: int) -> None:
+    """Raise a DataError if `rows` documents of so many features do not fit into memory."""
+    each, free = COLUMN + 2 * 4 * rows, free_bytes()  # as read, and as encoded
+    if width * each > free:
+        raise DataError(
+            f"{path}: {_line_of(path, width - 1)}feature {width - 1}: a table of {width:,} features for {rows:,} "
+            f"documents takes {as_size(width * each)}, and {as_size(free)} are free, enough for features up to "
+            f"{free // each:,}; every feature up to the highest is a column, so number them without gaps"
+        )
+
+
+def _line_of(path: str, feature: int | str) -> str:
+    """Return `line 3: ` for the first line that lists a feature, or one of a pattern."""
+    listed = re.compile(rf"\s(qid:)?{feature}\b".encode())
+    with suppress(OSError, EOFError), _open(find_file(path)) as lines:
+        for number, line in enumerate(lines, start=1):
+            if listed.search(line.partition(b"#")[0]):
+                return f"line {number}: "
+    return ""
 
 
 def _describe_malformed_line(path: str) -> str | None:

@@ -80,8 +80,9 @@ class TableReader:
         """Open a file for reading in pieces; raise as `read` does."""
         signature = signature or Signature.of(path)
         csv = self._open_csv(path)
+        first = None
         if self.formats is None:
-            schema, batches = scan_table(path, csv)
+            first = schema, batches = scan_table(path, csv)
             finder = self._finder(schema, csv)
             self._look(finder, batches)
             if csv is not None and finder.commas and (floats := self._floats(schema)):
@@ -91,6 +92,8 @@ class TableReader:
             self._decide(finder, path, csv)
 
         def read(path: str) -> tuple[pl.Schema, Batches]:
+            if first is not None and not self._spelt_as_text(first[0]):
+                return first  # finding the types of a text file takes a pass
             return scan_table(path, csv, self._spelt_as_text)
 
         opened = Scan.open(path, signature, read, cells)

@@ -27,6 +27,7 @@ from lit_mlfund.modules import TaskModule
 from lit_mlfund.optim import Combined, parameter_groups
 from lit_mlfund.optim.native import tensors
 from lit_mlfund.runs.assembly.loggers import build_loggers
+from lit_mlfund.runs.assembly.model_size import ModelSize
 from lit_mlfund.runs.assembly.outside_models import PlainModel, materialize
 
 
@@ -90,7 +91,8 @@ def _build_model(config: DictConfig, spec: DataSpec) -> nn.Module:
     """Build the model; one that takes no `spec` is wrapped to accept our batches."""
     target = describe(config.model._target_)
     takes_spec = target.open or "spec" in target.parameters
-    model: nn.Module = instantiate(config.model, **({"spec": spec} if takes_spec else {}))
+    with ModelSize():
+        model: nn.Module = instantiate(config.model, **({"spec": spec} if takes_spec else {}))
     if spec.task == "retrieval":  # its towers are called by name
         return model
     if not takes_spec:

@@ -21,6 +21,7 @@ from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics import verdict
+from lit_mlfund.memory import OutOfMemory, fitting
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.runs.assembly.data_reuse import load_data
 from lit_mlfund.runs.assembly.objects import (
@@ -77,6 +78,10 @@ def execute(
         finding = verdict.diverged(str(failure))
         result |= {"status": "failed", "reason": str(failure), "findings": [finding.name]}
         write_json(run_dir / "findings.json", [finding.to_dict()])
+    except OutOfMemory as failure:
+        if not (run_dir / "checkpoints" / "last.ckpt").exists():
+            raise
+        result |= {"status": "failed", "reason": str(failure)}
     except (DataError, ValueError):
         if not resume and not (run_dir / "checkpoints" / "last.ckpt").exists():
             shutil.rmtree(run_dir, ignore_errors=True)
@@ -98,11 +103,13 @@ def _run(
     fit: Fit,
 ) -> None:
     seed_everything(config.seed)
-    data = data or load_data(config)
+    with fitting("the data"):
+        data = data or load_data(config)
     if resume:
         data.watch.compare(recorded_sources(run_dir))
     lr_find = replace_auto_lr(config, data, run_dir) if config.train else None
-    module = build_module(config, data.spec)
+    with fitting("the model"):
+        module = build_module(config, data.spec)
     if config.train:
         module.make_optimizer()  # raises its errors before anything starts
     if config.train and (problem := module.undefined_monitor(data)):
@@ -115,7 +122,8 @@ def _run(
         show_start(run_dir)
     flag.check()
     try:
-        fit(config, training, module, data, resume)
+        with fitting("training; data.batch_size or the model may be too large"):
+            fit(config, training, module, data, resume)
     except (TrainingDiverged, FloatingPointError):
         if first:
             write_json(run_dir / "metrics.json", _logged(training))
