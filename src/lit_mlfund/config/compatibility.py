@@ -15,8 +15,7 @@ from lit_mlfund.config.errors import suggestion
 from lit_mlfund.config.options import Option, nodes, options
 from lit_mlfund.config.outside import outside_problems
 from lit_mlfund.config.schema import VALUES
-from lit_mlfund.config.signatures import describe
-from lit_mlfund.config.source_signatures import TargetError
+from lit_mlfund.config.signatures import declared, describe
 
 MAX_SEED = 2**32 - 1  # the largest that numpy takes
 
@@ -39,16 +38,6 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
     ]
 
 
-def _declared(node: Any, name: str) -> Any:
-    """Return a class attribute of a node's target; None where the target is unknown or lacks it."""
-    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-        return None
-    try:
-        return describe(node["_target_"]).attributes.get(name) or None
-    except TargetError:
-        return None
-
-
 def direction(config: Mapping[str, Any]) -> str:
     """Return `max` where the monitored value should rise, `min` where it should fall."""
     metrics = describe(config["task"]["_target_"]).attributes.get("metrics", {})
@@ -61,7 +50,7 @@ def _task_fits(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
         return
     for group in ("loss", "model", "data"):
         for path, node in nodes(config.get(group), group):
-            tasks = _declared(node, "tasks")
+            tasks = declared(node, "tasks")
             if tasks and task not in tasks:
                 fitting = [option for option in options(catalog, group) if task in option.tasks]
                 yield f"{path}: {_name(node)} does not fit task={task}; {_alternative(group, fitting)}"
@@ -87,12 +76,12 @@ def _task(config: dict[str, Any]) -> str | None:
 
 def task_name(config: Mapping[str, Any]) -> str:
     """Return the name of the task, which its module declares; that of its shape where it does not."""
-    return str(_declared(config["task"], "task") or config["shape"])
+    return str(declared(config["task"], "task") or config["shape"])
 
 
 def _inputs_fit(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
     data, model = config.get("data"), config.get("model")
-    present, accepted = _declared(data, "inputs"), _declared(model, "inputs")
+    present, accepted = declared(data, "inputs"), declared(model, "inputs")
     if not present or not accepted:
         return
     missing = [kind for kind in present if kind not in accepted]
@@ -116,8 +105,8 @@ def _regularization_fits(config: dict[str, Any]) -> Iterator[str]:
         return
     task, data = _task(config), config.get("data")
     for key, node in chosen.items():
-        tasks, inputs = _declared(node, "tasks"), _declared(node, "inputs")
-        present = _declared(data, "inputs")
+        tasks, inputs = declared(node, "tasks"), declared(node, "inputs")
+        present = declared(data, "inputs")
         if task and tasks and task not in tasks:
             yield f"regularization.{key}: {_name(node)} does not fit task={task}; it is for {_enumerate(tasks)}"
         if inputs and present and not set(inputs) & set(present):
@@ -137,7 +126,7 @@ def _exclusions(config: dict[str, Any]) -> Iterator[str]:
     strategy = trainer.get("strategy") if isinstance(trainer, dict) else None
     others[f"trainer.strategy={strategy}"] = str(strategy)
     for path, node in parts.items():
-        for excluded in _declared(node, "not_with") or ():
+        for excluded in declared(node, "not_with") or ():
             for other, name in others.items():
                 if name == excluded:
                     yield f"{path}: {_name(node)} does not work with {other}; leave one out"
@@ -157,7 +146,7 @@ def _name(node: Any) -> str:
 
 
 def _monitors(config: dict[str, Any]) -> Iterator[str]:
-    metrics = _declared(config.get("task"), "metrics")
+    metrics = declared(config.get("task"), "metrics")
     if not metrics:
         return
     known = [f"val/{name}" for name in ("loss", *metrics)]
@@ -198,7 +187,7 @@ def _libraries(config: dict[str, Any]) -> Iterator[str]:
     """Report targets marked with `needs` whose library is not installed."""
     for group, value in config.items():
         for path, node in nodes(value, group):
-            module, extra, *more = _declared(node, "needs") or ("", "")
+            module, extra, *more = declared(node, "needs") or ("", "")
             if module and importlib.util.find_spec(module) is None:
                 command = " && ".join([f"pip install 'lit_mlfund[{extra}]'", *more])
                 yield f"{path}: {_name(node)} needs {module}; install it with: {command}"
@@ -210,16 +199,16 @@ def _tables_fit(config: dict[str, Any]) -> Iterator[str]:
     if not isinstance(node, dict) or "_target_" not in node or not isinstance(trainer, dict):
         return
     for part in (config.get("model"), config.get("data")):
-        inputs = _declared(part, "inputs")
+        inputs = declared(part, "inputs")
         if inputs and not {"categorical", "tokens"} & set(inputs):
             yield f"embedding: {_name(part)} has {_enumerate(inputs)} inputs only, and no tables; use embedding=dense"
             break
-    precisions, precision = _declared(node, "precisions"), trainer.get("precision")
+    precisions, precision = declared(node, "precisions"), trainer.get("precision")
     if precisions and precision is not None and str(precision) not in precisions:
         yield f"trainer.precision: {_name(node)} does not work with {precision}; use {' or '.join(precisions)}"
-    if _declared(node, "steps_in_backward") and trainer.get("accumulate_grad_batches", 1) != 1:
+    if declared(node, "steps_in_backward") and trainer.get("accumulate_grad_batches", 1) != 1:
         yield f"trainer.accumulate_grad_batches: {_name(node)} takes a step in every backward pass; use 1"
-    if _declared(node, "eager") and trainer.get("compile"):
+    if declared(node, "eager") and trainer.get("compile"):
         yield f"trainer.compile: torch.compile does not take the tables of {_name(node)}; use trainer.compile=false"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lit_mlfund.config.options import nodes
-from lit_mlfund.config.signatures import describe
+from lit_mlfund.config.signatures import declared, describe
 from lit_mlfund.config.source_signatures import PACKAGE, Target, TargetError
 
 # group -> the class that its nodes must derive from, and its name in messages
@@ -54,11 +54,7 @@ def _ignored_weights(config: dict[str, Any]) -> Iterator[str]:
     if isinstance(data, dict) and data.get("weight") is not None:
         sources.append("data.weight")
     if isinstance(chosen, dict):
-        sources += [
-            f"regularization={key}"
-            for key, node in chosen.items()
-            if isinstance(node, dict) and _weights_rows(node)
-        ]
+        sources += [f"regularization={key}" for key, node in chosen.items() if declared(node, "weighs_rows")]
     if not sources:
         return
     for path, node in nodes(config.get("loss"), "loss"):
@@ -69,10 +65,3 @@ def _ignored_weights(config: dict[str, Any]) -> Iterator[str]:
                 f"{path}: {node['_target_']} takes no weight in forward, but {' and '.join(sources)} weights rows; "
                 "add weight=None to its forward, or leave the weights out"
             )
-
-
-def _weights_rows(node: dict[str, Any]) -> bool:
-    try:
-        return bool(describe(str(node.get("_target_"))).attributes.get("weighs_rows"))
-    except TargetError:
-        return False

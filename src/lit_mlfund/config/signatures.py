@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -31,6 +32,23 @@ def describe(path: str) -> Target:
         except Unreadable:
             pass
     return _imported(path)
+
+
+def declared(node: Any, name: str, imports: bool = True) -> Any:
+    """Return a class attribute of a node's target; None where the target is unknown or lacks it.
+
+    Args:
+        node: a node, or any other value.
+        name: the attribute.
+        imports: whether classes of other packages are imported for it; otherwise they declare nothing.
+    """
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    if not isinstance(target, str) or not (imports or target.startswith(f"{PACKAGE}.")):
+        return None
+    try:
+        return describe(target).attributes.get(name) or None
+    except TargetError:
+        return None
 
 
 def _imported(path: str) -> Target:
