@@ -45,6 +45,17 @@ def check(config: dict[str, Any], catalog: Catalog) -> list[str]:
     return problems + incompatibilities(config, catalog)
 
 
+def check_sections(config: dict[str, Any], catalog: Catalog) -> list[str]:
+    """Return the problems of the sections and values that are in `config`; values are coerced as in `check`."""
+    problems: list[str] = []
+    for name in config:
+        if name in SECTIONS:
+            problems += _check_section(name, SECTIONS[name], config, catalog)
+        elif name in VALUES:
+            problems += _check_value(config, name, VALUES[name], name)
+    return problems
+
+
 def _check_section(name: str, section: Section, config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
     node = config.get(name)
     options = ", ".join(catalog.groups.get(name, ()))

@@ -12,8 +12,8 @@ from typing import Any
 
 from lit_mlfund.config.catalog import Catalog
 from lit_mlfund.config.errors import suggestion
+from lit_mlfund.config.kinds import wrong_kinds
 from lit_mlfund.config.options import Option, nodes, options
-from lit_mlfund.config.outside import outside_problems
 from lit_mlfund.config.schema import VALUES
 from lit_mlfund.config.signatures import declared, describe
 
@@ -28,7 +28,8 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
         *_loss_is_a_mean(config),
         *_regularization_fits(config),
         *_exclusions(config),
-        *outside_problems(config),
+        *wrong_kinds(config),
+        *_ignored_weights(config),
         *_tables_fit(config),
         *_libraries(config),
         *_never_validated(config),
@@ -191,6 +192,25 @@ def _libraries(config: dict[str, Any]) -> Iterator[str]:
             if module and importlib.util.find_spec(module) is None:
                 command = " && ".join([f"pip install 'lit_mlfund[{extra}]'", *more])
                 yield f"{path}: {_name(node)} needs {module}; install it with: {command}"
+
+
+def _ignored_weights(config: dict[str, Any]) -> Iterator[str]:
+    """Report losses whose `forward` takes no `weight`, beside data or a regularization that weights rows."""
+    data, chosen = config.get("data"), config.get("regularization")
+    sources = []
+    if isinstance(data, dict) and data.get("weight") is not None:
+        sources.append("data.weight")
+    if isinstance(chosen, dict):
+        sources += [f"regularization={key}" for key, node in chosen.items() if declared(node, "weighs_rows")]
+    if not sources:
+        return
+    for path, node in nodes(config.get("loss"), "loss"):
+        keywords = declared(node, "forward")
+        if keywords is not None and "weight" not in keywords:
+            yield (
+                f"{path}: {node['_target_']} takes no weight in forward, but {' and '.join(sources)} weights rows; "
+                "add weight=None to its forward, or leave the weights out"
+            )
 
 
 def _tables_fit(config: dict[str, Any]) -> Iterator[str]:

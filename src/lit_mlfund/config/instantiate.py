@@ -8,6 +8,10 @@ from typing import Any
 import hydra.utils
 from omegaconf import OmegaConf
 
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.config.signatures import describe
+from lit_mlfund.config.source_signatures import TargetError
+
 OWN = ("lit_mlfund.models.", "lit_mlfund.losses.")
 
 
@@ -23,11 +27,23 @@ def instantiate(node: Mapping[str, Any], **supplied: Any) -> Any:
         else value
         for key, value in node.items()
     }
-    special = [key for key, _ in _hydra_keys(values)]
+    special = []
+    for key, part in _hydra_keys(values):
+        special.append(key)
+        if key == "_target_" and str(part).startswith("lit_mlfund."):
+            _require_definition(str(part))
     if special == ["_target_"] and str(values["_target_"]).startswith("lit_mlfund."):
         make = hydra.utils.get_method(str(values.pop("_target_")))
         return make(**{**values, **supplied})
     return hydra.utils.instantiate(node, _partial_=True, _convert_="all")(**supplied)
+
+
+def _require_definition(path: str) -> None:
+    """Raise a ConfigError for a path through one of our modules to what it merely imports, such as `subprocess`."""
+    try:
+        describe(path)
+    except TargetError as error:
+        raise ConfigError(str(error)) from error
 
 
 def instantiate_own(node: Mapping[str, Any], **supplied: Any) -> Any:

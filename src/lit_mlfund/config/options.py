@@ -42,12 +42,15 @@ def _option(catalog: Catalog, group: str, name: str, file: Path) -> Option:
 
 
 def nodes(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield path and node of every target in `value`: a composed loss has one for each of its parts."""
+    """Yield path and node of every target in `value`, at any depth: a composed loss has one for each of its parts."""
     if isinstance(value, dict):
         if "_target_" in value:
             yield path, value
         for key, part in value.items():
             yield from nodes(part, f"{path}.{key}")
+    elif isinstance(value, list):
+        for position, part in enumerate(value):
+            yield from nodes(part, f"{path}[{position}]")
 
 
 def comment(file: Path) -> str:
