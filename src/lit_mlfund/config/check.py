@@ -15,7 +15,7 @@ from lit_mlfund.config.errors import suggestion
 from lit_mlfund.config.schema import DEFAULTS, SECTIONS, VALUES, Section
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.config.source_signatures import Target, TargetError
-from lit_mlfund.config.type_hints import MISSING, Hint, TypeMismatch, coerce, members
+from lit_mlfund.config.type_hints import MISSING, Hint, TypeMismatch, coerce, members, show
 
 _HYDRA_KEYS = {"_target_", "_args_", "_convert_", "_partial_", "_recursive_"}
 _PLAIN = Section()
@@ -63,7 +63,7 @@ def _check_section(name: str, section: Section, config: dict[str, Any], catalog:
         if not section.optional and not section.several:
             yield f"{name} is required: choose one of {options} with {name}=…"
     elif not isinstance(node, dict):
-        yield f"{name}: expected a mapping, got {node}"
+        yield f"{name}: expected a mapping, got {show(node)}"
     elif section.several:
         yield from _check_several(name, section, node)
     elif "_target_" in node:

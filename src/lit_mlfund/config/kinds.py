@@ -111,14 +111,17 @@ def wrong_kinds(config: dict[str, Any], strict: bool = False) -> Iterator[str]:
 
     Args:
         config: a configuration; of other groups than those of `KINDS`, no target is known.
-        strict: whether nodes inside others are held against the kinds, too, where a library gives them.
+        strict: whether nodes inside others are held against the kinds, too, where a library gives them, and targets
+            that lead nowhere are reported.
     """
     for group in config:
         for path, node in nodes(config[group], str(group)):
             try:
                 target = describe(node["_target_"]) if isinstance(node["_target_"], str) else None
-            except TargetError:
-                continue  # the check of its node reports it
+            except TargetError as error:
+                if strict:  # else the check of its node reports it
+                    yield f"{path}._target_: {error}"
+                continue
             if target is None:
                 continue
             depth = path.count(".") + path.count("[")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -13,7 +14,7 @@ _READ = 2**20
 
 
 def open_gzip(file: Path) -> BinaryIO:
-    """Open a compressed file for reading; an OSError behind too many bytes says that it is not read on."""
+    """Open a compressed file for reading; raise an OSError while it is read, where it is damaged or too long."""
     return cast(BinaryIO, io.BufferedReader(_Bounded(file), _READ))
 
 
@@ -28,7 +29,10 @@ class _Bounded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        size = self.stream.readinto(buffer)
+        try:
+            size = self.stream.readinto(buffer)
+        except (EOFError, zlib.error) as error:
+            raise OSError(str(error)) from error
         self.left -= size
         if self.left < 0:
             raise OSError(

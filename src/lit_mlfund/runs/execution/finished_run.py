@@ -193,14 +193,16 @@ def load_parts(
     state = read_checkpoint(path)
     metadata = state["lit_mlfund"]
     task = task_name(config)
-    if metadata["task"] != task:
-        raise ConfigError(f"checkpoint: {path} is of task {metadata['task']}, the run is of task {task}")
+    if metadata.get("task") != task:
+        raise ConfigError(f"checkpoint: {path} is of task {metadata.get('task')}, the run is of task {task}")
     data = build_data(settings)
     try:
         data.load_state_dict(state[type(data).__qualname__])
         module = build_module(settings, DataSpec.from_dict(metadata["spec"]))
         module.load_state_dict(state["state_dict"])
-    except (KeyError, RuntimeError) as error:
+    except (LookupError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(
             f"checkpoint: {path} does not fit the configuration of {run_dir}: {_first_line(error)}"
         ) from error
@@ -223,7 +225,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ConfigError(f"checkpoint: {path} is damaged or no checkpoint") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise ConfigError(f"checkpoint: {path} is damaged: {_first_line(error)}") from error
-    if not isinstance(state, dict) or "lit_mlfund" not in state:
+    if not isinstance(state, dict) or not isinstance(state.get("lit_mlfund"), dict):
         raise ConfigError(f"checkpoint: {path} was not written by lit_mlfund")
     return state
 
