@@ -19,8 +19,8 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     module = types.ModuleType("lit_mlfund.runs.execution.finished_run")
 
     class Run:
-        def __init__(self, folder: Path, checkpoint: str):
-            self.opened = {"run": str(folder), "checkpoint": checkpoint}
+        def __init__(self, folder: Path, checkpoint: str, trust: list[str]):
+            self.opened = {"run": str(folder), "checkpoint": checkpoint} | ({"trust": trust} if trust else {})
 
         def evaluate(self, path: str | None, **options: str) -> dict[str, Any]:
             return {**self.opened, "path": path, **options}
@@ -50,6 +50,8 @@ def test_evaluate(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(capsys)["split"] == "val"
     assert main(["evaluate", "run=run", "data.path=new.csv"]) == 0
     assert printed(capsys)["path"] == str(finished.parent / "new.csv")
+    assert main(["evaluate", "--trust", "one", "run=run", "--trust=two.losses"]) == 0
+    assert printed(capsys)["trust"] == ["one", "two.losses"]
 
 
 def test_predict(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,6 +75,8 @@ def test_predict(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["evaluate", "run=run", "run=run"], ["run is given twice"]),
         (["evaluate", "run=run", "split=train"], ["split: expected val or test, got train"]),
         (["evaluate", "run=run", "split=val", "data.path=new.csv"], ["give split= or data.path=, not both"]),
+        (["evaluate", "run=run", "--trust"], ["--trust: expected the name of a package, got nothing"]),
+        (["predict", "--trust=a-b", "run=run"], ["--trust: expected the name of a package, got a-b"]),
         (["evaluate", "run=nowhere"], ["run: there is no folder "]),
         (["evaluate", "run=."], [" is not a run folder: it has no run.yaml"]),
         (["evaluate", "run=run", "checkpoint=last"], ["has no checkpoints/last.ckpt; was it trained?"]),

@@ -198,7 +198,9 @@ def test_only_the_first_of_several_processes_speaks(
 
 
 def test_a_class_beside_the_user_is_found(house: Path, executed: Calls) -> None:
-    Path("mine_in_cwd.py").write_text("class Tilted:\n    def __init__(self, delta: float = 1.0): ...\n")
+    Path("mine_in_cwd.py").write_text(
+        "from torch import nn\nclass Tilted(nn.Module):\n    def __init__(self, delta: float = 1.0): ...\n"
+    )
     arguments = ["train", "loss._target_=mine_in_cwd.Tilted", "~loss.pos_weight", "~loss.label_smoothing"]
     path = list(sys.path)
     try:

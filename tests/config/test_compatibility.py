@@ -96,9 +96,10 @@ def test_a_class_of_the_users_own_declares_itself(
     house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine_compat.py").write_text(
-        "class Ranked:\n    tasks = ('ranking',)\n    def __init__(self, k: int = 3): ...\n"
-        "class Silent:\n    def __init__(self, k: int = 3): ...\n"
-        "class Deaf:\n    def __init__(self, width: int = 3): ...\n"
+        "from torch import nn\n"
+        "class Ranked(nn.Module):\n    tasks = ('ranking',)\n    def __init__(self, k: int = 3): ...\n"
+        "class Silent(nn.Module):\n    def __init__(self, k: int = 3): ...\n"
+        "class Deaf(nn.Module):\n    def __init__(self, width: int = 3): ...\n"
         "class Slow:\n    def __init__(self, optimizer, gamma: float = 0.1): ...\n"
     )
     monkeypatch.syspath_prepend(tmp_path)

@@ -178,7 +178,7 @@ def test_a_further_folder_adds_options_and_groups(house: Path, tmp_path: Path, w
     }
     folder = write_tree(tmp_path / "own", own)
     (tmp_path / "mine_compose.py").write_text(
-        "class Tilted:\n    def __init__(self, delta: float = 1.0): ...\n"
+        "from torch import nn\nclass Tilted(nn.Module):\n    def __init__(self, delta: float = 1.0): ...\n"
     )
     sys.path.insert(0, str(tmp_path))
     try:

@@ -73,7 +73,13 @@ def test_a_model(mlfund: Command, lines: list[str], shapes: dict[str, tuple[int,
     state = weights(outcome.json["run"])
     assert {name: tuple(state[name].shape) for name in shapes} == shapes
     assert "hidden" not in (Path(outcome.json["run"]) / "run.yaml").read_text()
-    assert mlfund("evaluate", f"run={outcome.json['run']}").json["metrics"] == outcome.json["test"]
+    run, test = f"run={outcome.json['run']}", outcome.json["test"]
+    if "mine_outside" in lines[0]:
+        del sys.modules["mine_outside"]
+        told = mlfund("evaluate", run)
+        assert told.code == 2 and told.err.strip().endswith("add --trust mine_outside"), told.err
+        assert "mine_outside" not in sys.modules
+    assert mlfund("evaluate", run, "--trust", "mine_outside").json["metrics"] == test
 
 
 def test_a_loss_and_an_optimizer_of_torch(mlfund: Command) -> None:

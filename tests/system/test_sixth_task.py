@@ -122,11 +122,16 @@ def test_trained_measured_predicted_and_shown(mlfund: Command, project: Path) ->
     assert result["test"]["kappa"]["value"] == pytest.approx(expected)
     assert (run / "pictures" / "residuals.png").exists() and (run / "report.html").exists()
 
-    evaluated = mlfund("evaluate", f"run={run}", "data.path=graded.parquet").json
+    evaluated = mlfund("evaluate", f"run={run}", "--trust=my_ordinal", "data.path=graded.parquet").json
     assert evaluated["rows"] == 800 and evaluated["metrics"]["kappa"]["value"] > 0.8
-    assert mlfund("predict", f"run={run}", "data.path=graded.parquet", "output=p.csv").json["rows"] == 800
+    assert (
+        mlfund(
+            "predict", f"run={run}", "--trust=my_ordinal", "data.path=graded.parquet", "output=p.csv"
+        ).json["rows"]
+        == 800
+    )
     assert set(pl.read_csv("p.csv")["prediction"].unique()) == {0.0, 1.0, 2.0, 3.0}
-    repeated = mlfund("train", f"run={run}", "name=again")
+    repeated = mlfund("train", f"run={run}", "--trust=my_ordinal", "name=again")
     assert repeated.code == 0 and repeated.json["test"] == result["test"]
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+LONGEST_LINE = 2000  # characters of a message
 DONE, WRONG_INPUT, FAILED, INTERRUPTED, PREEMPTED = 0, 2, 3, 130, 143
 
 
@@ -48,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from lit_mlfund.startup.environment import is_first_process
 
         if is_first_process():
-            warn(f"mlfund: {error}")
+            lines = f"mlfund: {error}".splitlines()  # a cell of megabytes may be quoted in one
+            warn(
+                "\n".join(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…" for line in lines)
+            )
         return WRONG_INPUT
 
 

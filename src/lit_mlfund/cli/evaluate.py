@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lit_mlfund.atomic import to_json
 from lit_mlfund.cli.first_look import first_look_at_run
-from lit_mlfund.cli.keys import finished_run, new_file, read_keys
+from lit_mlfund.cli.keys import finished_run, new_file, read_keys, take_trust
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.fast_imports import importing
 from lit_mlfund.startup.streams import say
@@ -12,6 +12,7 @@ from lit_mlfund.startup.streams import say
 
 def run(arguments: list[str]) -> int:
     """Check the arguments, measure, print the result as JSON, and return the exit code."""
+    arguments, trust = take_trust(arguments)
     values = read_keys(arguments, ("run", "split", "data.path", "checkpoint"))
     run_dir, checkpoint, problems = finished_run(values)
     path, missing = new_file(values)
@@ -22,11 +23,11 @@ def run(arguments: list[str]) -> int:
         problems.append("split: a new file has no splits; give split= or data.path=, not both")
     if problems + missing:
         raise ConfigError(problems + missing)
-    first_look_at_run(run_dir, path, labelled=True)
+    first_look_at_run(run_dir, path, labelled=True, trust=trust)
     with importing():
         from lit_mlfund.reports.terminal import evaluation_text
         from lit_mlfund.runs.execution.finished_run import Run
 
-    result = Run(run_dir, checkpoint).evaluate(path, split=split or "test")
+    result = Run(run_dir, checkpoint, trust).evaluate(path, split=split or "test")
     told = say(evaluation_text(result))
     return 0 if say(to_json(result), result=True) and told else 2

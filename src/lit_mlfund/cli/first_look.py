@@ -6,7 +6,7 @@ It refuses only what the data modules would refuse, in the same words; all else 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +47,24 @@ def first_look(data: Mapping[str, Any]) -> None:
         _look(name, data, key, ())
 
 
-def first_look_at_run(run_dir: Path, path: str | None = None, labelled: bool = True) -> None:
-    """Look at the files of a run, or at a new file for it.
+def first_look_at_run(
+    run_dir: Path, path: str | None = None, labelled: bool = True, trust: Sequence[str] = ()
+) -> None:
+    """Check the configuration of a run, and look at its files or at a new file for it.
 
     Args:
         run_dir: a run folder.
         path: the new file; None looks at the files of the run itself.
         labelled: the new file has the target, too.
+        trust: packages of others that the run may name.
 
     Raises:
-        ConfigError: there is no such run.
+        ConfigError: there is no such run, or it would build what it must not.
         DataError: as in `first_look`.
     """
-    from lit_mlfund.runs.execution.run_folder import load_frozen
+    from lit_mlfund.runs.execution.strangers import load_checked
 
-    data = load_frozen(run_dir.absolute()).get("data")
+    data = load_checked(run_dir.absolute(), trust).get("data")
     if not isinstance(data, dict):
         return
     if path is None:
@@ -79,7 +82,7 @@ def _data_record(run_dir: Path) -> dict[str, Any]:
     """Return what `provenance.json` says of the data of a run, nothing where it cannot be read."""
     try:
         record = json.loads((run_dir / "provenance.json").read_text(encoding="utf-8"))["data"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 
@@ -88,7 +91,9 @@ def _features(record: dict[str, Any]) -> list[str]:
     """Return the columns that a run on a table has as features, none where its record does not have them all."""
     try:
         return [
-            name for kind in ("numeric", "boolean", "categorical", "date") for name in record["columns"][kind]
+            str(name)
+            for kind in ("numeric", "boolean", "categorical", "date")
+            for name in record["columns"][kind]
         ]
     except (KeyError, TypeError):
         return []

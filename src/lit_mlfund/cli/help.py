@@ -26,7 +26,7 @@ Environment: OMP_NUM_THREADS (default 1, best for small models), MLFUND_TRACEBAC
 
 _BY_VERB = {
     "train": """mlfund train [-m] [--config-dir DIR] [--cfg] [group=option …] [key=value …]
-mlfund train run=FOLDER [name=…] [runs_dir=…]
+mlfund train run=FOLDER [name=…] [runs_dir=…] [--trust PACKAGE]
 
 Composes a configuration, checks all of it, writes it to <runs_dir>/<task>/<time>-<name>-…/run.yaml and
 executes that file. The last line of the output is the result as JSON.
@@ -36,6 +36,7 @@ executes that file. The last line of the output is the result as JSON.
                      choose another option for one part; `mlfund list` shows them
   loss.delta=2       set a value; a name that does not exist is an error that suggests a similar one
   run=FOLDER         resume the interrupted run in this folder, or repeat a finished one in a new folder
+  --trust PACKAGE    with run=: import this package of others, which the run names; may be given again
 
   -m, --multirun     run all combinations of values with commas: loss=mse,mae seed=0,1,2; sweep=stacked
                      trains seeds and rates of one small model together
@@ -44,14 +45,17 @@ executes that file. The last line of the output is the result as JSON.
   --cfg              print the checked configuration and stop
 
 Groups and values are Hydra overrides: +key=, ++key=, ~key, hydra/launcher=…, hydra.searchpath=[…] work.""",
-    "evaluate": """mlfund evaluate run=FOLDER [split=val|test] [data.path=FILE] [checkpoint=best|last]
+    "evaluate": """mlfund evaluate run=FOLDER [split=val|test] [data.path=FILE] [checkpoint=best|last] [--trust PACKAGE]
 
 Measures a finished run, every metric with its 95 % confidence interval, on a split of its own data
-(test by default) or on a new file of the same kind. The last line is the result as JSON.""",
+(test by default) or on a new file of the same kind. The last line is the result as JSON.
+--trust PACKAGE imports a package of others that the run names; a run is not believed otherwise.""",
     "predict": """mlfund predict run=FOLDER data.path=FILE [output=predictions.parquet] [checkpoint=best|last]
+               [--trust PACKAGE]
 
 Predicts every row of a new file, with or without labels, and writes a table: Parquet or CSV by the suffix
-of `output`. The last line is a summary as JSON, with what was unknown or missing in the file.""",
+of `output`. The last line is a summary as JSON, with what was unknown or missing in the file.
+--trust PACKAGE imports a package of others that the run names; a run is not believed otherwise.""",
     "lr-find": """mlfund lr-find [--config-dir DIR] [group=option …] [key=value …]
 
 Runs the learning-rate range test for what `mlfund train` would run with the same arguments: a fresh model takes a few

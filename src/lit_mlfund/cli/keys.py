@@ -6,6 +6,27 @@ from pathlib import Path
 
 from lit_mlfund.config.errors import ConfigError, suggestion
 
+TRUST = "--trust"
+
+
+def take_trust(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments without every `--trust PACKAGE` (or `--trust=PACKAGE`), and these packages.
+
+    Raises:
+        ConfigError: a flag without the name of a package behind it.
+    """
+    rest, trust, words = [], [], iter(arguments)
+    for word in words:
+        flag, equals, name = word.partition("=")
+        if flag != TRUST:
+            rest.append(word)
+            continue
+        name = name if equals else next(words, "")
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ConfigError(f"{TRUST}: expected the name of a package, got {name or 'nothing'}")
+        trust.append(name)
+    return rest, trust
+
 
 def read_keys(arguments: list[str], known: tuple[str, ...]) -> dict[str, str]:
     """Return the values by key; raises ConfigError with every argument that is not one of `known`."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lit_mlfund.atomic import to_json
 from lit_mlfund.cli.first_look import first_look_at_run
-from lit_mlfund.cli.keys import finished_run, new_file, read_keys
+from lit_mlfund.cli.keys import finished_run, new_file, read_keys, take_trust
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.fast_imports import importing
 from lit_mlfund.startup.streams import say
@@ -16,6 +16,7 @@ _FORMATS = (".parquet", ".csv")
 
 def run(arguments: list[str]) -> int:
     """Check the arguments, predict, print a summary as JSON, and return the exit code."""
+    arguments, trust = take_trust(arguments)
     values = read_keys(arguments, ("run", "data.path", "output", "checkpoint"))
     run_dir, checkpoint, problems = finished_run(values)
     path, missing = new_file(values)
@@ -30,9 +31,11 @@ def run(arguments: list[str]) -> int:
         problems.append(f"output: {output} is {'a folder' if output.is_dir() else 'the file to predict'}")
     if problems + missing:
         raise ConfigError(problems + missing)
-    first_look_at_run(run_dir, path, labelled=False)
+    first_look_at_run(run_dir, path, labelled=False, trust=trust)
     with importing():
         from lit_mlfund.runs.execution.finished_run import Run
 
     assert path is not None
-    return 0 if say(to_json(Run(run_dir, checkpoint).predict_to(path, str(output))), result=True) else 2
+    return (
+        0 if say(to_json(Run(run_dir, checkpoint, trust).predict_to(path, str(output))), result=True) else 2
+    )

@@ -8,10 +8,11 @@ from typing import Any
 
 from lit_mlfund.atomic import to_json
 from lit_mlfund.cli.first_look import first_look, first_look_at_run
+from lit_mlfund.cli.keys import TRUST, take_trust
 from lit_mlfund.config.errors import ConfigError, suggestion
 from lit_mlfund.startup.streams import say, warn
 
-_FLAGS = ("-m", "--multirun", "--config-dir", "-cd", "--cfg", "-c", "--help")
+_FLAGS = ("-m", "--multirun", "--config-dir", "-cd", "--cfg", "-c", "--trust", "--help")
 
 
 @dataclass
@@ -53,15 +54,18 @@ def run(arguments: list[str]) -> int:
     from lit_mlfund.config.overrides import plain_values
     from lit_mlfund.runs.execution.lifecycle import run_again, run_config
 
-    parsed = parse(arguments)
+    options, trust = take_trust(arguments)
+    parsed = parse(options)
     command = ["mlfund", "train", *arguments]
     values = plain_values(parsed.overrides, "run")
     if values is not None:
         run_dir = str(values.pop("run"))
         if parsed.multirun or parsed.show:
             raise ConfigError("run=: a frozen run is executed as it is, without -m or --cfg")
-        first_look_at_run(Path(run_dir).expanduser())
-        return report(run_again(run_dir, values, command))
+        first_look_at_run(Path(run_dir).expanduser(), trust=trust)
+        return report(run_again(run_dir, values, command, trust))
+    if trust:
+        raise ConfigError(f"{TRUST}: is for run=FOLDER; what you name on the command line is yours")
     if parsed.multirun and parsed.show:
         raise ConfigError("--cfg: shows one configuration, not those of a sweep; leave out -m or --cfg")
     if not parsed.multirun:

@@ -15,7 +15,7 @@ from lit_mlfund.config.errors import suggestion
 from lit_mlfund.config.schema import DEFAULTS, SECTIONS, VALUES, Section
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.config.source_signatures import Target, TargetError
-from lit_mlfund.config.type_hints import MISSING, Hint, TypeMismatch, coerce, members
+from lit_mlfund.config.type_hints import MISSING, Hint, TypeMismatch, coerce, members, show
 
 _HYDRA_KEYS = {"_target_", "_args_", "_convert_", "_partial_", "_recursive_"}
 _PLAIN = Section()
@@ -45,6 +45,17 @@ def check(config: dict[str, Any], catalog: Catalog) -> list[str]:
     return problems + incompatibilities(config, catalog)
 
 
+def check_sections(config: dict[str, Any], catalog: Catalog) -> list[str]:
+    """Return the problems of the sections and values that are in `config`; values are coerced as in `check`."""
+    problems: list[str] = []
+    for name in config:
+        if name in SECTIONS:
+            problems += _check_section(name, SECTIONS[name], config, catalog)
+        elif name in VALUES:
+            problems += _check_value(config, name, VALUES[name], name)
+    return problems
+
+
 def _check_section(name: str, section: Section, config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
     node = config.get(name)
     options = ", ".join(catalog.groups.get(name, ()))
@@ -52,7 +63,7 @@ def _check_section(name: str, section: Section, config: dict[str, Any], catalog:
         if not section.optional and not section.several:
             yield f"{name} is required: choose one of {options} with {name}=…"
     elif not isinstance(node, dict):
-        yield f"{name}: expected a mapping, got {node}"
+        yield f"{name}: expected a mapping, got {show(node)}"
     elif section.several:
         yield from _check_several(name, section, node)
     elif "_target_" in node:

@@ -12,11 +12,10 @@ from typing import Any
 
 from lit_mlfund.config.catalog import Catalog
 from lit_mlfund.config.errors import suggestion
+from lit_mlfund.config.kinds import wrong_kinds
 from lit_mlfund.config.options import Option, nodes, options
-from lit_mlfund.config.outside import outside_problems
 from lit_mlfund.config.schema import VALUES
-from lit_mlfund.config.signatures import describe
-from lit_mlfund.config.source_signatures import TargetError
+from lit_mlfund.config.signatures import declared, describe
 
 MAX_SEED = 2**32 - 1  # the largest that numpy takes
 
@@ -29,7 +28,8 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
         *_loss_is_a_mean(config),
         *_regularization_fits(config),
         *_exclusions(config),
-        *outside_problems(config),
+        *wrong_kinds(config),
+        *_ignored_weights(config),
         *_tables_fit(config),
         *_libraries(config),
         *_never_validated(config),
@@ -37,16 +37,6 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
         *_plain_values(config),
         *_automatic_rate(config),
     ]
-
-
-def _declared(node: Any, name: str) -> Any:
-    """Return a class attribute of a node's target; None where the target is unknown or lacks it."""
-    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-        return None
-    try:
-        return describe(node["_target_"]).attributes.get(name) or None
-    except TargetError:
-        return None
 
 
 def direction(config: Mapping[str, Any]) -> str:
@@ -61,7 +51,7 @@ def _task_fits(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
         return
     for group in ("loss", "model", "data"):
         for path, node in nodes(config.get(group), group):
-            tasks = _declared(node, "tasks")
+            tasks = declared(node, "tasks")
             if tasks and task not in tasks:
                 fitting = [option for option in options(catalog, group) if task in option.tasks]
                 yield f"{path}: {_name(node)} does not fit task={task}; {_alternative(group, fitting)}"
@@ -87,12 +77,12 @@ def _task(config: dict[str, Any]) -> str | None:
 
 def task_name(config: Mapping[str, Any]) -> str:
     """Return the name of the task, which its module declares; that of its shape where it does not."""
-    return str(_declared(config["task"], "task") or config["shape"])
+    return str(declared(config["task"], "task") or config["shape"])
 
 
 def _inputs_fit(config: dict[str, Any], catalog: Catalog) -> Iterator[str]:
     data, model = config.get("data"), config.get("model")
-    present, accepted = _declared(data, "inputs"), _declared(model, "inputs")
+    present, accepted = declared(data, "inputs"), declared(model, "inputs")
     if not present or not accepted:
         return
     missing = [kind for kind in present if kind not in accepted]
@@ -116,8 +106,8 @@ def _regularization_fits(config: dict[str, Any]) -> Iterator[str]:
         return
     task, data = _task(config), config.get("data")
     for key, node in chosen.items():
-        tasks, inputs = _declared(node, "tasks"), _declared(node, "inputs")
-        present = _declared(data, "inputs")
+        tasks, inputs = declared(node, "tasks"), declared(node, "inputs")
+        present = declared(data, "inputs")
         if task and tasks and task not in tasks:
             yield f"regularization.{key}: {_name(node)} does not fit task={task}; it is for {_enumerate(tasks)}"
         if inputs and present and not set(inputs) & set(present):
@@ -137,7 +127,7 @@ def _exclusions(config: dict[str, Any]) -> Iterator[str]:
     strategy = trainer.get("strategy") if isinstance(trainer, dict) else None
     others[f"trainer.strategy={strategy}"] = str(strategy)
     for path, node in parts.items():
-        for excluded in _declared(node, "not_with") or ():
+        for excluded in declared(node, "not_with") or ():
             for other, name in others.items():
                 if name == excluded:
                     yield f"{path}: {_name(node)} does not work with {other}; leave one out"
@@ -157,7 +147,7 @@ def _name(node: Any) -> str:
 
 
 def _monitors(config: dict[str, Any]) -> Iterator[str]:
-    metrics = _declared(config.get("task"), "metrics")
+    metrics = declared(config.get("task"), "metrics")
     if not metrics:
         return
     known = [f"val/{name}" for name in ("loss", *metrics)]
@@ -198,10 +188,29 @@ def _libraries(config: dict[str, Any]) -> Iterator[str]:
     """Report targets marked with `needs` whose library is not installed."""
     for group, value in config.items():
         for path, node in nodes(value, group):
-            module, extra, *more = _declared(node, "needs") or ("", "")
+            module, extra, *more = declared(node, "needs") or ("", "")
             if module and importlib.util.find_spec(module) is None:
                 command = " && ".join([f"pip install 'lit_mlfund[{extra}]'", *more])
                 yield f"{path}: {_name(node)} needs {module}; install it with: {command}"
+
+
+def _ignored_weights(config: dict[str, Any]) -> Iterator[str]:
+    """Report losses whose `forward` takes no `weight`, beside data or a regularization that weights rows."""
+    data, chosen = config.get("data"), config.get("regularization")
+    sources = []
+    if isinstance(data, dict) and data.get("weight") is not None:
+        sources.append("data.weight")
+    if isinstance(chosen, dict):
+        sources += [f"regularization={key}" for key, node in chosen.items() if declared(node, "weighs_rows")]
+    if not sources:
+        return
+    for path, node in nodes(config.get("loss"), "loss"):
+        keywords = declared(node, "forward")
+        if keywords is not None and "weight" not in keywords:
+            yield (
+                f"{path}: {node['_target_']} takes no weight in forward, but {' and '.join(sources)} weights rows; "
+                "add weight=None to its forward, or leave the weights out"
+            )
 
 
 def _tables_fit(config: dict[str, Any]) -> Iterator[str]:
@@ -210,16 +219,16 @@ def _tables_fit(config: dict[str, Any]) -> Iterator[str]:
     if not isinstance(node, dict) or "_target_" not in node or not isinstance(trainer, dict):
         return
     for part in (config.get("model"), config.get("data")):
-        inputs = _declared(part, "inputs")
+        inputs = declared(part, "inputs")
         if inputs and not {"categorical", "tokens"} & set(inputs):
             yield f"embedding: {_name(part)} has {_enumerate(inputs)} inputs only, and no tables; use embedding=dense"
             break
-    precisions, precision = _declared(node, "precisions"), trainer.get("precision")
+    precisions, precision = declared(node, "precisions"), trainer.get("precision")
     if precisions and precision is not None and str(precision) not in precisions:
         yield f"trainer.precision: {_name(node)} does not work with {precision}; use {' or '.join(precisions)}"
-    if _declared(node, "steps_in_backward") and trainer.get("accumulate_grad_batches", 1) != 1:
+    if declared(node, "steps_in_backward") and trainer.get("accumulate_grad_batches", 1) != 1:
         yield f"trainer.accumulate_grad_batches: {_name(node)} takes a step in every backward pass; use 1"
-    if _declared(node, "eager") and trainer.get("compile"):
+    if declared(node, "eager") and trainer.get("compile"):
         yield f"trainer.compile: torch.compile does not take the tables of {_name(node)}; use trainer.compile=false"
 
 

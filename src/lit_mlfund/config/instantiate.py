@@ -8,6 +8,10 @@ from typing import Any
 import hydra.utils
 from omegaconf import OmegaConf
 
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.config.signatures import describe
+from lit_mlfund.config.source_signatures import TargetError
+
 OWN = ("lit_mlfund.models.", "lit_mlfund.losses.")
 
 
@@ -23,10 +27,23 @@ def instantiate(node: Mapping[str, Any], **supplied: Any) -> Any:
         else value
         for key, value in node.items()
     }
-    if str(values.get("_target_")).startswith("lit_mlfund.") and list(_hydra_keys(values)) == ["_target_"]:
+    special = []
+    for key, part in _hydra_keys(values):
+        special.append(key)
+        if key == "_target_" and str(part).startswith("lit_mlfund."):
+            _require_definition(str(part))
+    if special == ["_target_"] and str(values["_target_"]).startswith("lit_mlfund."):
         make = hydra.utils.get_method(str(values.pop("_target_")))
         return make(**{**values, **supplied})
     return hydra.utils.instantiate(node, _partial_=True, _convert_="all")(**supplied)
+
+
+def _require_definition(path: str) -> None:
+    """Raise a ConfigError for a path through one of our modules to what it merely imports, such as `subprocess`."""
+    try:
+        describe(path)
+    except TargetError as error:
+        raise ConfigError(str(error)) from error
 
 
 def instantiate_own(node: Mapping[str, Any], **supplied: Any) -> Any:
@@ -36,7 +53,8 @@ def instantiate_own(node: Mapping[str, Any], **supplied: Any) -> Any:
         ValueError: the node, or one inside it, names any other target.
     """
     if not is_own(node):
-        names = ", ".join(_targets(node)) or "a node without _target_"
+        found = (str(part) if key == "_target_" else key for key, part in _hydra_keys(node))
+        names = ", ".join(found) or "a node without _target_"
         raise ValueError(
             f"{names}: only models and losses of lit_mlfund are built from a checkpoint; pass the object"
         )
@@ -45,26 +63,19 @@ def instantiate_own(node: Mapping[str, Any], **supplied: Any) -> Any:
 
 def is_own(node: Mapping[str, Any]) -> bool:
     """Return whether a node builds models and losses of this project alone."""
-    targets = list(_targets(node))
-    return "_target_" in node and all(path.startswith(OWN) and path.count(".") == 2 for path in targets)
+    return "_target_" in node and all(
+        key == "_target_" and str(part).startswith(OWN) and str(part).count(".") == 2
+        for key, part in _hydra_keys(node)
+    )
 
 
-def _targets(value: Any) -> Iterator[str]:
-    """Yield every `_target_` at any depth of a value; another key of Hydra yields its name, which is never ours."""
+def _hydra_keys(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield keys like `_target_`, at any depth of a value, and what they hold."""
     if isinstance(value, Mapping):
         for key, part in value.items():
             if str(key).startswith("_") and str(key).endswith("_"):
-                yield str(part) if key == "_target_" else str(key)
-            else:
-                yield from _targets(part)
-    elif isinstance(value, list):
+                yield str(key), part
+            yield from _hydra_keys(part)
+    elif isinstance(value, (list, tuple)):
         for part in value:
-            yield from _targets(part)
-
-
-def _hydra_keys(value: Any) -> Iterator[str]:
-    """Yield keys like `_target_`, at any depth."""
-    if isinstance(value, dict):
-        yield from (key for key in value if str(key).startswith("_") and str(key).endswith("_"))
-    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _hydra_keys(part)
+            yield from _hydra_keys(part)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lit_mlfund.config.catalog import Catalog
-from lit_mlfund.config.signatures import describe
-from lit_mlfund.config.source_signatures import PACKAGE, TargetError
+from lit_mlfund.config.signatures import declared
 from lit_mlfund.config.type_hints import MISSING
 
 
@@ -36,29 +34,23 @@ def _option(catalog: Catalog, group: str, name: str, file: Path) -> Option:
     node = node_of(catalog, group, name)
     tasks: tuple[str, ...] = ()
     for _, inner in nodes(node, group):
-        declared = tuple(_attributes(inner).get("tasks", ()))
-        tasks = tuple(task for task in tasks if task in declared) if tasks and declared else tasks or declared
+        fitting = tuple(declared(inner, "tasks", imports=False) or ())
+        tasks = tuple(task for task in tasks if task in fitting) if tasks and fitting else tasks or fitting
     if isinstance(node.get("task"), str) and node["task"] in tasks:
         tasks = (node["task"],)
-    return Option(name, comment(file), tasks, tuple(_attributes(node).get("inputs", ())))
-
-
-def _attributes(node: dict[str, Any]) -> dict[str, Any]:
-    """Return what the target of a node declares; nothing where it is not ours."""
-    target = node.get("_target_")
-    with suppress(TargetError):
-        if isinstance(target, str) and target.startswith(f"{PACKAGE}."):
-            return describe(target).attributes
-    return {}
+    return Option(name, comment(file), tasks, tuple(declared(node, "inputs", imports=False) or ()))
 
 
 def nodes(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield path and node of every target in `value`: a composed loss has one for each of its parts."""
+    """Yield path and node of every target in `value`, at any depth: a composed loss has one for each of its parts."""
     if isinstance(value, dict):
         if "_target_" in value:
             yield path, value
         for key, part in value.items():
             yield from nodes(part, f"{path}.{key}")
+    elif isinstance(value, list):
+        for position, part in enumerate(value):
+            yield from nodes(part, f"{path}[{position}]")
 
 
 def comment(file: Path) -> str:

@@ -5,9 +5,10 @@ Reading costs a millisecond a file where importing costs seconds of torch, so a 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
-from functools import cache
+from collections.abc import Mapping
 from typing import Any
 
 from lit_mlfund.config.errors import suggestion
@@ -18,7 +19,7 @@ from lit_mlfund.config.type_hints import ANY, Hint, optional, parse
 _DECLARED = ("tasks", "inputs", "metrics", "task")
 
 
-@cache
+@functools.cache
 def describe(path: str) -> Target:
     """Return the target that a `_target_` names; raises TargetError when it does not exist."""
     path = current_path(path)
@@ -33,23 +34,42 @@ def describe(path: str) -> Target:
     return _imported(path)
 
 
+def declared(node: Any, name: str, imports: bool = True) -> Any:
+    """Return a class attribute of a node's target; None where the target is unknown or lacks it.
+
+    Args:
+        node: a node, or any other value.
+        name: the attribute.
+        imports: whether classes of other packages are imported for it; otherwise they declare nothing.
+    """
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    if not isinstance(target, str) or not (imports or target.startswith(f"{PACKAGE}.")):
+        return None
+    try:
+        return describe(target).attributes.get(name) or None
+    except TargetError:
+        return None
+
+
 def _imported(path: str) -> Target:
     target = _locate(path)
     if not callable(target):
         raise TargetError(f"{path} is not a class or function")
-    declared = {name: getattr(target, name, None) for name in _DECLARED}
+    literals = {name: getattr(target, name, None) for name in _DECLARED}
     attributes = {
-        name: value for name, value in declared.items() if isinstance(value, (tuple, list, dict, str))
+        name: value for name, value in literals.items() if isinstance(value, (tuple, list, dict, str))
     }
+    made = _unwrapped(target)
+    is_class, home = inspect.isclass(made), str(getattr(made, "__module__", None) or path.split(".")[0])
     bases: tuple[str, ...] = ()
-    if inspect.isclass(target):
-        bases = tuple(f"{base.__module__}.{base.__qualname__}" for base in inspect.getmro(target))
-        if (forward := _keywords(getattr(target, "forward", None))) is not None:
+    if is_class:
+        bases = tuple(f"{base.__module__}.{base.__qualname__}" for base in inspect.getmro(made))
+        if (forward := _keywords(getattr(made, "forward", None))) is not None:
             attributes["forward"] = forward
     try:
         signature = inspect.signature(target)
     except (ValueError, TypeError):  # built into Python's core, without a signature
-        return Target(path, {}, open=True, attributes=attributes, bases=bases)
+        return Target(path, {}, frozenset(), True, attributes, bases, home, is_class)
     hints: dict[str, Hint] = {}
     required, is_open = set(), False
     for name, parameter in signature.parameters.items():
@@ -64,7 +84,14 @@ def _imported(path: str) -> Target:
                 required.add(name)
             elif parameter.default is None:
                 hints[name] = optional(hints[name])
-    return Target(path, hints, frozenset(required), is_open, attributes, bases)
+    return Target(path, hints, frozenset(required), is_open, attributes, bases, home, is_class)
+
+
+def _unwrapped(target: Any) -> Any:
+    """Return the class or function that a `functools.partial` calls in the end."""
+    while isinstance(target, functools.partial):
+        target = target.func
+    return target
 
 
 def _keywords(function: Any) -> tuple[str, ...] | None:

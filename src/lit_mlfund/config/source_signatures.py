@@ -35,6 +35,8 @@ class Target:
     open        takes any keyword (`**kwargs`)
     attributes  literal class attributes: `tasks`, `inputs`, `metrics`, …
     bases       dotted paths of the class and its bases, of classes that had to be imported
+    home        module that defines it
+    is_class    whether it is a class
     """
 
     path: str
@@ -43,6 +45,8 @@ class Target:
     open: bool = False
     attributes: dict[str, Any] = field(default_factory=dict)
     bases: tuple[str, ...] = ()
+    home: str = ""
+    is_class: bool = False
 
 
 class Unreadable(Exception):
@@ -57,16 +61,18 @@ def read(path: str) -> Target:
     definition = _find(module, name)
     if definition is None:
         source = _module(module)
-        if name in source.imports or name in source.assignments:
+        if name in source.assignments:
             raise Unreadable
+        if name in source.imports:
+            raise TargetError(f"{path} is not defined in {PACKAGE}, which only imports it")
         offered = [known for known in (*source.definitions, *source.imports) if not known.startswith("_")]
         raise TargetError(f"there is no {name} in {module}; {suggestion(name, offered)}")
     module, node = definition
     if isinstance(node, ast.ClassDef):
         hints, required, is_open = _constructor(module, node)
-        return Target(path, hints, required, is_open, _attributes(module, node))
+        return Target(path, hints, required, is_open, _attributes(module, node), home=module, is_class=True)
     hints, required, is_open = _arguments(module, node, method=False)
-    return Target(path, hints, required, is_open, _decorator_arguments(node))
+    return Target(path, hints, required, is_open, _decorator_arguments(node), home=module)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,9 @@ _LISTS = {"list", "List", "Sequence", "Iterable", "Collection", "set", "frozense
 _DICTS = {"dict", "Dict", "Mapping", "MutableMapping"}
 
 
+LONGEST = 200  # characters of a value in a message
+
+
 class TypeMismatch(ValueError):
     """Reports a value that its hint does not allow; the message continues the name of the key."""
 
@@ -122,14 +125,13 @@ def optional(hint: Hint) -> Hint:
 
 
 def show(value: Any) -> str:
-    """Format a value as a person would write it in YAML."""
+    """Format a value as a person would write it in YAML, shortened where it is long."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str):
-        return value or "''"
-    return str(value)
+    text = (value or "''") if isinstance(value, str) else str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def coerce(value: Any, hint: Hint) -> Any:

@@ -12,6 +12,7 @@ from lit_mlfund.config.compose import Composer
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution.finished_run import Run
 from lit_mlfund.runs.execution.lifecycle import run_config
+from lit_mlfund.runs.execution.strangers import packages_of
 
 __all__ = ["Run", "load_run", "train"]
 
@@ -43,17 +44,18 @@ def train(
         result = run_config(composed.config, ["mlfund", "train", *lines])
     if result["status"] != "done":
         raise RuntimeError(f"{result['status']}: {result.get('reason', '')} ({result['run']})")
-    return Run(result["run"])
+    return Run(result["run"], trust=packages_of(composed.config))
 
 
-def load_run(folder: str | Path, checkpoint: str = "best") -> Run:
+def load_run(folder: str | Path, checkpoint: str = "best", *, trust: Iterable[str] = ()) -> Run:
     """Open the run in a folder.
 
     Args:
         folder: a run folder, such as `runs/binary/20260101-120000-binary-1a2b3c`.
         checkpoint: `best`, `last` or the path of another one.
+        trust: packages of others, such as `["my_package"]`, whose classes the run may name.
 
     Raises:
-        ConfigError: there is no such run.
+        ConfigError: there is no such run, or it would build what it must not.
     """
-    return Run(folder, checkpoint)
+    return Run(folder, checkpoint, trust)

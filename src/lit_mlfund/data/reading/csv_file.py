@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
 import re
 from collections.abc import Collection
@@ -17,6 +16,7 @@ from lit_mlfund.data.parsing.dates_in_text import iso_dtype, parse_iso
 from lit_mlfund.data.parsing.file_layout import HEAD, Layout, find_layout
 from lit_mlfund.data.parsing.options import Parsing
 from lit_mlfund.data.reading.errors import DataError
+from lit_mlfund.data.reading.gzip_file import open_gzip
 
 READ = 2**20  # bytes that are read at a time
 BLANK = re.compile(rb'[\s,;|"]*')  # a line without any cell
@@ -162,8 +162,7 @@ def blank_lines(end: bytes) -> int:
 
 
 def _opened(file: Path) -> BinaryIO:
-    opener = gzip.open if file.suffix.lower() == ".gz" else open
-    return cast(BinaryIO, opener(file, "rb"))
+    return open_gzip(file) if file.suffix.lower() == ".gz" else open(file, "rb")
 
 
 class _Transcoded(io.RawIOBase):

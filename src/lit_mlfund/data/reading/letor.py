@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from lit_mlfund.data.reading.errors import DataError, name_rows
+from lit_mlfund.data.reading.gzip_file import open_gzip
 from lit_mlfund.data.reading.read import Batches, find_file
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.memory import as_size, free_bytes
@@ -211,4 +211,4 @@ def _describe_malformed_line(path: str) -> str | None:
 
 
 def _open(file: Path) -> BinaryIO:
-    return cast(BinaryIO, (gzip.open if file.suffix == ".gz" else open)(file, "rb"))
+    return open_gzip(file) if file.suffix == ".gz" else open(file, "rb")

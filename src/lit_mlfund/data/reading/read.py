@@ -165,7 +165,7 @@ def _height(frame: pl.LazyFrame) -> int:
 
 
 def _damaged(path: str, error: Exception, csv: CsvFile | None = None) -> DataError:
-    if csv is not None and (encoding := csv.explain_encoding()):
+    if csv is not None and not isinstance(error, OSError) and (encoding := csv.explain_encoding()):
         return DataError(f"{path}: {encoding}")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return DataError(f"{path}: cannot be read, it is damaged or of another format ({reason})")

@@ -7,11 +7,11 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -30,6 +30,8 @@ from lit_mlfund.runs.assembly.loggers import build_loggers
 from lit_mlfund.runs.assembly.model_size import ModelSize
 from lit_mlfund.runs.assembly.outside_models import PlainModel, materialize
 
+_Kind = TypeVar("_Kind")
+
 
 def seed_everything(seed: int) -> None:
     """Seed torch (all devices), numpy and Python; zero is a seed like any other."""
@@ -42,13 +44,18 @@ def seed_everything(seed: int) -> None:
 
 def build_data(config: DictConfig) -> DataModule:
     """Build the configured data module; nothing is read before its `setup`."""
-    data = instantiate(config.data)
-    if not isinstance(data, DataModule):
+    remark = "lit_mlfund.datamodules.DataModule: it has neither spec nor stores"
+    return _built(DataModule, remark, "data", config.data)
+
+
+def _built(kind: type[_Kind], name: str, path: str, node: Mapping[Any, Any], **supplied: Any) -> _Kind:
+    """Build a node; raise a ConfigError where a function of another package returned something else than its kind."""
+    made = instantiate(node, **supplied)
+    if not isinstance(made, kind):
         raise ConfigError(
-            f"data._target_: {config.data._target_} builds a {type(data).__name__}, which is no "
-            "lit_mlfund.datamodules.DataModule: it has neither spec nor stores"
+            f"{path}._target_: {node['_target_']} builds a {type(made).__name__}, which is no {name}"
         )
-    return data
+    return made
 
 
 def optim_values(node: Mapping[Any, Any]) -> dict[str, Any]:
@@ -59,7 +66,7 @@ def optim_values(node: Mapping[Any, Any]) -> dict[str, Any]:
 def build_module(config: DictConfig, spec: DataSpec) -> TaskModule:
     """Build model, loss, optimizer and schedule in the module of the task."""
     seed_everything(config.seed)
-    loss = instantiate(config.loss)
+    loss = _built(nn.Module, "torch.nn.Module", "loss", config.loss)
     model = _build_model(config, spec)
     tables = instantiate(config.embedding) if config.get("embedding") else None
     if tables is not None:
@@ -91,8 +98,9 @@ def _build_model(config: DictConfig, spec: DataSpec) -> nn.Module:
     """Build the model; one that takes no `spec` is wrapped to accept our batches."""
     target = describe(config.model._target_)
     takes_spec = target.open or "spec" in target.parameters
+    given = {"spec": spec} if takes_spec else {}
     with ModelSize():
-        model: nn.Module = instantiate(config.model, **({"spec": spec} if takes_spec else {}))
+        model = _built(nn.Module, "torch.nn.Module", "model", config.model, **given)
     if spec.task == "retrieval":  # its towers are called by name
         return model
     if not takes_spec:
@@ -155,8 +163,12 @@ def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Tr
     """Build Lightning's Trainer with the callbacks of the configuration and those of every run."""
     progress = Progress()
     checkpoints = BestAndLast(run_dir / "checkpoints")
-    nodes = [*config.regularization.values(), *config.callbacks.values()]
-    callbacks = [instantiate(node) for node in nodes if node is not None]
+    callbacks = [
+        _built(Callback, "lightning.pytorch.Callback", f"{group}.{key}", node)
+        for group in ("regularization", "callbacks")
+        for key, node in config[group].items()
+        if node is not None
+    ]
     trainer = instantiate(
         config.trainer,
         callbacks=[*callbacks, progress, checkpoints, StopOnPreemption(flag, checkpoints)],

@@ -28,7 +28,7 @@ from lit_mlfund.reports import run_text
 from lit_mlfund.runs.assembly.objects import build_data, build_module
 from lit_mlfund.runs.evaluation.accumulate import MetricAccumulator
 from lit_mlfund.runs.evaluation.measure import intervals
-from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.runs.execution.strangers import NEEDED, load_checked
 
 
 class Run:
@@ -37,15 +37,16 @@ class Run:
     Args:
         folder: the run folder.
         checkpoint: `best`, `last` or a path.
+        trust: packages of others whose classes the run may name.
 
     Raises:
-        ConfigError: there is no such run.
+        ConfigError: there is no such run, or it would build what it must not.
     """
 
-    def __init__(self, folder: str | Path, checkpoint: str = "best"):
+    def __init__(self, folder: str | Path, checkpoint: str = "best", trust: Iterable[str] = ()):
         self.folder = Path(folder).expanduser().absolute()
         self.checkpoint = checkpoint
-        self.config = load_frozen(self.folder)
+        self.config = load_checked(self.folder, trust, NEEDED)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
@@ -85,7 +86,7 @@ class Run:
 
     @cached_property
     def _parts(self) -> tuple[TaskModule, DataModule]:
-        module, data = load_parts(self.folder, self.checkpoint)
+        module, data = load_parts(self.folder, self.config, self.checkpoint)
         module.data = data
         return module, data
 
@@ -93,7 +94,10 @@ class Run:
         file = self.folder / name
         if not file.exists():
             raise FileNotFoundError(f"{file}: the run has not written this file; has it ended?")
-        return json.loads(file.read_text())
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"run: {file} is damaged: {_first_line(error)}") from error
 
     def evaluate(self, source: Source | None = None, *, split: str = "test") -> dict[str, Any]:
         """Return every metric with its 95 % interval, and the counts of evaluated examples.
@@ -173,27 +177,32 @@ class Run:
         return self.module.drain()[0]
 
 
-def load_parts(run_dir: Path, checkpoint: str = "best") -> tuple[TaskModule, DataModule]:
+def load_parts(
+    run_dir: Path, config: dict[str, Any], checkpoint: str = "best"
+) -> tuple[TaskModule, DataModule]:
     """Return the module of a run with the weights of a checkpoint, and its data module with fitted preprocessing.
 
     Args:
         run_dir: a run folder.
+        config: its configuration, checked.
         checkpoint: `best`, `last` or a path.
     """
-    config = OmegaConf.create(load_frozen(run_dir))
+    settings = OmegaConf.create(config)
     named = run_dir / "checkpoints" / f"{checkpoint}.ckpt"
     path = named if checkpoint in ("best", "last") else Path(checkpoint)
     state = read_checkpoint(path)
     metadata = state["lit_mlfund"]
     task = task_name(config)
-    if metadata["task"] != task:
-        raise ConfigError(f"checkpoint: {path} is of task {metadata['task']}, the run is of task {task}")
-    data = build_data(config)
+    if metadata.get("task") != task:
+        raise ConfigError(f"checkpoint: {path} is of task {metadata.get('task')}, the run is of task {task}")
+    data = build_data(settings)
     try:
         data.load_state_dict(state[type(data).__qualname__])
-        module = build_module(config, DataSpec.from_dict(metadata["spec"]))
+        module = build_module(settings, DataSpec.from_dict(metadata["spec"]))
         module.load_state_dict(state["state_dict"])
-    except (KeyError, RuntimeError) as error:
+    except (LookupError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(
             f"checkpoint: {path} does not fit the configuration of {run_dir}: {_first_line(error)}"
         ) from error
@@ -216,7 +225,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ConfigError(f"checkpoint: {path} is damaged or no checkpoint") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise ConfigError(f"checkpoint: {path} is damaged: {_first_line(error)}") from error
-    if not isinstance(state, dict) or "lit_mlfund" not in state:
+    if not isinstance(state, dict) or not isinstance(state.get("lit_mlfund"), dict):
         raise ConfigError(f"checkpoint: {path} was not written by lit_mlfund")
     return state
 

@@ -16,7 +16,8 @@ from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.config.schema import SECTIONS, VALUES
 from lit_mlfund.runs.execution.launch import launch
 from lit_mlfund.runs.execution.rendezvous import shared_run_folder
-from lit_mlfund.runs.execution.run_folder import freeze, load_frozen
+from lit_mlfund.runs.execution.run_folder import freeze
+from lit_mlfund.runs.execution.strangers import load_checked
 
 RERUN_KEYS = ("name", "runs_dir")  # allowed beside run=: where a repetition is written, not what it does
 
@@ -41,19 +42,23 @@ def run_config(config: dict[str, Any], command: Sequence[str] = ()) -> dict[str,
         raise
 
 
-def run_again(run: str, overrides: dict[str, Any], command: Sequence[str] = ()) -> dict[str, Any]:
+def run_again(
+    run: str, overrides: dict[str, Any], command: Sequence[str] = (), trust: Sequence[str] = ()
+) -> dict[str, Any]:
     """Resume the run in folder `run` if it was interrupted; repeat it in a new folder if it has ended.
 
     Args:
         run: a run folder.
         overrides: values for keys of `RERUN_KEYS`, for a repetition.
         command: the command line, as typed.
+        trust: packages of others that the run may name.
 
     Raises:
-        ConfigError: there is no such run, its file is damaged, or `overrides` has other keys.
+        ConfigError: there is no such run, its file is damaged or names what must not run, or `overrides` has other
+            keys.
     """
     run_dir = Path(run).expanduser().absolute()
-    config = load_frozen(run_dir)
+    config = load_checked(run_dir, trust, executed=True)
     problems = [
         f"{key}: a frozen run is executed as it is; beside run= only {' and '.join(RERUN_KEYS)} can be given"
         for key in overrides
@@ -64,6 +69,10 @@ def run_again(run: str, overrides: dict[str, Any], command: Sequence[str] = ()) 
         problems = [
             f"{', '.join(overrides)}: {run_dir} was interrupted and is resumed in its own folder; leave it out"
         ]
+    if ended and "runs_dir" not in overrides and _is_elsewhere(str(config.get("runs_dir")), run_dir):
+        problems.append(
+            f"runs_dir: {config['runs_dir']} is not where this run lies; say runs_dir=… for its repetition"
+        )
     config |= overrides
     known = {key: value for key, value in config.items() if key in SECTIONS or key in VALUES}
     problems += [f"{run_dir / 'run.yaml'}: {problem}" for problem in check(known, catalog())]
@@ -72,9 +81,15 @@ def run_again(run: str, overrides: dict[str, Any], command: Sequence[str] = ()) 
     return run_config(config, command) if ended else launch(run_dir, resume=True)
 
 
+def _is_elsewhere(runs_dir: str, run_dir: Path) -> bool:
+    """Return whether a folder is neither below the working folder nor the one in which the run lies."""
+    folder = Path(runs_dir).expanduser().absolute().resolve()
+    return not folder.is_relative_to(Path.cwd().resolve()) and folder not in run_dir.resolve().parents
+
+
 def _has_ended(run_dir: Path) -> bool:
     """Return whether the run ended, successfully or not, rather than being stopped or killed."""
     try:
         return bool(json.loads((run_dir / "result.json").read_text())["status"] != "preempted")
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 import lit_mlfund
+from lit_mlfund.data.reading.file_watch import Signature
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
 
@@ -47,8 +48,9 @@ def provenance(config: DictConfig, data: DataModule, module: TaskModule) -> dict
 def recorded_sources(run_dir: Path) -> list[dict[str, Any]]:
     """Return the files that an interrupted run had read, from its `provenance.json`; empty if there is none."""
     try:
-        return json.loads((run_dir / "provenance.json").read_text())["sources"]
-    except (OSError, ValueError, KeyError):
+        sources = json.loads((run_dir / "provenance.json").read_text())["sources"]
+        return [Signature(**source).to_dict() for source in sources]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
 
 

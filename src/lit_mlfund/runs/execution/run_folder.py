@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shlex
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,12 @@ from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.config.moved import current_layout
 
 RUN_FILE = "run.yaml"
+MOST_BYTES, DEEPEST, MOST_LINKS = (
+    2**21,
+    64,
+    8,
+)  # of `run.yaml`; those that are written here have no links at all
+_LINK = re.compile(r"(?<!\\)\$\{[\w.\[\]@-]+\}")  # of one value to another
 
 
 def freeze(config: dict[str, Any], command: Sequence[str] = ()) -> Path:
@@ -49,14 +56,66 @@ def load_frozen(run_dir: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ConfigError(f"run: {run_dir} is not a run folder: it has no {RUN_FILE}")
     try:
-        config = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
-    except (OmegaConfBaseException, ValueError, OSError) as error:
-        raise ConfigError(f"run: {file} cannot be read: {error}") from error
+        _check_extent(file)
+        loaded = OmegaConf.load(file)
+        _check_values(OmegaConf.to_container(loaded))
+        config = OmegaConf.to_container(loaded, resolve=True)
+    except (OmegaConfBaseException, ValueError, OSError, RecursionError) as error:
+        raise ConfigError(f"run: {file} cannot be read: {' '.join(str(error).split())}") from error
     except Exception as error:  # yaml.YAMLError, without importing its module in all other cases
         raise ConfigError(f"run: {file} is damaged: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
         raise ConfigError(f"run: {file} is damaged: expected a mapping")
     return current_layout({str(key): value for key, value in config.items()})
+
+
+def _check_extent(file: Path) -> None:
+    """Raise a ValueError where a file would take more time or memory than a configuration can need.
+
+    Aliases multiply what they name, and deep nesting overflows the stack of the parser.
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    if file.stat().st_size > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES} bytes")
+    depth = 0
+    for event in yaml.parse(file.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(
+                f"line {event.start_mark.line + 1}: aliases (*{event.anchor}) are not used in a run"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"line {event.start_mark.line + 1}: it is nested more than {DEEPEST} deep")
+
+
+def _check_values(config: Any) -> None:
+    """Raise a ValueError for interpolations of anything but other values, and for numbers that nothing can hold."""
+    links = 0
+
+    def check(value: Any, path: str) -> None:
+        nonlocal links
+        if isinstance(value, dict):
+            for key, part in value.items():
+                if "_target_" in value and not isinstance(key, str):
+                    raise ValueError(f"{path}: {key!r} is no name of an argument")
+                check(key, path)
+                check(part, f"{path}.{key}".removeprefix("."))
+        elif isinstance(value, list):
+            for position, part in enumerate(value):
+                check(part, f"{path}[{position}]")
+        elif isinstance(value, str) and "${" in value:
+            links += value.count("${")
+            if "${" in _LINK.sub("", value):
+                raise ValueError(
+                    f"{path}: {value} reads the environment or calls a resolver; give the value itself"
+                )
+            if links > MOST_LINKS:  # each may double the text that it stands in
+                raise ValueError(f"{path}: a run has at most {MOST_LINKS} interpolations")
+        elif isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError(f"{path}: the number has more than 64 bits")
+
+    check(config, "")
 
 
 def _absolute(data: dict[str, Any]) -> dict[str, Any]:

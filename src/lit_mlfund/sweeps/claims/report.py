@@ -10,7 +10,8 @@ from typing import Any
 
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.config.instantiate import instantiate
-from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.runs.execution.run_folder import RUN_FILE, load_frozen
+from lit_mlfund.runs.execution.strangers import check_strange
 from lit_mlfund.sweeps.claims.claim import Claim, write_claim
 
 
@@ -40,7 +41,7 @@ def report_claim(
     if run is None:
         return None
     provenance = json.loads((run / "provenance.json").read_text())
-    frozen = claim_of(load_frozen(run))
+    frozen = claim_of(check_strange({"claim": load_frozen(run).get("claim")}, run / RUN_FILE))
     if claim is not None and (claim.expect, claim.compare) != (frozen.expect, frozen.compare):
         raise ConfigError(f"{sweep_dir} was run for a claim with other expectations; run the sweep again")
     return write_claim(claim or frozen, sweep_dir, provenance, shlex.join(command), page)
