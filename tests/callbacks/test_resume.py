@@ -12,16 +12,10 @@ import torch
 from lightning.pytorch import Callback
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from lit_mlfund.callbacks import (
-    BestAndLast,
-    EarlyStopping,
-    Preempted,
-    PreemptionFlag,
-    Progress,
-    StopOnPreemption,
-)
+from lit_mlfund.callbacks import BestAndLast, EarlyStopping, Progress, StopOnSignal
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.assembly.trainer import build_trainer
+from lit_mlfund.startup.signals import Stopped, StopRequest
 from tests.modules.test_lean import BATCH, STEPS, Data, make_module
 
 
@@ -44,7 +38,7 @@ def fit(folder: Path, *callbacks: Callback, lean: bool = False, resume: bool = F
     data.setup()
     checkpoints = BestAndLast(folder)
     progress = Progress()
-    with_stop = [*callbacks, progress, checkpoints, StopOnPreemption(PreemptionFlag().install(), checkpoints)]
+    with_stop = [*callbacks, progress, checkpoints, StopOnSignal(StopRequest().install(), checkpoints)]
     options = {"max_epochs": 3, "log_every_n_steps": 10, **options}
     if options.pop("plateau", False):
         module.schedule = lambda optimizer: ReduceLROnPlateau(
@@ -69,7 +63,7 @@ def keep_handlers() -> Any:
 @pytest.mark.parametrize("step", [17, 37, 50, 74])
 def test_resumed_weights_are_equal_to_the_bit(tmp_path: Path, lean: bool, step: int) -> None:
     expected, whole, best = fit(tmp_path / "whole", lean=lean)
-    with pytest.raises(Preempted):
+    with pytest.raises(Stopped):
         fit(tmp_path / "cut", SignalAtStep(step), lean=lean)
     resumed, progress, checkpoints = fit(tmp_path / "cut", lean=lean, resume=True)
     assert resumed.trainer.global_step == expected.trainer.global_step
@@ -92,7 +86,7 @@ class SignalAtBatch(SignalAtStep):
 @pytest.mark.parametrize("batch", [9, 10, 11, 36, 37])
 def test_a_step_of_several_batches_is_finished_first(tmp_path: Path, batch: int) -> None:
     expected, whole, _ = fit(tmp_path / "whole", accumulate_grad_batches=3)
-    with pytest.raises(Preempted):
+    with pytest.raises(Stopped):
         fit(tmp_path / "cut", SignalAtBatch(batch), accumulate_grad_batches=3)
     resumed, progress, _ = fit(tmp_path / "cut", accumulate_grad_batches=3, resume=True)
     for name, value in resumed.state_dict().items():

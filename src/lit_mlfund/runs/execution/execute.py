@@ -12,11 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
 from lit_mlfund.atomic import write_json
-from lit_mlfund.callbacks import Preempted, PreemptionFlag, TrainingDiverged
+from lit_mlfund.callbacks import TrainingDiverged
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import DataModule
@@ -37,6 +36,7 @@ from lit_mlfund.runs.execution.lr_range_test import replace_auto_lr
 from lit_mlfund.runs.execution.provenance import provenance, recorded_sources
 from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.startup.environment import is_first_process
+from lit_mlfund.startup.signals import REQUEST, Stopped
 from lit_mlfund.startup.streams import prepare_streams
 
 Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
@@ -56,7 +56,6 @@ def execute(
     Raises:
         DataError, ValueError: the data do not fit the configuration; a folder without a checkpoint is removed.
     """
-    flag = PreemptionFlag().install()
     prepare_streams()
     quiet_lightning()
     started = time.perf_counter()
@@ -70,9 +69,9 @@ def execute(
         "findings": [],
     }
     try:
-        _run(config, run_dir, resume, flag, result, data, fit or _fit)
-    except (Preempted, SIGTERMException) as stop:
-        result |= {"status": "preempted", "reason": str(stop) or "stopped by a signal; resumable"}
+        _run(config, run_dir, resume, result, data, fit or _fit)
+    except Stopped as stopped:
+        result |= stopped.result(run_dir)
     except (TrainingDiverged, FloatingPointError) as failure:
         finding = verdict.diverged(str(failure))
         result |= {"status": "failed", "reason": str(failure), "findings": [finding.name]}
@@ -83,8 +82,9 @@ def execute(
         raise
     result["seconds"] = round(time.perf_counter() - started, 3)
     if is_first_process():
-        write_json(run_dir / "result.json", result)
-        report(run_dir, config, result)
+        with REQUEST.deferred():
+            write_json(run_dir / "result.json", result)
+            report(run_dir, config, result)
     return result
 
 
@@ -92,7 +92,6 @@ def _run(
     config: DictConfig,
     run_dir: Path,
     resume: bool,
-    flag: PreemptionFlag,
     result: dict[str, Any],
     data: DataModule | None,
     fit: Fit,
@@ -107,13 +106,13 @@ def _run(
         module.make_optimizer()  # raises its errors before anything starts
     if config.train and (problem := module.undefined_monitor(data)):
         raise DataError(f"monitor: {problem}")
-    training = build_trainer(config, run_dir, flag)
+    training = build_trainer(config, run_dir)
     first = is_first_process()
     if first:
         record = provenance(config, data, module) | ({"lr_find": lr_find} if lr_find else {})
         write_json(run_dir / "provenance.json", record)
         show_start(run_dir)
-    flag.check()
+    REQUEST.check()
     try:
         fit(config, training, module, data, resume)
     except (TrainingDiverged, FloatingPointError):
@@ -124,7 +123,7 @@ def _run(
     result["objective"]["value"] = checkpoints.best_value
     logged = _logged(training)  # before a checkpoint is loaded, which resets the callbacks to its epoch
     numbers = training_numbers(training.trainer, training.progress) if config.train else {}
-    flag.check()
+    REQUEST.check()
     if not config.test:
         return
     checkpoint = checkpoints.last_path if config.get("checkpoint") == "last" else checkpoints.best_path

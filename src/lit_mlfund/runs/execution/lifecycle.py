@@ -17,6 +17,7 @@ from lit_mlfund.config.schema import SECTIONS, VALUES
 from lit_mlfund.runs.execution.launch import launch
 from lit_mlfund.runs.execution.rendezvous import shared_run_folder
 from lit_mlfund.runs.execution.run_folder import freeze, load_frozen
+from lit_mlfund.startup.signals import STOPPED
 
 RERUN_KEYS = ("name", "runs_dir")  # allowed beside run=: where a repetition is written, not what it does
 
@@ -75,6 +76,6 @@ def run_again(run: str, overrides: dict[str, Any], command: Sequence[str] = ()) 
 def _has_ended(run_dir: Path) -> bool:
     """Return whether the run ended, successfully or not, rather than being stopped or killed."""
     try:
-        return bool(json.loads((run_dir / "result.json").read_text())["status"] != "preempted")
+        return json.loads((run_dir / "result.json").read_text())["status"] not in STOPPED
     except (OSError, ValueError, KeyError):
         return False
