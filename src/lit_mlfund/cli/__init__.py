@@ -15,10 +15,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 2 the user's input is wrong, reported in one message; 3 training failed; 130 stopped by Ctrl-C and 143 by
     a scheduler, after saving. `MLFUND_TRACEBACK=1` shows where an error came from.
     """
+    from lit_mlfund.startup.left_threads import end_process
     from lit_mlfund.startup.signals import REQUEST
 
     with REQUEST.installed(ends_process=arguments is None):
-        return _main(arguments)
+        code = _main(arguments)
+    return end_process(code) if arguments is None else code
 
 
 def _main(arguments: Sequence[str] | None) -> int:

@@ -133,7 +133,11 @@ def _run(
     numbers |= training_split(module, data) | weight_numbers(module.model)
     if not first:
         return
-    references = measure_references(module, data, config.seed) if config.references else {}
+    references, left_out = (
+        measure_references(module, data, config.seed, config.get("references_seconds"))
+        if config.references
+        else ({}, {})
+    )
     result["test"] = splits["test"]
     result["references"] = {name: measured["test"] for name, measured in references.items()}
     write_predictions(run_dir / "predictions", module)
@@ -144,6 +148,7 @@ def _run(
             "objective": {**result["objective"], "mode": module.mode, "step": checkpoints.best_step},
             "splits": splits,
             "references": references,
+            **({"references_left_out": left_out} if left_out else {}),
             "numbers": numbers,
             **logged,
         },
