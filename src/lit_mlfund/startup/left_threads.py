@@ -17,7 +17,7 @@ _left: list[threading.Thread] = []
 
 
 class _Left(SystemExit):
-    """Ends a thread that nobody waits for any more; threads end silently with a SystemExit."""
+    """Ends a thread that nobody waits for any more."""
 
 
 def call_within(
@@ -41,8 +41,6 @@ def call_within(
     def run() -> None:
         try:
             outcome["result"] = function()
-        except _Left:
-            raise
         except BaseException as error:
             outcome["error"] = error
 
