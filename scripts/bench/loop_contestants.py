@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lit_mlfund.callbacks import PreemptionFlag
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.runs.assembly.objects import build_module, build_trainer
 
@@ -75,7 +74,7 @@ def fit(
     steps, validation, whole = (clock or Clock("cpu") for clock in (steps, validation, whole))
     with tempfile.TemporaryDirectory() as folder:
         module = build_module(config, case.spec)
-        trainer = build_trainer(config, Path(folder), PreemptionFlag()).trainer
+        trainer = build_trainer(config, Path(folder)).trainer
         module.use_lean_steps(trainer)
         measure = module.on_validation_epoch_end
         module.on_train_epoch_start = steps.start

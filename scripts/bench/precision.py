@@ -30,7 +30,6 @@ from loop_contestants import Clock
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from lit_mlfund.callbacks import PreemptionFlag
 from lit_mlfund.config.compose import Composer
 from lit_mlfund.data.serving.store import Store
 from lit_mlfund.datamodules import DataModule
@@ -141,7 +140,7 @@ def train(case: Case, data: DataModule, variant: str, seed: int, args: argparse.
     module.on_train_epoch_start, module.on_validation_start = begin, end_of_steps
     module.on_validation_epoch_end = end
     with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(config, Path(folder), PreemptionFlag()).trainer
+        trainer = build_trainer(config, Path(folder)).trainer
         module.use_lean_steps(trainer)
         trainer.fit(module, datamodule=data)
     seen.metric = module.measured["val"][config.monitor.removeprefix("val/")]

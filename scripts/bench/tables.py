@@ -26,7 +26,6 @@ from loop_cases import BINARY, Case, CaseData, numeric, points
 from loop_contestants import Clock
 from torch import Tensor
 
-from lit_mlfund.callbacks import PreemptionFlag
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.runs.assembly.objects import build_module, build_trainer, quiet_lightning
 
@@ -52,7 +51,7 @@ def seconds_per_step(case: Case, device: str) -> float:
     data.setup()
     with tempfile.TemporaryDirectory() as folder:
         module = build_module(config, case.spec)
-        trainer = build_trainer(config, Path(folder), PreemptionFlag()).trainer
+        trainer = build_trainer(config, Path(folder)).trainer
         module.use_lean_steps(trainer)
         module.on_train_epoch_start = lambda: clock.start() if trainer.current_epoch else None
         module.on_train_epoch_end = lambda: clock.stop() if trainer.current_epoch else None

@@ -11,18 +11,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
-from lit_mlfund.callbacks import (
-    EMA,
-    L1,
-    L2,
-    SWA,
-    BestAndLast,
-    Mixup,
-    Preempted,
-    PreemptionFlag,
-    Progress,
-    StopOnPreemption,
-)
+from lit_mlfund.callbacks import EMA, L1, L2, SWA, BestAndLast, Mixup, Progress, StopOnSignal
 from lit_mlfund.data.serving.batch import MixedBatch, PointBatch
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec, Field
@@ -30,6 +19,7 @@ from lit_mlfund.losses import BinaryCrossEntropyLoss, CrossEntropyLoss
 from lit_mlfund.modules import BinaryModule, MulticlassModule
 from lit_mlfund.optim import adamw, muon, sgd
 from lit_mlfund.runs.assembly.trainer import build_trainer
+from lit_mlfund.startup.signals import Stopped, StopRequest
 from tests.callbacks.test_resume import SignalAtStep, keep_handlers  # noqa: F401
 from tests.modules.test_lean import BATCH, EPOCHS, SPEC, STEPS, Data, Net
 
@@ -61,7 +51,7 @@ def fit(
     data = Data(batch_size=BATCH, seed=3)
     data.setup()
     checkpoints = BestAndLast(folder)
-    always = [Progress(), checkpoints, StopOnPreemption(PreemptionFlag().install(), checkpoints)]
+    always = [Progress(), checkpoints, StopOnSignal(StopRequest().install(), checkpoints)]
     trainer = build_trainer(max_epochs=epochs, callbacks=[*callbacks, *always], default_root_dir=str(folder))
     if lean:
         module.use_lean_steps(trainer)
@@ -223,7 +213,7 @@ def test_resumed_to_the_bit(
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     expected = fit(whole, *make(), lean=lean, module=make_module(dropout=0.3))
-    with pytest.raises(Preempted):
+    with pytest.raises(Stopped):
         fit(cut, *make(), SignalAtStep(step), lean=lean, module=make_module(dropout=0.3))
     resumed = fit(cut, *make(), lean=lean, resume=True, module=make_module(dropout=0.3))
     assert_equal(resumed.state_dict(), expected.state_dict())

@@ -12,16 +12,10 @@ import torch
 from lightning.pytorch import Callback
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from lit_mlfund.callbacks import (
-    BestAndLast,
-    EarlyStopping,
-    Preempted,
-    PreemptionFlag,
-    Progress,
-    StopOnPreemption,
-)
+from lit_mlfund.callbacks import BestAndLast, EarlyStopping, Progress, StopOnSignal
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.assembly.trainer import build_trainer
+from lit_mlfund.startup.signals import Stopped, StopRequest
 from tests.modules.test_lean import BATCH, STEPS, Data, make_module
 
 
@@ -44,7 +38,7 @@ def fit(folder: Path, *callbacks: Callback, lean: bool = False, resume: bool = F
     data.setup()
     checkpoints = BestAndLast(folder)
     progress = Progress()
-    with_stop = [*callbacks, progress, checkpoints, StopOnPreemption(PreemptionFlag().install(), checkpoints)]
+    with_stop = [*callbacks, progress, checkpoints, StopOnSignal(StopRequest().install(), checkpoints)]
     options = {"max_epochs": 3, "log_every_n_steps": 10, **options}
     if options.pop("plateau", False):
         module.schedule = lambda optimizer: ReduceLROnPlateau(
@@ -69,7 +63,7 @@ def keep_handlers() -> Any:
 @pytest.mark.parametrize("step", [17, 37, 50, 74])
 def test_resumed_weights_are_equal_to_the_bit(tmp_path: Path, lean: bool, step: int) -> None:
     expected, whole, best = fit(tmp_path / "whole", lean=lean)
-    with pytest.raises(Preempted):
+    with pytest.raises(Stopped):
         fit(tmp_path / "cut", SignalAtStep(step), lean=lean)
     resumed, progress, checkpoints = fit(tmp_path / "cut", lean=lean, resume=True)
     assert resumed.trainer.global_step == expected.trainer.global_step
@@ -92,7 +86,7 @@ class SignalAtBatch(SignalAtStep):
 @pytest.mark.parametrize("batch", [9, 10, 11, 36, 37])
 def test_a_step_of_several_batches_is_finished_first(tmp_path: Path, batch: int) -> None:
     expected, whole, _ = fit(tmp_path / "whole", accumulate_grad_batches=3)
-    with pytest.raises(Preempted):
+    with pytest.raises(Stopped):
         fit(tmp_path / "cut", SignalAtBatch(batch), accumulate_grad_batches=3)
     resumed, progress, _ = fit(tmp_path / "cut", accumulate_grad_batches=3, resume=True)
     for name, value in resumed.state_dict().items():
@@ -175,6 +169,76 @@ def test_a_killed_run_continues_after_the_last_validation(tmp_path: Path, lean: 
         fit(tmp_path / "cut", EarlyStopping(), KilledAfterValidation(), lean=lean)
     resumed, progress, _ = fit(tmp_path / "cut", EarlyStopping(), lean=lean, resume=True)
     assert progress.history == whole.history
+    for name, value in resumed.state_dict().items():
+        assert torch.equal(value, expected.state_dict()[name]), name
+
+
+class EndedAtStep(Callback):
+    """Ends the process behind the validation at a step, when its checkpoint is written: killed, or signalled."""
+
+    many_steps = True
+
+    def __init__(self, step: int, signalled: bool) -> None:
+        self.step, self.signalled = step, signalled
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        if trainer.global_step != self.step:
+            return
+        if self.signalled:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        save = trainer.checkpoint_callbacks[0].save_last
+
+        def save_and_end(trainer: Any) -> None:
+            save(trainer)
+            raise SystemExit
+
+        trainer.checkpoint_callbacks[0].save_last = save_and_end
+
+
+@pytest.mark.parametrize("signalled", [False, True])
+@pytest.mark.parametrize(
+    ("options", "decided_at"),
+    [({"lean": True}, 2 * STEPS), ({}, 2 * STEPS), ({"val_check_interval": 12}, 24),
+     ({"check_val_every_n_epoch": 2}, 4 * STEPS)],
+)  # fmt: skip
+def test_a_decision_to_stop_is_not_lost(
+    tmp_path: Path, options: dict[str, Any], decided_at: int, signalled: bool
+) -> None:
+    def stopping() -> EarlyStopping:
+        return EarlyStopping(patience=1, min_delta=10.0)  # the second validation is never an improvement
+
+    expected, whole, best = fit(tmp_path / "whole", stopping(), max_epochs=9, **options)
+    assert expected.trainer.global_step == decided_at and len(whole.history) == 2
+    with pytest.raises(SystemExit):
+        fit(tmp_path / "cut", stopping(), EndedAtStep(decided_at, signalled), max_epochs=9, **options)
+    resumed, progress, checkpoints = fit(tmp_path / "cut", stopping(), resume=True, max_epochs=9, **options)
+    assert resumed.trainer.global_step == decided_at
+    assert progress.history == whole.history
+    assert (checkpoints.best_value, checkpoints.best_step) == (best.best_value, best.best_step)
+    for name, value in resumed.state_dict().items():
+        assert torch.equal(value, expected.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("options", "batch"),
+    [
+        ({"check_val_every_n_epoch": 2}, STEPS - 1),
+        ({"val_check_interval": 12}, 11),
+        ({"val_check_interval": 12}, 23),
+    ],
+)
+def test_a_signal_where_an_epoch_ends_or_a_validation_is_due(
+    tmp_path: Path, options: dict[str, Any], batch: int
+) -> None:
+    expected, whole, best = fit(tmp_path / "whole", **options)
+    with pytest.raises(Stopped):
+        fit(tmp_path / "cut", SignalAtBatch(batch), **options)
+    last = torch.load(tmp_path / "cut" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == batch + 1  # nothing is trained twice
+    resumed, progress, checkpoints = fit(tmp_path / "cut", resume=True, **options)
+    assert progress.history == whole.history
+    assert checkpoints.best_value == best.best_value
     for name, value in resumed.state_dict().items():
         assert torch.equal(value, expected.state_dict()[name]), name
 

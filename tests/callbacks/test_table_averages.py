@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from lit_mlfund.callbacks import EMA, SWA, Preempted
+from lit_mlfund.callbacks import EMA, SWA
 from lit_mlfund.callbacks.averages import WeightAverage
+from lit_mlfund.startup.signals import Stopped
 from tests.callbacks.test_resume import SignalAtStep, keep_handlers  # noqa: F401
 from tests.modules.test_tables import BATCH, CARDINALITIES, EPOCHS, STEPS, TABLE, fit, make_module, make_store
 from tests.optim.test_rowwise import dense
@@ -83,7 +84,7 @@ def assert_equal(actual: State, expected: State) -> None:
 def test_resumed_to_the_bit(tmp_path: Path, make: Callable[[], WeightAverage], lean: bool, step: int) -> None:
     never = SignalAtStep(10**9)
     expected = fit(tmp_path / "whole", make(), never, lean=lean, dropout=0.2)
-    with pytest.raises(Preempted):
+    with pytest.raises(Stopped):
         fit(tmp_path / "cut", make(), SignalAtStep(step), lean=lean, dropout=0.2)
     resumed = fit(tmp_path / "cut", make(), never, lean=lean, dropout=0.2, resume=True)
     assert_equal(resumed.state_dict(), expected.state_dict())
@@ -92,7 +93,7 @@ def test_resumed_to_the_bit(tmp_path: Path, make: Callable[[], WeightAverage], l
 def test_a_checkpoint_in_mid_epoch_holds_the_average_of_its_step(tmp_path: Path) -> None:
     average = EMA(decay=0.98)
     reference = DenseAverage(average)
-    with pytest.raises(Preempted):
+    with pytest.raises(Stopped):
         fit(tmp_path, average, reference, SignalAtStep(15), lean=False)
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     for name, value in state.items():

@@ -15,13 +15,14 @@ import torch.multiprocessing as mp
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
-from lit_mlfund.callbacks import BestAndLast, Preempted, PreemptionFlag, StopOnPreemption
+from lit_mlfund.callbacks import BestAndLast, StopOnSignal
 from lit_mlfund.data.serving.batch import PointBatch
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, HuberLoss, MSELoss
 from lit_mlfund.modules import BinaryModule, MulticlassModule, RegressionModule
 from lit_mlfund.modules.curvature import Curvature, losses_of_draws
 from lit_mlfund.runs.assembly.trainer import build_trainer
+from lit_mlfund.startup.signals import Stopped, StopRequest
 from tests.callbacks.test_resume import SignalAtStep, keep_handlers  # noqa: F401
 from tests.modules.test_lean import BATCH, EPOCHS, Data, make_module
 
@@ -169,7 +170,7 @@ def fit(folder: Path, *callbacks: Callback, lean: bool, resume: bool = False, ac
     module.optimizer = lambda module: sophia(module.parameters(), lr=0.3, update_period=10)
     data.setup()
     checkpoints = BestAndLast(folder)
-    stop = StopOnPreemption(PreemptionFlag().install(), checkpoints)
+    stop = StopOnSignal(StopRequest().install(), checkpoints)
     trainer = build_trainer(
         max_epochs=EPOCHS,
         accumulate_grad_batches=accumulate,
@@ -205,7 +206,7 @@ def test_every_kind_of_step_resumed_to_the_bit(tmp_path: Path, monkeypatch: pyte
     states = [fit(tmp_path / "driven", lean=False).state_dict()]
     assert counts.steps == [*due, *due]
     for lean in (True, False):
-        with pytest.raises(Preempted):
+        with pytest.raises(Stopped):
             fit(tmp_path / f"cut{lean}", SignalAtStep(37), lean=lean)
         states.append(fit(tmp_path / f"cut{lean}", lean=lean, resume=True).state_dict())
     for state in states:

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
-from lit_mlfund.callbacks import BestAndLast, PreemptionFlag, Progress, StopOnPreemption
+from lit_mlfund.callbacks import BestAndLast, Progress, StopOnSignal
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.data.serving.store import PointStore
@@ -20,6 +20,7 @@ from lit_mlfund.datamodules import DataModule
 from lit_mlfund.losses import BinaryCrossEntropyLoss
 from lit_mlfund.modules import BinaryModule
 from lit_mlfund.runs.assembly.trainer import build_trainer
+from lit_mlfund.startup.signals import StopRequest
 
 BATCH, STEPS, EPOCHS = 64, 37, 3  # 37 steps: chunks of 10 leave a rest
 SPEC = DataSpec("binary", {"numeric": Field("numeric", (30,))}, classes=("no", "yes"))
@@ -68,7 +69,7 @@ def fit(folder: Path, *callbacks: Callback, lean: bool = True, **trainer: Any) -
     module, data = make_module(), Data(batch_size=BATCH, seed=3)
     data.setup()
     checkpoints = BestAndLast(folder)
-    always = [Progress(), checkpoints, StopOnPreemption(PreemptionFlag(), checkpoints)]
+    always = [Progress(), checkpoints, StopOnSignal(StopRequest(), checkpoints)]
     built = build_trainer(
         callbacks=[*callbacks, *always], default_root_dir=str(folder), **{"max_epochs": EPOCHS, **trainer}
     )

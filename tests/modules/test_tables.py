@@ -14,14 +14,7 @@ from lightning.pytorch import Callback
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lit_mlfund.callbacks import (
-    BestAndLast,
-    Preempted,
-    PreemptionFlag,
-    Progress,
-    StopOnPreemption,
-    WeightStatistics,
-)
+from lit_mlfund.callbacks import BestAndLast, Progress, StopOnSignal, WeightStatistics
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.data.serving.store import PointStore
@@ -33,6 +26,7 @@ from lit_mlfund.modules.clipping import clip_norm
 from lit_mlfund.optim import Combined, RowwiseAdagrad, SparseTables, adamw, parameter_groups
 from lit_mlfund.optim.native import tensors
 from lit_mlfund.runs.assembly.trainer import build_trainer
+from lit_mlfund.startup.signals import Stopped, StopRequest
 from tests.callbacks.test_resume import SignalAtStep, keep_handlers  # noqa: F401
 from tests.callbacks.test_weights import RecordingLogger
 from tests.optim.test_rowwise import Largest
@@ -105,7 +99,7 @@ def fit(
     )
     data.setup()
     checkpoints = BestAndLast(folder)
-    stop = StopOnPreemption(PreemptionFlag().install(), checkpoints)
+    stop = StopOnSignal(StopRequest().install(), checkpoints)
     options: dict[str, Any] = {"max_epochs": EPOCHS, "gradient_clip_val": CLIP, **trainer}
     built = build_trainer(
         callbacks=[*callbacks, Progress(), checkpoints, stop], default_root_dir=str(folder), **options
@@ -173,7 +167,7 @@ def test_weight_decay_spares_tables(tmp_path: Path) -> None:
 def test_resumed_weights_are_equal_to_the_bit(tmp_path: Path, lean: bool) -> None:
     never = SignalAtStep(10**9)
     expected = fit(tmp_path / "whole", never, lean=lean, dropout=0.2)
-    with pytest.raises(Preempted):
+    with pytest.raises(Stopped):
         fit(tmp_path / "cut", SignalAtStep(15), lean=lean, dropout=0.2)
     resumed = fit(tmp_path / "cut", never, lean=lean, dropout=0.2, resume=True)
     assert_equal(resumed, expected)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from lit_mlfund.callbacks import PreemptionFlag
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.startup.signals import REQUEST
 from lit_mlfund.sweeps.plan import Plan
 from lit_mlfund.sweeps.sweep import Job, sweep
 
@@ -128,9 +128,9 @@ def test_a_signal_behind_the_training_of_a_job_stops_the_sweep(
     house: Path, executed: Calls, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(run_dir: Path) -> dict[str, Any]:
-        flag = PreemptionFlag().install()
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert flag.raised
+        with REQUEST.deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert REQUEST.raised
         return {"run": str(run_dir), "status": "done", "objective": None}
 
     behave(run)

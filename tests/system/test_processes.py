@@ -42,7 +42,7 @@ def test_regularization_on_two_processes_is_that_of_one(
     mlfund: Command, trainer: str, regularization: tuple[str, ...]
 ) -> None:
     arguments = (
-        "train", "task=multiclass", "data=digits", "model=mlp", "model.hidden=[32]", "model.dropout=0", "optim=sgd",
+        "train", "task=multiclass", "data=digits", "model=mlp", "model.hidden=[32]", "model.dropout=0.3", "optim=sgd",
         "optim.lr=0.05", "trainer.max_epochs=1", "references=false", "test=false",
         f"regularization=[{','.join(regularization)}]",
         *(f"regularization.{name}.strength=0.1" for name in regularization if name != "augment_images"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from lit_mlfund.callbacks import Preempted, PreemptionFlag
+from lit_mlfund.startup.signals import Stopped, StopRequest
 from tests.system.conftest import Command
 
 SMALL = ("task=binary", "data=breast_cancer", "model=linear", "references=false", "logger=files")
@@ -114,16 +114,15 @@ def test_a_stacked_sweep_that_is_stopped_can_be_resumed(
 ) -> None:
     steps = iter(range(100))
 
-    def check(flag: PreemptionFlag) -> None:
+    def check(request: StopRequest, where: str = "") -> None:
         if next(steps) == 7:
-            raise Preempted("stopped by a signal")
+            raise Stopped("stopped by a signal")
 
     asked = (*STACKED[:-2], "trainer.max_epochs=2", "seed=0,1")
     with monkeypatch.context() as patch:
-        patch.setattr(PreemptionFlag, "check", check)
-        with pytest.raises(SystemExit) as stop:
-            mlfund("train", "-m", "sweep=stacked", *asked)
-    assert stop.value.code == 143
+        patch.setattr(StopRequest, "check", check)
+        stopped = mlfund("train", "-m", "sweep=stacked", *asked)
+    assert stopped.code == 143
     (folder,) = (tmp_path / "runs" / "sweeps").iterdir()
     jobs = [json.loads(file.read_text()) for file in sorted((folder / "jobs").iterdir())]
     assert [job["status"] for job in jobs] == ["preempted", "preempted"]

@@ -7,8 +7,8 @@ from lit_mlfund.callbacks.checkpoints import BestAndLast
 from lit_mlfund.callbacks.early_stopping import EarlyStopping
 from lit_mlfund.callbacks.l1 import L1
 from lit_mlfund.callbacks.l2 import L2
-from lit_mlfund.callbacks.preemption import Preempted, PreemptionFlag, StopOnPreemption
 from lit_mlfund.callbacks.progress import Progress, TrainingDiverged
+from lit_mlfund.callbacks.stop_on_signal import StopOnSignal
 from lit_mlfund.callbacks.weights import WeightStatistics
 
 __all__ = [
@@ -21,10 +21,8 @@ __all__ = [
     "EarlyStopping",
     "MaskTokens",
     "Mixup",
-    "Preempted",
-    "PreemptionFlag",
     "Progress",
-    "StopOnPreemption",
+    "StopOnSignal",
     "TrainingDiverged",
     "WeightStatistics",
     "WholeFileCheckpointIO",

@@ -7,15 +7,25 @@ import sys
 from collections.abc import Sequence
 
 LONGEST_LINE = 2000  # characters of a message
-DONE, WRONG_INPUT, FAILED, INTERRUPTED, PREEMPTED = 0, 2, 3, 130, 143
+DONE, WRONG_INPUT, FAILED = 0, 2, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 done; 2 the user's input is wrong, reported in one message; 3 training failed; 143 stopped by a scheduler
-    after saving. `MLFUND_TRACEBACK=1` shows where an error came from.
+    0 done; 2 the user's input is wrong, reported in one message; 3 training failed; 130 stopped by Ctrl-C and 143 by
+    a scheduler, after saving. `MLFUND_TRACEBACK=1` shows where an error came from.
     """
+    from lit_mlfund.startup.left_threads import end_process
+    from lit_mlfund.startup.signals import REQUEST
+
+    with REQUEST.installed(ends_process=arguments is None):
+        code = _main(arguments)
+    return end_process(code) if arguments is None else code
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    from lit_mlfund.startup.signals import INTERRUPTED, Stopped
     from lit_mlfund.startup.streams import prepare_streams, warn
 
     prepare_streams()
@@ -27,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.path.append(os.getcwd())  # classes of the user's own, as in `_target_: my_losses.Tilted`
     try:
         return _dispatch(arguments)
+    except Stopped as stopped:
+        warn(f"mlfund: {stopped}")
+        return int(str(stopped.code))
     except KeyboardInterrupt:
         warn("interrupted")
         return INTERRUPTED
@@ -36,7 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         from lit_mlfund.config.errors import problems_of
         from lit_mlfund.memory import is_refused_allocation
+        from lit_mlfund.runs.execution.workers import WorkerError
 
+        if isinstance(error, WorkerError):  # has told which worker failed, and where
+            warn(f"mlfund: failed: {error}")
+            return FAILED
         if problems_of(error) is None or os.environ.get("MLFUND_TRACEBACK", "0") not in ("", "0"):
             if is_refused_allocation(error) and not os.environ.get("MLFUND_TRACEBACK"):
                 warn(f"mlfund: out of memory: {' '.join(str(error).split()) or 'the system gives no more'}")

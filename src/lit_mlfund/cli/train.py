@@ -10,6 +10,7 @@ from lit_mlfund.atomic import to_json
 from lit_mlfund.cli.first_look import first_look, first_look_at_run
 from lit_mlfund.cli.keys import TRUST, take_trust
 from lit_mlfund.config.errors import ConfigError, suggestion
+from lit_mlfund.startup.signals import STOPPED
 from lit_mlfund.startup.streams import say, warn
 
 _FLAGS = ("-m", "--multirun", "--config-dir", "-cd", "--cfg", "-c", "--trust", "--help")
@@ -98,4 +99,4 @@ def report(result: dict[str, Any]) -> int:
         say(to_json(result), result=True)
         if result["status"] != "done":
             warn(f"mlfund: {result['status']}: {result.get('reason', '')}")
-    return {"done": 0, "preempted": 143}.get(result["status"], 3)
+    return {"done": 0, **STOPPED}.get(result["status"], 3)

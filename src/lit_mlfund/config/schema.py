@@ -32,6 +32,8 @@ class Values:
     """Checkpoint to measure: that of the best monitored value, or the last, which involves no selection."""
     references: bool = True
     """Fit the reference models on the same split."""
+    references_seconds: float | None = 60.0
+    """Time for each reference model; one that takes longer is left out, and said to be."""
 
 
 VALUES: dict[str, Hint] = {value.name: parse(str(value.type)) for value in fields(Values)}

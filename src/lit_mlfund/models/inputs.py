@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,6 +44,7 @@ class CategoricalEmbedding(nn.Module):
         check_fraction("code_dropout", code_dropout)
         starts = torch.tensor([0, *cardinalities]).cumsum(0)
         self.code_dropout = code_dropout
+        self.rand: Callable[..., Tensor] = torch.rand  # replaced where several processes share a batch
         self.register_buffer("offsets", starts[:-1], persistent=False)
         self.table = nn.Embedding(sum(cardinalities), dim)
         nn.init.normal_(self.table.weight, std=std)
@@ -52,7 +53,7 @@ class CategoricalEmbedding(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         if self.training and self.code_dropout > 0:
-            codes = codes * (torch.rand(codes.shape, device=codes.device) >= self.code_dropout)
+            codes = codes * (self.rand(codes.shape, device=codes.device) >= self.code_dropout)
         return self.table(codes + self.offsets)
 
 

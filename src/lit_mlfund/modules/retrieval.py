@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import polars as pl
@@ -22,6 +23,7 @@ from lit_mlfund.metrics import (
 )
 from lit_mlfund.modules.base import TaskModule
 from lit_mlfund.modules.outputs import PairOutputs
+from lit_mlfund.references.fitting import fitted
 
 CORPUS_BLOCK = 4096  # items embedded at a time when a whole corpus is encoded
 ScoreBlock = Callable[[int, int], Tensor]
@@ -127,18 +129,18 @@ class RetrievalModule(TaskModule):
     ) -> Iterator[tuple[str, str, dict[str, Tensor]]]:
         """Rank the corpus without embeddings: at random, by popularity, by BM25."""
         for split in splits:
-            target = self.collected[split].flat_target()
-            num_items = data.pairs(split).num_items
-            for name, score_block in _reference_scores(data, split, num_items, seed).items():
-                ranks = positive_ranks(
-                    score_block,
-                    len(target),
-                    num_items,
-                    target,
-                    exclude=data.seen(split),
-                    exclude_positives=True,
-                )
-                yield name, split, retrieval_values(ranks)
+            for name, ranker in _rankers(data, split, data.pairs(split).num_items, seed).items():
+                values = fitted(name, partial(self._reference_values, data, split, ranker))
+                if values is not None:
+                    yield name, split, values
+
+    def _reference_values(self, data: Any, split: str, ranker: Callable[[], ScoreBlock]) -> dict[str, Tensor]:
+        target, num_items = self.collected[split].flat_target(), data.pairs(split).num_items
+        return retrieval_values(
+            positive_ranks(
+                ranker(), len(target), num_items, target, exclude=data.seen(split), exclude_positives=True
+            )
+        )
 
     def predictions(self, outputs: PairOutputs) -> dict[str, Any]:
         assert outputs.rank is not None
@@ -177,21 +179,28 @@ class RetrievalModule(TaskModule):
         return unit.cpu(), [" ".join(names[row].split()) for row in rows]
 
 
-def _reference_scores(data: Any, split: str, num_items: int, seed: int) -> dict[str, ScoreBlock]:
-    """Map each reference to a function for the scores `[stop - start, num_items]` of queries start … stop - 1."""
+def _rankers(data: Any, split: str, num_items: int, seed: int) -> dict[str, Callable[[], ScoreBlock]]:
+    """Map each reference to its fit, which returns a function for the scores of queries start … stop - 1.
+
+    The scores are `[stop - start, num_items]`.
+    """
 
     def random(start: int, stop: int) -> Tensor:
         return torch.rand(stop - start, num_items, generator=torch.Generator().manual_seed(seed + start))
 
-    rankers: dict[str, ScoreBlock] = {"random": random}
+    rankers: dict[str, Callable[[], ScoreBlock]] = {"random": lambda: random}
     popularity = data.popularity(split)
     if popularity is not None:
-        rankers["popularity"] = lambda start, stop: popularity.float().expand(stop - start, -1)
+        rankers["popularity"] = lambda: lambda start, stop: popularity.float().expand(stop - start, -1)
     texts = data.texts(split)
     if texts is not None:
-        from lit_mlfund.references.bm25 import BM25
 
-        queries, documents = texts
-        bm25 = BM25(documents)
-        rankers["bm25"] = lambda start, stop: torch.from_numpy(bm25.scores(queries[start:stop]))
+        def fit_bm25() -> ScoreBlock:
+            from lit_mlfund.references.bm25 import BM25
+
+            queries, documents = texts
+            bm25 = BM25(documents)
+            return lambda start, stop: torch.from_numpy(bm25.scores(queries[start:stop]))
+
+        rankers["bm25"] = fit_bm25
     return rankers

@@ -21,6 +21,7 @@ from lit_mlfund.data.serving.batch import Batch
 from lit_mlfund.data.serving.chunks import Chunks
 from lit_mlfund.modules.clipping import clip_norm, clip_value
 from lit_mlfund.modules.curvature import Curvature
+from lit_mlfund.modules.joint_draws import draw_jointly
 from lit_mlfund.modules.lean import steps_per_call
 from lit_mlfund.modules.sharding import shard, spread_tables
 from lit_mlfund.modules.step_statistics import RunningStatistics
@@ -195,6 +196,8 @@ class TrainedModule(LightningModule):
             self.running.load_state_dict(self._interrupted, self.device)
             self._interrupted = None
         self._curvature = Curvature.of(self, self.trainer.optimizers[0])
+        if self.trainer.world_size > 1:
+            draw_jointly(self.model, self.trainer.global_rank, self.trainer.world_size)
         self._optimizer_mode("train")
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:

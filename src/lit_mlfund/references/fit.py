@@ -7,7 +7,7 @@ values, scores), so that references and model are measured by the same code on t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +21,7 @@ from lit_mlfund.data.serving.batch import Inputs
 from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.data.serving.store import ListStore
 from lit_mlfund.metrics import ndcg
+from lit_mlfund.references.fitting import fitted
 
 Design: TypeAlias = np.ndarray | sp.csr_matrix
 Outputs = dict[str, np.ndarray]
@@ -143,23 +144,24 @@ def point_references(
         else:
             references["constant"][split] = np.full(rows, y.mean())
 
-    features = LinearFeatures(spec)
-    design = features.fit_transform(x)
-    linear = LogisticRegression(max_iter=200, tol=1e-3) if classify else Ridge(alpha=1.0)
-    linear.fit(design, y)
-    references["linear"] = {
-        split: outputs(linear, features.transform(inputs)) for split, inputs in splits.items()
-    }
+    def fit_linear() -> Outputs:
+        features = LinearFeatures(spec)
+        design = features.fit_transform(x)
+        linear = LogisticRegression(max_iter=200, tol=1e-3) if classify else Ridge(alpha=1.0)
+        linear.fit(design, y)
+        return {split: outputs(linear, features.transform(inputs)) for split, inputs in splits.items()}
 
-    if any(field.kind != "tokens" for field in spec.inputs.values()):
+    def fit_boosting() -> Outputs:
         trees = TreeFeatures(spec, seed)
         design = trees.fit_transform(x, y)
         kind = HistGradientBoostingClassifier if classify else HistGradientBoostingRegressor
         boosting = kind(categorical_features=trees.categorical, random_state=seed).fit(design, y)
-        references["gradient_boosting"] = {
-            split: outputs(boosting, trees.transform(inputs)) for split, inputs in splits.items()
-        }
-    return references
+        return {split: outputs(boosting, trees.transform(inputs)) for split, inputs in splits.items()}
+
+    fits = {"linear": fit_linear}
+    if any(field.kind != "tokens" for field in spec.inputs.values()):
+        fits["gradient_boosting"] = fit_boosting
+    return references | _fitted(fits)
 
 
 def ranking_references(
@@ -183,12 +185,23 @@ def ranking_references(
     references: dict[str, Outputs] = {
         "random": {split: generator.random(len(next(iter(x.values())))) for split, x in splits.items()}
     }
-    best = _best_feature(spec, train)
-    if best is not None:
+
+    def choose_feature() -> Outputs:
+        best = _best_feature(spec, train)
+        if best is None:
+            return {}
         name, column, sign = best
-        references["best_feature"] = {split: sign * _array(x[name])[:, column] for split, x in splits.items()}
-    fitted = point_references(spec, (train.x, train.relevance.numpy()), splits, seed)
-    return references | {name: fitted[name] for name in ("linear", "gradient_boosting") if name in fitted}
+        return {split: sign * _array(x[name])[:, column] for split, x in splits.items()}
+
+    references |= _fitted({"best_feature": choose_feature})
+    by_point = point_references(spec, (train.x, train.relevance.numpy()), splits, seed)
+    return references | {name: by_point[name] for name in ("linear", "gradient_boosting") if name in by_point}
+
+
+def _fitted(fits: Mapping[str, Callable[[], Outputs]]) -> dict[str, Outputs]:
+    """Fit references, and leave out those without outputs."""
+    outputs = {name: fitted(name, fit) for name, fit in fits.items()}
+    return {name: by_split for name, by_split in outputs.items() if by_split}
 
 
 def _best_feature(spec: DataSpec, train: ListStore) -> tuple[str, int, int] | None:

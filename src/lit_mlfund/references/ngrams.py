@@ -6,6 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from lit_mlfund.references.fitting import fitted
+
 Ids = NDArray[np.integer]
 _BLOCK = 1 << 22  # probabilities in memory at a time
 _MAX_TRAIN = 5_000_000  # only the last tokens are counted: counting takes about 100 bytes for each
@@ -92,7 +94,8 @@ def token_references(
     share = np.bincount(train, minlength=num_classes) + 1.0
     log_share = np.log(share / share.sum()).astype(np.float32)
     constant = np.full(len(tokens), share.argmax(), dtype=np.int64)
-    return {
-        "unigram": (log_share[tokens], constant),
-        f"{order}-gram": NGrams(train, num_classes, order).predict(tokens),
-    }
+    references: dict[str, tuple[NDArray[np.float32], Ids]] = {"unigram": (log_share[tokens], constant)}
+    name = f"{order}-gram"
+    if (predicted := fitted(name, lambda: NGrams(train, num_classes, order).predict(tokens))) is not None:
+        references[name] = predicted
+    return references

@@ -39,6 +39,15 @@ def result_table(metrics: dict[str, Any], split: str = "test") -> tuple[list[str
     return header, rows
 
 
+def left_out_lines(metrics: dict[str, Any]) -> list[str]:
+    """Return a line for each reference that is missing in the table, with the reason."""
+    left_out = metrics.get("references_left_out", {})
+    return [
+        f"{name.replace('_', ' ')} is left out: {reason} (references_seconds)"
+        for name, reason in left_out.items()
+    ]
+
+
 def _interval(entry: dict[str, float]) -> str:
     low, high = number(entry["low"]), number(entry["high"])
     return low if low == high == "–" else f"{low} … {high}"
@@ -169,7 +178,8 @@ def run_text(run_dir: Path) -> str:
     metrics, findings = read_json(run_dir / "metrics.json"), read_json(run_dir / "findings.json")
     parts = []
     if "splits" in metrics:
-        parts += ["", fitting_table(*result_table(metrics), terminal_width()), ""]
+        parts += ["", fitting_table(*result_table(metrics), terminal_width())]
+        parts += [*(wrap(line, terminal_width()) for line in left_out_lines(metrics)), ""]
     for finding in findings:
         text = f"{finding['severity']}: {finding['name']}: {finding['symptom']}"
         parts.append(wrap(text, terminal_width(), max_lines=12))

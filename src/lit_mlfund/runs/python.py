@@ -31,6 +31,7 @@ def train(
         ConfigError: the configuration is wrong; the message lists all problems.
         DataError: the data do not fit.
         RuntimeError: the training failed, for example by diverging; the message names the folder.
+        KeyboardInterrupt: it was interrupted; the message says how to go on from what was saved.
     """
     lines = shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
     composer = Composer(None if config_dir is None else str(config_dir), lines)
@@ -42,6 +43,8 @@ def train(
             silence.enter_context(redirect_stdout(StringIO()))
             silence.enter_context(redirect_stderr(StringIO()))
         result = run_config(composed.config, ["mlfund", "train", *lines])
+    if result["status"] == "interrupted":
+        raise KeyboardInterrupt(result["reason"])
     if result["status"] != "done":
         raise RuntimeError(f"{result['status']}: {result.get('reason', '')} ({result['run']})")
     return Run(result["run"], trust=packages_of(composed.config))

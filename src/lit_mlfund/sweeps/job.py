@@ -21,6 +21,8 @@ from lit_mlfund.config.compose import delete, plain
 from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.config.overrides import read_overrides, searchpath
 from lit_mlfund.runs.execution.lifecycle import run_config
+from lit_mlfund.runs.execution.workers import WorkerError
+from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
 from lit_mlfund.sweeps.optuna_sweeper import missing_value
 
 
@@ -36,6 +38,7 @@ class Job:
     command     the command line as typed
     deletions   values to delete after composing (`~data.time`)
     printed     numbers of the jobs whose result was printed in this process
+    recorded    numbers of the jobs whose result was written in this process
     """
 
     parent: int
@@ -43,6 +46,7 @@ class Job:
     command: tuple[str, ...]
     deletions: tuple[str, ...]
     printed: set[int] = field(default_factory=set)
+    recorded: set[int] = field(default_factory=set)
 
     def __call__(self, composed: DictConfig) -> float | None:
         """Check, freeze and execute a combination composed by Hydra; return the best monitored value."""
@@ -68,30 +72,35 @@ class Job:
     ) -> dict[str, Any]:
         """Call `execute`, write its result or its failure to the folder of the sweep, and print it.
 
-        Raises SystemExit when a signal stopped the run, or arrived too late to stop it: it stops the sweep too.
+        Raises Stopped when a signal stopped the run, or arrived too late to stop it: it stops the sweep too.
         """
-        signalled_before = _signalled()
+        with REQUEST.installed():
+            return self._run(number, overrides, folder, execute)
+
+    def _run(
+        self, number: int, overrides: list[str], folder: Path, execute: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
         try:
             result = execute()
         except Exception as error:
-            problems = problems_of(error) or []
+            problems = problems_of(error) or ([str(error)] if isinstance(error, WorkerError) else [])
             if not problems:
                 traceback.print_exc()
             reason = "; ".join(problems) or f"{type(error).__name__}: {error}"
             result = {"run": None, "status": "failed", "reason": reason}
         result |= {"job": number, "overrides": overrides}
-        write_json(job_folder(folder) / f"{number}.json", result)
-        if os.getpid() == self.parent:
-            print(to_json(result), flush=True)
-            self.printed.add(number)
-        if result["status"] == "preempted" or (_signalled() and not signalled_before):
-            raise SystemExit(143)
+        with REQUEST.deferred():
+            write_json(job_folder(folder) / f"{number}.json", result)
+            self.recorded.add(number)
+            if os.getpid() == self.parent:
+                print(to_json(result), flush=True)
+                self.printed.add(number)
+        if result["status"] in STOPPED:
+            interrupted = result["status"] == "interrupted"
+            reason = result.get("reason", "stopped by a signal")
+            raise Stopped(reason, signal.SIGINT if interrupted else signal.SIGTERM)
+        REQUEST.check(f"behind job {number}")
         return result
-
-
-def _signalled() -> bool:
-    """Check whether the flag that a run installed as signal handler was raised."""
-    return bool(getattr(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), "raised", False))
 
 
 def job_folder(sweep_dir: Path) -> Path:

@@ -23,6 +23,7 @@ from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.assembly.data_reuse import shared_data
 from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.startup.environment import launcher_world
+from lit_mlfund.startup.signals import REQUEST, Stopped
 from lit_mlfund.sweeps import optuna_sweeper
 from lit_mlfund.sweeps.job import Job, job_folder
 from lit_mlfund.sweeps.plan import Plan, plan_sweep, typed_keys
@@ -36,27 +37,37 @@ def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] =
 
     Raises:
         ConfigError: with the problems of all combinations, before any of them has started.
+        Stopped: a signal arrived; the table shows what was done before.
     """
     if launcher_world():
         raise ConfigError("a sweep starts the processes of its jobs by itself; leave out torchrun or srun")
     plan = plan_sweep(lines, config_dir, command)
     report = _claim_report(plan.first)
     job = Job(os.getpid(), config_dir, plan.command, plan.deletions)
-    with shared_data():
-        if plan.first.config.get("sweep"):
-            results = _runner(plan)(job=job)
-        elif plan.is_in_process:
-            results = _run_sequentially(plan, job)
-        else:
-            _multirun(plan, job)
-            results = _results(plan, job)
+    try:
+        with shared_data():
+            if plan.first.config.get("sweep"):
+                results = _runner(plan)(job=job)
+            elif plan.is_in_process:
+                results = _run_sequentially(plan, job)
+            else:
+                _multirun(plan, job)
+                results = _results(plan, job, expected=len(plan.combinations) if plan.is_enumerated else 0)
+    except Stopped:
+        with REQUEST.deferred():
+            _show(_results(plan, job, expected=0), plan)
+        raise
+    _show(results, plan)
+    if report is not None and (page := report(plan.folder, command)) is not None:
+        print(f"claim: {page}", file=sys.stderr)
+    return results
+
+
+def _show(results: list[dict[str, Any]], plan: Plan) -> None:
     if len(results) > 1:
         from lit_mlfund.reports.sweep_table import sweep_text  # polars: too slow for the check of a sweep
 
         print(sweep_text(results, direction(plan.first.config)), file=sys.stderr)
-    if report is not None and (page := report(plan.folder, command)) is not None:
-        print(f"claim: {page}", file=sys.stderr)
-    return results
 
 
 def _runner(plan: Plan) -> SweepRunner:
@@ -137,10 +148,9 @@ def _multirun(plan: Plan, job: Job) -> None:
         GlobalHydra.instance().clear()
 
 
-def _results(plan: Plan, job: Job) -> list[dict[str, Any]]:
+def _results(plan: Plan, job: Job, expected: int) -> list[dict[str, Any]]:
     """Read the jobs' results in order; print those of other processes, and count missing ones as failed."""
-    files = {int(file.stem): file for file in job_folder(plan.folder).glob("*.json")}
-    expected = len(plan.combinations) if plan.is_enumerated else 0
+    files = {int(file.stem): file for file in (plan.folder / "jobs").glob("*.json")}
     results = []
     for number in range(max(expected, *(n + 1 for n in files), 0)):
         if number in files:

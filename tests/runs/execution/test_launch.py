@@ -17,8 +17,10 @@ import pytest
 
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution import launch, worker
-from lit_mlfund.runs.execution.launch import WorkerError, num_workers, run_workers
+from lit_mlfund.runs.execution import workers as worker_processes
+from lit_mlfund.runs.execution.launch import num_workers
 from lit_mlfund.runs.execution.rendezvous import shared_run_folder
+from lit_mlfund.runs.execution.workers import WorkerError, run_workers
 from lit_mlfund.startup.environment import launcher_world
 
 WORKER = """
@@ -106,7 +108,7 @@ def test_what_workers_inherit(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert launch._clean_environment().keys() & given.keys() == {"MINE"}
+    assert worker_processes._clean_environment().keys() & given.keys() == {"MINE"}
 
 
 def test_wrong_input_is_reported_by_the_parent(workers: Path) -> None:
@@ -143,7 +145,9 @@ def test_alone_the_run_is_executed_here(
     launch.launch(tmp_path, resume=True)
     assert executed == [(tmp_path, True)]
     started: list[int] = []
-    monkeypatch.setattr(launch, "run_workers", lambda run_dir, workers, resume: started.append(workers) or {})
+    monkeypatch.setattr(
+        launch, "run_workers", lambda run_dir, workers, resume, lock: started.append(workers) or {}
+    )
     (tmp_path / "run.yaml").write_text("trainer: {devices: 3}")
     launch.launch(tmp_path, resume=False)
     assert started == [3]
@@ -211,7 +215,7 @@ def test_a_worker_tells_what_is_wrong(
         raise ValueError("hidden: expected numbers from 1 on, got 0")
 
     sys.modules["lit_mlfund.runs.execution.execute"].behave(refuse)  # type: ignore[attr-defined]
-    monkeypatch.setenv(launch.PROBLEMS_FILE, str(tmp_path / "problems.json"))
+    monkeypatch.setenv(worker_processes.PROBLEMS_FILE, str(tmp_path / "problems.json"))
     (tmp_path / "run").mkdir()
     assert worker.main([str(tmp_path / "run"), "--resume"]) == 2
     assert executed == [(tmp_path / "run", True)]

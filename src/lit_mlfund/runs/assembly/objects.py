@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from lit_mlfund.callbacks import BestAndLast, PreemptionFlag, Progress, StopOnPreemption
+from lit_mlfund.callbacks import BestAndLast, Progress, StopOnSignal
 from lit_mlfund.config.compatibility import direction
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.config.instantiate import instantiate, is_own
@@ -29,6 +29,7 @@ from lit_mlfund.optim.native import tensors
 from lit_mlfund.runs.assembly.loggers import build_loggers
 from lit_mlfund.runs.assembly.model_size import ModelSize
 from lit_mlfund.runs.assembly.outside_models import PlainModel, materialize
+from lit_mlfund.startup.signals import REQUEST
 
 _Kind = TypeVar("_Kind")
 
@@ -159,7 +160,7 @@ class Training:
     configured: list[Any]  # callbacks of the configuration
 
 
-def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Training:
+def build_trainer(config: DictConfig, run_dir: Path) -> Training:
     """Build Lightning's Trainer with the callbacks of the configuration and those of every run."""
     progress = Progress()
     checkpoints = BestAndLast(run_dir / "checkpoints")
@@ -171,7 +172,7 @@ def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Tr
     ]
     trainer = instantiate(
         config.trainer,
-        callbacks=[*callbacks, progress, checkpoints, StopOnPreemption(flag, checkpoints)],
+        callbacks=[*callbacks, progress, checkpoints, StopOnSignal(REQUEST, checkpoints)],
         logger=build_loggers(config, run_dir),
         default_root_dir=str(run_dir),
     )

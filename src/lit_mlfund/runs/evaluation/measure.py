@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -10,6 +12,7 @@ from lit_mlfund.atomic import whole_file, write_text
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.metrics import Evaluation
 from lit_mlfund.modules import TaskModule
+from lit_mlfund.references.fitting import Fitting
 
 Measured = dict[str, dict[str, float]]  # metric -> value, low, high
 SPLITS = ("val", "test")
@@ -38,12 +41,31 @@ def intervals(evaluation: Evaluation) -> Measured:
     return {name: interval.to_dict() for name, interval in evaluation.intervals().items()}
 
 
-def measure_references(module: TaskModule, data: DataModule, seed: int) -> dict[str, dict[str, Measured]]:
-    """Return reference -> split -> metric -> value, low, high, on the rows on which the module was evaluated."""
+def measure_references(
+    module: TaskModule, data: DataModule, seed: int, seconds: float | None = None
+) -> tuple[dict[str, dict[str, Measured]], dict[str, str]]:
+    """Return reference -> split -> metric -> value, low, high, on the rows on which the module was evaluated.
+
+    Also return the references that are left out, as they took longer than `seconds` each, with the reason. A terminal
+    shows which one is being fitted.
+    """
     measured: dict[str, dict[str, Measured]] = {}
-    for name, split, values in module.references(data, REFERENCE_SPLITS, seed):
-        measured.setdefault(name, {})[split] = intervals(module.evaluation(values))
-    return measured
+    with Fitting(seconds, _show_on_terminal).active() as fitting:
+        try:
+            for name, split, values in module.references(data, REFERENCE_SPLITS, seed):
+                measured.setdefault(name, {})[split] = intervals(module.evaluation(values))
+        finally:
+            _show_on_terminal("", 0.0)
+    return measured, fitting.left_out
+
+
+def _show_on_terminal(name: str, elapsed: float) -> None:
+    """Replace the last line of a terminal by the reference that is being fitted, or clear it."""
+    if sys.stderr.isatty():
+        text = f"reference {name.replace('_', ' ')}  {elapsed:.0f} s" if name else ""
+        with suppress(OSError):
+            sys.stderr.write(f"\r\x1b[2K{text}")
+            sys.stderr.flush()
 
 
 def write_predictions(folder: Path, module: TaskModule) -> None:

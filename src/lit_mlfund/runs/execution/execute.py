@@ -12,11 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
 from lit_mlfund.atomic import write_json
-from lit_mlfund.callbacks import Preempted, PreemptionFlag, TrainingDiverged
+from lit_mlfund.callbacks import TrainingDiverged
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import DataModule
@@ -38,6 +37,7 @@ from lit_mlfund.runs.execution.lr_range_test import replace_auto_lr
 from lit_mlfund.runs.execution.provenance import provenance, recorded_sources
 from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.startup.environment import is_first_process
+from lit_mlfund.startup.signals import REQUEST, Stopped
 from lit_mlfund.startup.streams import prepare_streams
 
 Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
@@ -57,7 +57,6 @@ def execute(
     Raises:
         DataError, ValueError: the data do not fit the configuration; a folder without a checkpoint is removed.
     """
-    flag = PreemptionFlag().install()
     prepare_streams()
     quiet_lightning()
     started = time.perf_counter()
@@ -71,9 +70,9 @@ def execute(
         "findings": [],
     }
     try:
-        _run(config, run_dir, resume, flag, result, data, fit or _fit)
-    except (Preempted, SIGTERMException) as stop:
-        result |= {"status": "preempted", "reason": str(stop) or "stopped by a signal; resumable"}
+        _run(config, run_dir, resume, result, data, fit or _fit)
+    except Stopped as stopped:
+        result |= stopped.result(run_dir)
     except (TrainingDiverged, FloatingPointError) as failure:
         finding = verdict.diverged(str(failure))
         result |= {"status": "failed", "reason": str(failure), "findings": [finding.name]}
@@ -88,8 +87,9 @@ def execute(
         raise
     result["seconds"] = round(time.perf_counter() - started, 3)
     if is_first_process():
-        write_json(run_dir / "result.json", result)
-        report(run_dir, config, result)
+        with REQUEST.deferred():
+            write_json(run_dir / "result.json", result)
+            report(run_dir, config, result)
     return result
 
 
@@ -97,7 +97,6 @@ def _run(
     config: DictConfig,
     run_dir: Path,
     resume: bool,
-    flag: PreemptionFlag,
     result: dict[str, Any],
     data: DataModule | None,
     fit: Fit,
@@ -114,13 +113,13 @@ def _run(
         module.make_optimizer()  # raises its errors before anything starts
     if config.train and (problem := module.undefined_monitor(data)):
         raise DataError(f"monitor: {problem}")
-    training = build_trainer(config, run_dir, flag)
+    training = build_trainer(config, run_dir)
     first = is_first_process()
     if first:
         record = provenance(config, data, module) | ({"lr_find": lr_find} if lr_find else {})
         write_json(run_dir / "provenance.json", record)
         show_start(run_dir)
-    flag.check()
+    REQUEST.check()
     try:
         with fitting("training; data.batch_size or the model may be too large"):
             fit(config, training, module, data, resume)
@@ -132,7 +131,7 @@ def _run(
     result["objective"]["value"] = checkpoints.best_value
     logged = _logged(training)  # before a checkpoint is loaded, which resets the callbacks to its epoch
     numbers = training_numbers(training.trainer, training.progress) if config.train else {}
-    flag.check()
+    REQUEST.check()
     if not config.test:
         return
     checkpoint = checkpoints.last_path if config.get("checkpoint") == "last" else checkpoints.best_path
@@ -142,7 +141,11 @@ def _run(
     numbers |= training_split(module, data) | weight_numbers(module.model)
     if not first:
         return
-    references = measure_references(module, data, config.seed) if config.references else {}
+    references, left_out = (
+        measure_references(module, data, config.seed, config.get("references_seconds"))
+        if config.references
+        else ({}, {})
+    )
     result["test"] = splits["test"]
     result["references"] = {name: measured["test"] for name, measured in references.items()}
     write_predictions(run_dir / "predictions", module)
@@ -153,6 +156,7 @@ def _run(
             "objective": {**result["objective"], "mode": module.mode, "step": checkpoints.best_step},
             "splits": splits,
             "references": references,
+            **({"references_left_out": left_out} if left_out else {}),
             "numbers": numbers,
             **logged,
         },

@@ -18,6 +18,7 @@ from lit_mlfund.runs.execution.launch import launch
 from lit_mlfund.runs.execution.rendezvous import shared_run_folder
 from lit_mlfund.runs.execution.run_folder import freeze
 from lit_mlfund.runs.execution.strangers import load_checked
+from lit_mlfund.startup.signals import STOPPED
 
 RERUN_KEYS = ("name", "runs_dir")  # allowed beside run=: where a repetition is written, not what it does
 
@@ -90,6 +91,6 @@ def _is_elsewhere(runs_dir: str, run_dir: Path) -> bool:
 def _has_ended(run_dir: Path) -> bool:
     """Return whether the run ended, successfully or not, rather than being stopped or killed."""
     try:
-        return bool(json.loads((run_dir / "result.json").read_text())["status"] != "preempted")
+        return json.loads((run_dir / "result.json").read_text())["status"] not in STOPPED
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

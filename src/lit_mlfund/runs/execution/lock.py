@@ -12,8 +12,11 @@ from lit_mlfund.runs.execution.run_folder import RUN_FILE
 
 
 @contextmanager
-def run_lock(run_dir: Path) -> Iterator[None]:
-    """Lock a run folder; the system releases the lock when this process ends, however it ends.
+def run_lock(run_dir: Path) -> Iterator[int]:
+    """Lock a run folder and yield the descriptor that holds the lock.
+
+    The system releases the lock when all processes that have the descriptor have ended, however they end: workers that
+    inherit it keep the folder locked behind a parent that was killed.
 
     On file systems without locks it has no effect.
 
@@ -27,4 +30,4 @@ def run_lock(run_dir: Path) -> Iterator[None]:
             raise ConfigError(f"run: another process is at work in {run_dir}") from error
         except OSError:
             pass
-        yield
+        yield file.fileno()

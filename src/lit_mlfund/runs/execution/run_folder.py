@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shlex
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -43,8 +44,11 @@ def freeze(config: dict[str, Any], command: Sequence[str] = ()) -> Path:
     config = {**config, "run": None, "data": _absolute(config["data"])}
     text = f"# {shlex.join(command)}\n" if command else ""
     text += OmegaConf.to_yaml(OmegaConf.create(config))
-    with _new_folder(Path(config["runs_dir"]).expanduser(), task_name(config), config["name"]) as folder:
-        write_text(folder / RUN_FILE, text)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    name = f"{stamp}-{config['name']}-{secrets.token_hex(3)}"
+    folder = Path(config["runs_dir"]).expanduser().absolute() / task_name(config) / name
+    with _new_folder(folder) as beside:
+        write_text(beside / RUN_FILE, text)
     return folder
 
 
@@ -129,18 +133,22 @@ def _absolute(data: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _new_folder(runs_dir: Path, task: str, name: str) -> Iterator[Path]:
-    """Create a run folder; remove it, and the parents created with it, if writing into it fails."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = runs_dir.absolute() / task / f"{stamp}-{name}-{secrets.token_hex(3)}"
-    new_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Create a folder under a hidden name, and give it its name behind the block: nobody finds it half made.
+
+    It is removed, with the parents created with it, if the block fails or a signal arrives.
+    """
+    beside = folder.with_name(f".{folder.name}")
+    new_folders = [parent for parent in (beside, *folder.parents) if not parent.exists()]
     try:
-        folder.mkdir(parents=True)
-        yield folder
-    except OSError as error:
+        beside.mkdir(parents=True)
+        yield beside
+        beside.rename(folder)
+    except BaseException as error:
+        shutil.rmtree(beside, ignore_errors=True)
         for parent in new_folders:
             with suppress(OSError):
                 parent.rmdir()
-        if isinstance(error, WriteError):
-            raise
-        raise WriteError(f"cannot make the run folder {folder}: {error.strerror}") from error
+        if isinstance(error, OSError) and not isinstance(error, WriteError):
+            raise WriteError(f"cannot make the run folder {folder}: {error.strerror}") from error
+        raise

@@ -1,29 +1,49 @@
-"""Runs as one of several processes: torch's elastic launcher starts `-m lit_mlfund.runs.execution.worker <run>`."""
+"""Runs as one of several processes: `-m lit_mlfund.runs.execution.worker <run>`."""
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from lit_mlfund.atomic import write_json
 from lit_mlfund.config.errors import problems_of
-from lit_mlfund.runs.execution.launch import PROBLEMS_FILE, execute_here
+from lit_mlfund.runs.execution.launch import execute_here
+from lit_mlfund.runs.execution.workers import PROBLEMS_FILE, report_failure
+from lit_mlfund.startup.parent import end_with_parent
+from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
 
 
 def main(arguments: list[str]) -> int:
     """Execute the run in `arguments[0]`, and return the exit code of this process."""
+    end_with_parent()
     try:
-        execute_here(Path(arguments[0]), resume="--resume" in arguments[1:])
+        with REQUEST.installed():
+            result = execute_here(Path(arguments[0]), resume="--resume" in arguments[1:])
+    except Stopped as stopped:
+        return int(str(stopped.code))
     except Exception as error:
         problems = problems_of(error)
         if problems is None:
-            raise
+            report_failure(error, traceback.format_exc(), _place(error))
+            return 3
         if PROBLEMS_FILE in os.environ:
             write_json(os.environ[PROBLEMS_FILE], problems)
         return 2
-    return 0
+    return STOPPED.get(result["status"], 0)
+
+
+def _place(error: Exception) -> str:
+    """Return file and line that raised an exception."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}"
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if code:
+        # not `sys.exit`: what libraries do at exit may wait for a process that is gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

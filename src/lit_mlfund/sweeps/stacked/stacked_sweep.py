@@ -10,7 +10,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lit_mlfund.callbacks import Preempted, PreemptionFlag
 from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
@@ -18,8 +17,9 @@ from lit_mlfund.runs.assembly.objects import build_data, quiet_lightning, seed_e
 from lit_mlfund.runs.execution.execute import execute
 from lit_mlfund.runs.execution.lock import run_lock
 from lit_mlfund.runs.execution.run_folder import freeze
+from lit_mlfund.startup.signals import REQUEST, Stopped
 from lit_mlfund.sweeps.job import Job
-from lit_mlfund.sweeps.plan import Combination, Plan
+from lit_mlfund.sweeps.plan import Plan
 from lit_mlfund.sweeps.stacked.member import Member
 from lit_mlfund.sweeps.stacked.training import StackedTraining
 
@@ -65,7 +65,6 @@ class StackedSweep:
         configs = [combination.config for combination in self.plan.combinations]
         if problems := list(dict.fromkeys(unstackable(configs))):
             raise ConfigError(problems)
-        flag = PreemptionFlag().install()
         quiet_lightning()
         data = self._data(configs[0])
         order = sorted(range(len(configs)), key=lambda number: _cohort(configs, number))
@@ -77,18 +76,20 @@ class StackedSweep:
             raise ConfigError(problems_of(error) or [f"sweep=stacked: {error}"]) from error
         folders = [freeze(_without_sweep(config), self.plan.command) for config in configs]
         started = time.perf_counter()
+        results: list[dict[str, Any]] = []
         try:
-            training.fit(flag)
-        except Preempted as stop:
-            for number, (combination, folder) in enumerate(zip(self.plan.combinations, folders)):
-                self._record_preempted(number, combination, folder, str(stop), job)
-            raise SystemExit(143) from stop
-        share = (time.perf_counter() - started) / len(configs)
-        by_number = dict(zip(order, members))
-        return [
-            self._measure(number, by_number[number], folders[number], data, share, job)
-            for number in range(len(configs))
-        ]
+            training.fit()
+            share = (time.perf_counter() - started) / len(configs)
+            by_number = dict(zip(order, members))
+            for number, folder in enumerate(folders):
+                results.append(self._measure(number, by_number[number], folder, data, share, job))
+        except Stopped as stopped:
+            with REQUEST.deferred():
+                for number, folder in enumerate(folders):
+                    if number not in job.recorded:
+                        self._record_stopped(number, folder, stopped, job)
+            raise
+        return results
 
     def _data(self, config: dict[str, Any]) -> DataModule:
         seed_everything(config["seed"])
@@ -108,16 +109,11 @@ class StackedSweep:
 
         return job.run(number, self.plan.combinations[number].overrides, self.plan.folder, measure)
 
-    def _record_preempted(
-        self, number: int, combination: Combination, folder: Path, reason: str, job: Job
-    ) -> None:
-        result = {
-            "run": str(folder),
-            "status": "preempted",
-            "reason": f"{reason}; when resumed, the run starts from the beginning",
-        }
-        with suppress(SystemExit):  # all jobs must be recorded before the sweep stops
-            job.run(number, combination.overrides, self.plan.folder, lambda: result)
+    def _record_stopped(self, number: int, folder: Path, stopped: Stopped, job: Job) -> None:
+        again = Stopped(f"{stopped.reason}; when resumed, the run starts from the beginning", stopped.number)
+        result = again.result(folder)
+        with suppress(Stopped):  # all jobs must be recorded before the sweep stops
+            job.run(number, self.plan.combinations[number].overrides, self.plan.folder, lambda: result)
 
 
 def _without_sweep(config: dict[str, Any]) -> dict[str, Any]:

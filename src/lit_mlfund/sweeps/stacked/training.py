@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from lit_mlfund.callbacks import PreemptionFlag
 from lit_mlfund.data.serving.batch import PointBatch
 from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.losses.reduction import PointwiseLoss
 from lit_mlfund.models.stacked import StackedDropout, stack
 from lit_mlfund.modules.step_statistics import RunningStatistics
+from lit_mlfund.startup.signals import REQUEST
 from lit_mlfund.sweeps.stacked.member import Member
 from lit_mlfund.sweeps.stacked.member_losses import member_losses
 
@@ -78,12 +78,12 @@ class StackedTraining:
             start += size
         self._bind([group["param_names"] for group in self.cohorts[0].optimizer.param_groups])
 
-    def fit(self, flag: PreemptionFlag) -> None:
-        """Train until every member has stopped; `Preempted` is raised between two steps after a signal."""
+    def fit(self) -> None:
+        """Train until every member has stopped; a signal ends it at once, as nothing is saved on the way."""
         epochs = self.config.trainer.max_epochs
         for epoch in range(epochs):
             started, number = time.perf_counter(), len(self.members)
-            self._epoch(epoch, flag)
+            self._epoch(epoch)
             continuing = [self._validate(member, epoch + 1) for member in self.members]
             seconds = time.perf_counter() - started
             sys.stderr.write(f"epoch {epoch + 1}/{epochs}  {number} in training  {seconds:.1f} s\n")
@@ -93,12 +93,12 @@ class StackedTraining:
 
     # --- steps ----------------------------------------------------------------------------------------
 
-    def _epoch(self, epoch: int, flag: PreemptionFlag) -> None:
+    def _epoch(self, epoch: int) -> None:
         order = torch.stack([torch.cat(member.loader.order(epoch)) for member in self.members])  # [M, N]
         every = self.config.trainer.log_every_n_steps
         self.model.train()
         for number, index in enumerate(order.split(self.data.batch_size, dim=1), 1):
-            flag.check()
+            REQUEST.check()
             aligned = index.shape[1] % VECTOR == 0
             losses = self._gradients(index) if aligned else self._gradients_one_by_one(index)
             self.running.add_loss(losses)

@@ -1,0 +1,53 @@
+"""Fits references one by one, each within a limit of time, and records those that did not make it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from lit_mlfund.startup.left_threads import call_within
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Fitting:
+    """Limits the references that are fitted while it is active.
+
+    seconds   for each of them, predictions included; None for any time
+    show      called several times a second with the name of the reference and the seconds so far
+    left_out  the references that took longer, with the reason
+    """
+
+    seconds: float | None = None
+    show: Callable[[str, float], None] = lambda name, elapsed: None
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def active(self) -> Iterator[Fitting]:
+        """Apply to all calls of `fitted` in the block."""
+        token = _active.set(self)
+        try:
+            yield self
+        finally:
+            _active.reset(token)
+
+
+_active: ContextVar[Fitting | None] = ContextVar("fitting", default=None)
+
+
+def fitted(name: str, fit: Callable[[], Result]) -> Result | None:
+    """Return what `fit` returns, or None where it took longer than the active `Fitting` allows."""
+    fitting = _active.get()
+    if fitting is None:
+        return fit()
+    if name in fitting.left_out:  # for another split
+        return None
+    try:
+        return call_within(fitting.seconds, fit, lambda elapsed: fitting.show(name, elapsed))
+    except TimeoutError:
+        fitting.left_out[name] = f"not fitted within {fitting.seconds:g} s"
+        return None
