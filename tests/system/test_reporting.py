@@ -144,6 +144,11 @@ DAMAGES = {
     "cut short": (lambda file: os.truncate(file, file.stat().st_size // 2), "is damaged"),
     "empty": (lambda file: os.truncate(file, 0), "is damaged (EOFError)"),
     "text": (lambda file: file.write_text("hello"), "is damaged"),
+    "a bit": (lambda file: _flip_a_bit_of_the_weights(file), "is damaged (Bad CRC-32"),
+    "newer": (
+        lambda file: torch.save({"lit_mlfund": {"format": 9}}, file),
+        "was written by a newer lit_mlfund",
+    ),
     "another's": (lambda file: torch.save({"state_dict": {}}, file), "was not written by lit_mlfund"),
     "code": (lambda file: torch.save({"a": Hostile()}, file), "holds code beside tensors and was not loaded"),
     "a tensor less": (
@@ -151,6 +156,13 @@ DAMAGES = {
         "does not fit the configuration",
     ),
 }
+
+
+def _flip_a_bit_of_the_weights(file: Path) -> None:
+    weights = max(torch.load(file, weights_only=True)["state_dict"].values(), key=torch.numel)
+    whole = bytearray(file.read_bytes())
+    whole[whole.index(weights.numpy().tobytes()) + 5] ^= 2
+    file.write_bytes(whole)
 
 
 def _without_a_tensor(file: Path) -> object:
@@ -167,11 +179,16 @@ def test_a_last_checkpoint_that_cannot_be_resumed(mlfund: Command, numbers: Path
         last.write_bytes(whole)
         damage(last)
         (run / "result.json").unlink(missing_ok=True)
-        outcome = mlfund("train", f"run={run}")
-        assert outcome.code == 2, outcome
-        assert "Traceback" not in outcome.err
-        (line,) = [line for line in outcome.err.splitlines() if line.startswith("mlfund: ")]
-        assert line.startswith(f"mlfund: checkpoint: {last} {words}"), line
+        for verb in (
+            ("train",),
+            ("evaluate", "checkpoint=last"),
+            ("predict", f"data.path={numbers}", "checkpoint=last"),
+        ):
+            outcome = mlfund(*verb, f"run={run}")
+            assert outcome.code == 2, outcome
+            assert "Traceback" not in outcome.err
+            (line,) = [line for line in outcome.err.splitlines() if line.startswith("mlfund: ")]
+            assert line.startswith(f"mlfund: checkpoint: {last} {words}"), line
         assert not Path("executed").exists()
         assert (run / "checkpoints" / "best.ckpt").exists()
     last.unlink()

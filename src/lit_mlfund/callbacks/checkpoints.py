@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from lit_mlfund.callbacks.checkpoint_file import read_checkpoint
 from lit_mlfund.config.errors import ConfigError
 
 
@@ -122,7 +123,7 @@ def _step_of(path: Path) -> int | None:
     """Return the optimizer step that a checkpoint was written at; None where there is no such file."""
     if not path.is_file():
         return None
-    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    return int(read_checkpoint(path, mmap=True)["global_step"])
 
 
 def _is_ending(trainer: Any) -> bool:
