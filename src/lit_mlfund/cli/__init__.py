@@ -12,8 +12,8 @@ DONE, WRONG_INPUT, FAILED, INTERRUPTED, PREEMPTED = 0, 2, 3, 130, 143
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 done; 2 the user's input is wrong, reported in one message; 3 training failed; 143 stopped by a scheduler
-    after saving. `MLFUND_TRACEBACK=1` shows where an error came from.
+    0 done; 1 code crashed in a run, which can be resumed; 2 the user's input is wrong, reported in one message; 3
+    training failed; 143 stopped by a scheduler after saving. `MLFUND_TRACEBACK=1` shows where an error came from.
     """
     from lit_mlfund.startup.streams import prepare_streams, warn
 

@@ -21,7 +21,7 @@ _TOP = """mlfund VERB [key=value …]
   mlfund list losses
 
 mlfund VERB --help explains a verb; mlfund --version prints the version.
-Exit codes: 0 done; 2 the input is wrong; 3 training failed; 143 stopped by a scheduler, resumable.
+Exit codes: 0 done; 1 crashed, 143 stopped (both resumable); 2 the input is wrong; 3 training failed.
 Environment: OMP_NUM_THREADS (default 1, best for small models), MLFUND_TRACEBACK=1 shows tracebacks."""
 
 _BY_VERB = {

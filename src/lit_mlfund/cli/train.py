@@ -94,4 +94,4 @@ def report(result: dict[str, Any]) -> int:
         say(to_json(result), result=True)
         if result["status"] != "done":
             warn(f"mlfund: {result['status']}: {result.get('reason', '')}")
-    return {"done": 0, "preempted": 143}.get(result["status"], 3)
+    return {"done": 0, "crashed": 1, "preempted": 143}.get(result["status"], 3)
