@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_killed_at_operations_and_moments() -> None:
     """In a process of its own: a fork has none of the threads that other tests have started."""
-    options = ["--seed", "3", "--count", "2", "--cases", "lean", "--every", "12"]
+    options = ["--seed", "3", "--count", "2", "--cases", "lean", "--every", "24"]
     path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     ended = subprocess.run(
         [sys.executable, "-m", "tests.faults", *options],
@@ -25,7 +25,7 @@ def test_killed_at_operations_and_moments() -> None:
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
     kills, words = ended.stdout.splitlines()[-1].split(" kills, ")
-    assert int(kills) >= 6 and words.startswith("0 with differences or debris")
+    assert int(kills) >= 4 and words.startswith("0 with differences or debris")
 
 
 def test_differences_and_debris_are_seen(tmp_path: Path) -> None:
