@@ -10,7 +10,7 @@ LINT := $(BIN)/ruff check --quiet src tests scripts && $(BIN)/ruff format --chec
 # one thread: the models of the tests are small, and threads that wait for each other cost more than they give
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all clean
+.PHONY: demo test test-all test-faults clean
 
 demo: $(CORE)  ## train, measure and report on embedded real data
 	$(BIN)/mlfund train task=binary
@@ -24,6 +24,10 @@ test-all: $(DEV)  ## the above, and what takes minutes
 	$(PIP_INSTALL) --no-deps torchrec==1.8.0
 	$(LINT)
 	$(BIN)/python -m pytest -n 2
+
+# options: FAULTS="--seed 1 --count 500 --cases lean,plain --every 1"
+test-faults: $(DEV)  ## kills runs at every operation on a file and at random moments, and compares them when resumed
+	PYTHONPATH=src $(BIN)/python -m tests.faults $(FAULTS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

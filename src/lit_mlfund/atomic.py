@@ -44,6 +44,16 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+_BESIDE = re.compile(r"\..*\.[0-9a-f]{8}(\.[^.]*)?")  # what `whole_file` writes to
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a kill has left of `whole_file` in a folder and below; nobody else may be writing there."""
+    for file in folder.rglob(".*"):
+        if _BESIDE.fullmatch(file.name) and file.is_file():
+            file.unlink(missing_ok=True)
+
+
 def system_reason(error: BaseException) -> str | None:
     """Return the operating system's reason for a failure, such as `No space left on device`; None if it has none.
 

@@ -144,6 +144,11 @@ DAMAGES = {
     "cut short": (lambda file: os.truncate(file, file.stat().st_size // 2), "is damaged"),
     "empty": (lambda file: os.truncate(file, 0), "is damaged (EOFError)"),
     "text": (lambda file: file.write_text("hello"), "is damaged"),
+    "a bit": (lambda file: _flip_a_bit_of_the_weights(file), "is damaged (Bad CRC-32"),
+    "newer": (
+        lambda file: torch.save({"lit_mlfund": {"format": 9}}, file),
+        "was written by a newer lit_mlfund",
+    ),
     "another's": (lambda file: torch.save({"state_dict": {}}, file), "was not written by lit_mlfund"),
     "code": (lambda file: torch.save({"a": Hostile()}, file), "holds code beside tensors and was not loaded"),
     "a tensor less": (
@@ -151,6 +156,13 @@ DAMAGES = {
         "does not fit the configuration",
     ),
 }
+
+
+def _flip_a_bit_of_the_weights(file: Path) -> None:
+    weights = max(torch.load(file, weights_only=True)["state_dict"].values(), key=torch.numel)
+    whole = bytearray(file.read_bytes())
+    whole[whole.index(weights.numpy().tobytes()) + 5] ^= 2
+    file.write_bytes(whole)
 
 
 def _without_a_tensor(file: Path) -> object:
@@ -167,11 +179,16 @@ def test_a_last_checkpoint_that_cannot_be_resumed(mlfund: Command, numbers: Path
         last.write_bytes(whole)
         damage(last)
         (run / "result.json").unlink(missing_ok=True)
-        outcome = mlfund("train", f"run={run}")
-        assert outcome.code == 2, outcome
-        assert "Traceback" not in outcome.err
-        (line,) = [line for line in outcome.err.splitlines() if line.startswith("mlfund: ")]
-        assert line.startswith(f"mlfund: checkpoint: {last} {words}"), line
+        for verb in (
+            ("train",),
+            ("evaluate", "checkpoint=last"),
+            ("predict", f"data.path={numbers}", "checkpoint=last"),
+        ):
+            outcome = mlfund(*verb, f"run={run}")
+            assert outcome.code == 2, outcome
+            assert "Traceback" not in outcome.err
+            (line,) = [line for line in outcome.err.splitlines() if line.startswith("mlfund: ")]
+            assert line.startswith(f"mlfund: checkpoint: {last} {words}"), line
         assert not Path("executed").exists()
         assert (run / "checkpoints" / "best.ckpt").exists()
     last.unlink()
@@ -209,3 +226,45 @@ def test_the_target_is_said_at_the_start(mlfund: Command, table: Path) -> None:
     assert outcome.out.splitlines()[1].startswith("  target: value, mean ")
     outcome = mlfund("train", "task=multiclass", "data.target=kind", "data.exclude=[label,value]", *options)
     assert outcome.out.splitlines()[1].startswith("  target: kind, 3 classes: from ")
+
+
+def test_a_kill_between_the_result_and_the_report(
+    mlfund: Command, numbers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is trained again, and nothing else than the report is written."""
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    words = tuple("logger=tensorboard" if word == "logger=files" else word for word in arguments(numbers))
+    with monkeypatch.context() as patch:
+        patch.setattr("lit_mlfund.runs.evaluation.publish.write_card", killed)
+        assert mlfund(*words).code == 130
+    (file,) = Path("runs").glob("*/*/result.json")
+    run, result = file.parent.absolute(), json.loads(file.read_text())
+    assert result["status"] == "done" and not (run / "report.html").exists()
+    (run / ".report.0123abcd.html").touch()
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    outcome = mlfund("train", f"run={run}")
+    assert done(outcome) == run and outcome.json == result
+    assert "auroc" in outcome.out and "epoch" not in outcome.err
+    assert (run / "report.html").exists() and not list(run.rglob(".*"))
+    for path, time in before.items():
+        if path.suffix in (".json", ".ckpt", ".parquet", ".yaml"):
+            assert path.stat().st_mtime_ns == time, path
+    assert done(mlfund("train", f"run={run}")) != run  # now it has ended, and is repeated
+
+
+def test_what_a_kill_left_half_written_is_removed(mlfund: Command, numbers: Path) -> None:
+    run = done(mlfund(*arguments(numbers)))
+    (run / "result.json").unlink()
+    left = [
+        run / ".result.0123abcd.json",
+        run / "checkpoints" / ".last.89abcdef.ckpt",
+        run / ".space.01234567",
+    ]
+    kept = [run / ".notes.txt", run / "my.0123abcd.txt", run.parent / ".other.0123abcd.json"]
+    for file in left + kept:
+        file.touch()
+    assert done(mlfund("train", f"run={run}")) == run
+    assert [file for file in left + kept if file.exists()] == kept

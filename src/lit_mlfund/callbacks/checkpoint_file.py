@@ -1,4 +1,4 @@
-"""Writes checkpoint files atomically, so that even a full disk leaves no truncated file."""
+"""Writes checkpoint files atomically, and reads only those that are as they were written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from lit_mlfund.atomic import whole_file
-from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.config.errors import ConfigError, first_line
+from lit_mlfund.modules.base import CHECKPOINT_FORMAT
 
 
 class WholeFileCheckpointIO(TorchCheckpointIO):
@@ -37,36 +38,85 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
                     _save_to(file, checkpoint)
 
     def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Load a checkpoint of this project; raise ConfigError where the file is damaged or another's."""
-        try:
-            state = super().load_checkpoint(path, *arguments, **options)
-        except _DAMAGES as error:
-            if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
-                raise ConfigError(
-                    f"checkpoint: {path} holds code beside tensors and was not loaded{_way_on(path)}"
-                ) from error
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise ConfigError(f"checkpoint: {path} is damaged ({reason}){_way_on(path)}") from error
-        if not isinstance(state, dict) or "lit_mlfund" not in state:
-            raise ConfigError(f"checkpoint: {path} was not written by lit_mlfund{_way_on(path)}")
-        return state
+        """Load a checkpoint of this project to the CPU; raise ConfigError as `read_checkpoint` does."""
+        last = Path(path).name == "last.ckpt"
+        return read_checkpoint(path, "; without it the run starts from the beginning" if last else "")
 
 
-# What torch raises for files that are cut short, overwritten, or hold more than tensors.
-_DAMAGES = (
-    RuntimeError,
-    pickle.UnpicklingError,
-    EOFError,
-    OSError,
-    ValueError,
-    KeyError,
-    AttributeError,
-    IndexError,
-)
+def read_checkpoint(path: str | Path, way_on: str = "", mmap: bool = False) -> dict[str, Any]:
+    """Load a checkpoint of this project as plain tensors and Python; pickled code in it is refused, never run.
+
+    Args:
+        path: the file; every byte of its tensors is held against its checksum.
+        way_on: what can be done without the file, for the end of a message.
+        mmap: leave the tensors on the disk until they are used.
+
+    Raises:
+        ConfigError: the file is missing, damaged, hostile, of a newer version, or not a checkpoint of this project.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f"checkpoint: there is no file {path}{way_on}")
+    require_whole(path, way_on)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # whatever torch raises for a file that is another's or hostile
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+            raise ConfigError(
+                f"checkpoint: {path} holds code beside tensors and was not loaded{way_on}"
+            ) from error
+        raise _damaged(path, error, way_on) from error
+    if not isinstance(state, dict) or not isinstance(state.get("lit_mlfund"), dict):
+        raise ConfigError(f"checkpoint: {path} was not written by lit_mlfund{way_on}")
+    written = state["lit_mlfund"].get("format", CHECKPOINT_FORMAT)
+    if not isinstance(written, int) or written > CHECKPOINT_FORMAT:
+        raise ConfigError(
+            f"checkpoint: {path} was written by a newer lit_mlfund, in format {written}; this version reads formats up "
+            f"to {CHECKPOINT_FORMAT}: update lit_mlfund{way_on}"
+        )
+    return state
 
 
-def _way_on(path: str | Path) -> str:
-    return "; without it the run starts from the beginning" if Path(path).name == "last.ckpt" else ""
+def require_whole(path: str | Path, way_on: str = "") -> None:
+    """Compare every record of a checkpoint with its CRC-32, which torch writes but does not check when it loads.
+
+    A file that is no archive is left to torch, which loads none of those that it writes today.
+
+    Raises:
+        ConfigError: a record is not as it was written.
+    """
+    try:
+        open(path, "rb").close()
+    except OSError as error:
+        raise ConfigError(f"checkpoint: {path} cannot be read: {error.strerror}{way_on}") from error
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            for record in archive.infolist():
+                _require_plain(record)
+                with archive.open(record) as content:
+                    while content.read(2**20):
+                        pass
+    except Exception as error:  # zipfile has errors of many kinds for what cannot be
+        raise _damaged(path, error, way_on) from error
+
+
+def _require_plain(record: zipfile.ZipInfo) -> None:
+    """Raise BadZipFile for what torch never writes, and reads in another way than zipfile does.
+
+    That is a compressed record, one of which zipfile would check the first part only, or a folder, which torch takes
+    for an empty record.
+    """
+    if (
+        record.compress_type != zipfile.ZIP_STORED
+        or record.file_size != record.compress_size
+        or record.external_attr
+    ):
+        raise zipfile.BadZipFile(f"record {record.filename!r} has an impossible header")
+
+
+def _damaged(path: str | Path, error: Exception, way_on: str) -> ConfigError:
+    return ConfigError(f"checkpoint: {path} is damaged ({first_line(error)}){way_on}")
 
 
 class _Reporting:

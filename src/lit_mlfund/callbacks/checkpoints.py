@@ -13,6 +13,8 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from lit_mlfund.atomic import WriteError, whole_file
+from lit_mlfund.callbacks.checkpoint_file import read_checkpoint
 from lit_mlfund.config.errors import ConfigError
 
 
@@ -49,6 +51,16 @@ class BestAndLast(Checkpoint):
             return True  # always save the first one, even if NaN: the test needs a checkpoint
         return value > self.best_value if mode == "max" else value < self.best_value
 
+    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._require_folder(trainer)  # before any logger creates it again
+
+    def _require_folder(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero and not trainer.fast_dev_run and not self.folder.is_dir():  # type: ignore[attr-defined]
+            raise WriteError(
+                f"{self.folder} was deleted while the run was at work in it; the run has stopped"
+            )
+
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -68,6 +80,7 @@ class BestAndLast(Checkpoint):
 
     def save_last(self, trainer: Trainer) -> None:
         """Write `last.ckpt` now."""
+        self._require_folder(trainer)
         trainer.save_checkpoint(self.last_path)
 
     def state_dict(self) -> dict[str, Any]:
@@ -85,6 +98,8 @@ class BestAndLast(Checkpoint):
         self._resumed = True
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self.folder.mkdir(parents=True, exist_ok=True)
         if (
             self._validated_step is None
         ):  # a checkpoint of version 0.1.0, which was written after a validation
@@ -122,7 +137,7 @@ def _step_of(path: Path) -> int | None:
     """Return the optimizer step that a checkpoint was written at; None where there is no such file."""
     if not path.is_file():
         return None
-    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    return int(read_checkpoint(path, mmap=True)["global_step"])
 
 
 def _is_ending(trainer: Any) -> bool:
@@ -141,13 +156,11 @@ def validate_within_fit(trainer: Any) -> None:
 
 def _link_or_copy(source: Path, target: Path) -> None:
     """Replace `target` by a hard link to `source`, or by a copy where the file system has no hard links."""
-    temporary = target.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
+    with whole_file(target) as beside:
+        try:
+            os.link(source, beside)
+        except OSError:
+            shutil.copyfile(source, beside)
 
 
 def _random_state() -> dict[str, Any]:

@@ -5,6 +5,7 @@ A disk that refuses them ends the events, not the run.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -157,7 +158,7 @@ class EventFiles(TensorBoardLogger):
 def _require_space(folder: Path) -> None:
     """Raise the OSError that the writer of events would meet in its thread, where nobody can catch it."""
     folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / ".space"
+    probe = folder / f".space.{secrets.token_hex(4)}"
     try:
         probe.write_bytes(bytes(4096))
     finally:

@@ -13,8 +13,9 @@ DONE, WRONG_INPUT, FAILED = 0, 2, 3
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 done; 2 the user's input is wrong, reported in one message; 3 training failed; 130 stopped by Ctrl-C and 143 by
-    a scheduler, after saving. `MLFUND_TRACEBACK=1` shows where an error came from.
+    0 done; 1 code crashed in a run, which can be resumed; 2 the user's input is wrong, reported in one message; 3
+    training failed; 130 stopped by Ctrl-C and 143 by a scheduler, after saving. `MLFUND_TRACEBACK=1` shows where an
+    error came from.
     """
     from lit_mlfund.startup.left_threads import end_process
     from lit_mlfund.startup.signals import REQUEST

@@ -21,8 +21,8 @@ _TOP = """mlfund VERB [key=value …]
   mlfund list losses
 
 mlfund VERB --help explains a verb; mlfund --version prints the version.
-Exit codes: 0 done; 2 the input is wrong; 3 training failed; 130 stopped by Ctrl-C and 143 by a
-scheduler, resumable.
+Exit codes: 0 done; 2 the input is wrong; 3 training failed; 1 crashed, 130 stopped by Ctrl-C,
+143 by a scheduler (these three resumable).
 Environment: OMP_NUM_THREADS (default 1, best for small models), MLFUND_TRACEBACK=1 shows tracebacks."""
 
 _BY_VERB = {

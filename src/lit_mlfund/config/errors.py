@@ -41,6 +41,11 @@ def problems_of(error: BaseException) -> list[str] | None:
     return [" ".join(str(error).split())] if isinstance(error, tuple(kinds)) else None
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that `name` was most likely meant to be, or None."""
     lowered = {other.lower(): other for other in known}

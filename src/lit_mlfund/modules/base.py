@@ -18,6 +18,8 @@ from lit_mlfund.metrics import Evaluation
 from lit_mlfund.modules.outputs import Losses, Outputs, join, over_processes
 from lit_mlfund.modules.training import OptimizerFactory, ScheduleFactory, TrainedModule
 
+CHECKPOINT_FORMAT = 1  # raised when an earlier version would read a checkpoint wrongly
+
 
 class TaskModule(TrainedModule):
     """Trains and evaluates a model for one task shape.
@@ -249,7 +251,7 @@ class TaskModule(TrainedModule):
         """
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.init_arguments()
         checkpoint["lit_mlfund"] = {
-            "format": 1,
+            "format": CHECKPOINT_FORMAT,
             "task": self.task,
             "spec": self.spec.to_dict(),
             "running": self.running.state_dict(),

@@ -131,22 +131,26 @@ class TrainedModule(LightningModule):
         by_step = schedule is not None and not isinstance(schedule, ReduceLROnPlateau)
         parameters = self._parameters_of(optimizer)
         plain = type(optimizer).zero_grad is torch.optim.Optimizer.zero_grad
-        for batch in batches:
-            loss = self._training_loss(batch)
-            if plain:  # the same without the profiler's record
-                for parameter in parameters:
-                    parameter.grad = None
-            else:
-                optimizer.zero_grad()
-            loss.backward()
-            self.configure_gradient_clipping(optimizer, self._clip)
-            optimizer.step()
-            if by_step:
-                schedule.step()
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        for count in (progress.total, progress.current):
-            count.ready += len(batches)
-            count.completed += len(batches)
+        taken = 0
+        try:
+            for batch in batches:
+                loss = self._training_loss(batch)
+                if plain:  # the same without the profiler's record
+                    for parameter in parameters:
+                        parameter.grad = None
+                else:
+                    optimizer.zero_grad()
+                loss.backward()
+                self.configure_gradient_clipping(optimizer, self._clip)
+                optimizer.step()
+                if by_step:
+                    schedule.step()
+                taken += 1
+        finally:  # also where a batch raises: how far it came decides what becomes of the run
+            progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+            for count in (progress.total, progress.current):
+                count.ready += taken
+                count.completed += taken
 
     def configure_gradient_clipping(
         self,

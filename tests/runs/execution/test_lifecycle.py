@@ -72,17 +72,18 @@ def test_a_run_is_kept_when_it_has_something_to_resume_from(
     assert executed[0][0].exists() == saved
 
 
-def test_a_value_error_is_wrong_input_only_where_nothing_was_started(house: Path, executed: Calls) -> None:
-    def refuse(run_dir: Path) -> dict[str, Any]:
-        for file in run_dir.iterdir():
-            file.unlink()
-        run_dir.rmdir()
-        raise ValueError("hidden: expected numbers from 1 on, got 0")
+def test_behind_the_first_step_only_a_refusing_disk_removes_a_folder(house: Path, executed: Calls) -> None:
+    def fail(run_dir: Path) -> dict[str, Any]:
+        (run_dir / "checkpoints").mkdir()  # made when training starts
+        raise DataError("row 3 is gone")
 
-    behave(refuse)
-    with pytest.raises(ConfigError, match="hidden: expected"):
+    behave(fail)
+    with pytest.raises(DataError):
         run_config(config())
+    assert executed[0][0].exists()
 
+
+def test_a_value_error_that_execution_did_not_call_wrong_input_is_none(house: Path, executed: Calls) -> None:
     def fail(run_dir: Path) -> dict[str, Any]:
         raise ValueError("a defect")
 
@@ -90,9 +91,10 @@ def test_a_value_error_is_wrong_input_only_where_nothing_was_started(house: Path
     with pytest.raises(ValueError, match="a defect") as raised:
         run_config(config())
     assert not isinstance(raised.value, ConfigError)
+    assert executed[0][0].exists()
 
 
-@pytest.mark.parametrize("state", [None, '{"status": "preempted"}', "{torn"])
+@pytest.mark.parametrize("state", [None, '{"status": "preempted"}', '{"status": "crashed"}', "{torn"])
 def test_an_interrupted_run_is_resumed_in_its_folder(house: Path, executed: Calls, state: str | None) -> None:
     run_config(config("seed=3"))
     folder = executed[0][0]

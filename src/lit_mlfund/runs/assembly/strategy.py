@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.strategies import ModelParallelStrategy
+
+from lit_mlfund.callbacks.checkpoint_file import require_whole
 
 
 class ShardedStrategy(ModelParallelStrategy):
@@ -23,3 +27,10 @@ class ShardedStrategy(ModelParallelStrategy):
         warnings.filterwarnings("ignore", ".*FSDP2-wrapped module .* returned a view tensor.*")
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
+
+    def load_checkpoint(self, checkpoint_path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Load a checkpoint shard by shard; raise ConfigError where the file is not as it was written."""
+        require_whole(
+            checkpoint_path
+        )  # Lightning reads the file here itself, without the plugin for checkpoints
+        return super().load_checkpoint(checkpoint_path, *arguments, **options)

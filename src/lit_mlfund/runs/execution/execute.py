@@ -6,15 +6,15 @@ crash, do the same.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lit_mlfund.atomic import write_json
+from lit_mlfund.atomic import remove_unfinished, write_json
 from lit_mlfund.callbacks import TrainingDiverged
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
@@ -33,9 +33,18 @@ from lit_mlfund.runs.assembly.objects import (
 from lit_mlfund.runs.evaluation.measure import measure_references, measure_splits, write_predictions
 from lit_mlfund.runs.evaluation.publish import report, show_projection, show_start
 from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
+from lit_mlfund.runs.execution.crash import (
+    CRASHED,
+    TRACEBACK_FILE,
+    discard,
+    is_consequence,
+    record_crash,
+    wrong_input,
+)
 from lit_mlfund.runs.execution.lr_range_test import replace_auto_lr
 from lit_mlfund.runs.execution.provenance import provenance, recorded_sources
 from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.runs.execution.unreported import marked
 from lit_mlfund.startup.environment import is_first_process
 from lit_mlfund.startup.signals import REQUEST, Stopped
 from lit_mlfund.startup.streams import prepare_streams
@@ -55,7 +64,8 @@ def execute(
         fit: a replacement for training, which brings in the results of a training that took place elsewhere.
 
     Raises:
-        DataError, ValueError: the data do not fit the configuration; a folder without a checkpoint is removed.
+        ConfigError, DataError, WriteError: the user's input or disk is wrong; a folder in which nothing was trained is
+            removed. Other errors are recorded as a crash.
     """
     prepare_streams()
     quiet_lightning()
@@ -69,38 +79,61 @@ def execute(
         "references": {},
         "findings": [],
     }
+    if is_first_process():
+        (run_dir / TRACEBACK_FILE).unlink(missing_ok=True)
+        if resume:
+            remove_unfinished(run_dir)
+    training: Training | None = None
     try:
-        _run(config, run_dir, resume, result, data, fit or _fit)
+        prepared = _prepare(config, run_dir, resume, data)
+        training = prepared.training
+        _train_and_measure(config, run_dir, resume, result, prepared, fit or _fit)
     except Stopped as stopped:
         result |= stopped.result(run_dir)
     except (TrainingDiverged, FloatingPointError) as failure:
         finding = verdict.diverged(str(failure))
         result |= {"status": "failed", "reason": str(failure), "findings": [finding.name]}
         write_json(run_dir / "findings.json", [finding.to_dict()])
-    except OutOfMemory as failure:
-        if not (run_dir / "checkpoints" / "last.ckpt").exists():
+    except Exception as error:
+        step = training.trainer.global_step if training is not None else 0
+        wrong = wrong_input(error, run_dir, trained=step > 0)
+        if wrong is not None:
+            if not resume:
+                discard(run_dir, wrong, trained=step > 0)
+            raise wrong from error
+        if is_consequence(error):
             raise
-        result |= {"status": "failed", "reason": str(failure)}
-    except (DataError, ValueError):
-        if not resume and not (run_dir / "checkpoints" / "last.ckpt").exists():
-            shutil.rmtree(run_dir, ignore_errors=True)
-        raise
+        if not isinstance(error, OutOfMemory):
+            return _crashed(run_dir, result, error, step)
+        result |= {"status": "failed", "reason": str(error)}
     result["seconds"] = round(time.perf_counter() - started, 3)
     if is_first_process():
-        with REQUEST.deferred():
+        with REQUEST.deferred(), marked(run_dir):
             write_json(run_dir / "result.json", result)
             report(run_dir, config, result)
     return result
 
 
-def _run(
-    config: DictConfig,
-    run_dir: Path,
-    resume: bool,
-    result: dict[str, Any],
-    data: DataModule | None,
-    fit: Fit,
-) -> None:
+def _crashed(run_dir: Path, result: dict[str, Any], error: Exception, step: int) -> dict[str, Any]:
+    """Record an error of somebody's code; of several processes the first one to crash writes."""
+    reason = record_crash(run_dir, error, step)
+    result |= {"status": CRASHED, "reason": reason or f"{type(error).__name__}: {error}"}
+    if reason is not None:
+        write_json(run_dir / "result.json", result)
+    return result
+
+
+@dataclass
+class _Prepared:
+    """Holds the objects of a run that is about to train."""
+
+    data: DataModule
+    module: TaskModule
+    training: Training
+
+
+def _prepare(config: DictConfig, run_dir: Path, resume: bool, data: DataModule | None) -> _Prepared:
+    """Read the data, build all objects, and record and show what the run starts from."""
     seed_everything(config.seed)
     with fitting("the data"):
         data = data or load_data(config)
@@ -114,11 +147,23 @@ def _run(
     if config.train and (problem := module.undefined_monitor(data)):
         raise DataError(f"monitor: {problem}")
     training = build_trainer(config, run_dir)
-    first = is_first_process()
-    if first:
+    if is_first_process():
         record = provenance(config, data, module) | ({"lr_find": lr_find} if lr_find else {})
         write_json(run_dir / "provenance.json", record)
         show_start(run_dir)
+    return _Prepared(data, module, training)
+
+
+def _train_and_measure(
+    config: DictConfig,
+    run_dir: Path,
+    resume: bool,
+    result: dict[str, Any],
+    prepared: _Prepared,
+    fit: Fit,
+) -> None:
+    data, module, training = prepared.data, prepared.module, prepared.training
+    first = is_first_process()
     REQUEST.check()
     try:
         with fitting("training; data.batch_size or the model may be too large"):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +12,9 @@ import polars as pl
 import torch
 from omegaconf import OmegaConf
 
+from lit_mlfund.callbacks.checkpoint_file import read_checkpoint
 from lit_mlfund.config.compatibility import task_name
-from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.config.errors import ConfigError, first_line
 from lit_mlfund.data.reading.frames import Source, is_frame, like_given, name_of
 from lit_mlfund.data.reading.write import table_writer
 from lit_mlfund.data.serving.loader import BatchLoader
@@ -86,9 +85,28 @@ class Run:
 
     @cached_property
     def _parts(self) -> tuple[TaskModule, DataModule]:
-        module, data = load_parts(self.folder, self.config, self.checkpoint)
+        config = OmegaConf.create(self.config)
+        named = self.folder / "checkpoints" / f"{self.checkpoint}.ckpt"
+        path = named if self.checkpoint in ("best", "last") else Path(self.checkpoint)
+        state = read_checkpoint(path)
+        metadata, task = state["lit_mlfund"], task_name(config)
+        if metadata.get("task") != task:
+            raise ConfigError(
+                f"checkpoint: {path} is of task {metadata.get('task')}, the run is of task {task}"
+            )
+        data = build_data(config)
+        try:
+            data.load_state_dict(state[type(data).__qualname__])
+            module = build_module(config, DataSpec.from_dict(metadata["spec"]))
+            module.load_state_dict(state["state_dict"])
+        except (LookupError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(
+                f"checkpoint: {path} does not fit the configuration of {self.folder}: {first_line(error)}"
+            ) from error
         module.data = data
-        return module, data
+        return module.eval(), data
 
     def _json(self, name: str) -> Any:
         file = self.folder / name
@@ -97,7 +115,7 @@ class Run:
         try:
             return json.loads(file.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
-            raise ConfigError(f"run: {file} is damaged: {_first_line(error)}") from error
+            raise ConfigError(f"run: {file} is damaged: {first_line(error)}") from error
 
     def evaluate(self, source: Source | None = None, *, split: str = "test") -> dict[str, Any]:
         """Return every metric with its 95 % interval, and the counts of evaluated examples.
@@ -175,60 +193,3 @@ class Run:
         for batch in loader:
             self.module.collect(batch)
         return self.module.drain()[0]
-
-
-def load_parts(
-    run_dir: Path, config: dict[str, Any], checkpoint: str = "best"
-) -> tuple[TaskModule, DataModule]:
-    """Return the module of a run with the weights of a checkpoint, and its data module with fitted preprocessing.
-
-    Args:
-        run_dir: a run folder.
-        config: its configuration, checked.
-        checkpoint: `best`, `last` or a path.
-    """
-    settings = OmegaConf.create(config)
-    named = run_dir / "checkpoints" / f"{checkpoint}.ckpt"
-    path = named if checkpoint in ("best", "last") else Path(checkpoint)
-    state = read_checkpoint(path)
-    metadata = state["lit_mlfund"]
-    task = task_name(config)
-    if metadata.get("task") != task:
-        raise ConfigError(f"checkpoint: {path} is of task {metadata.get('task')}, the run is of task {task}")
-    data = build_data(settings)
-    try:
-        data.load_state_dict(state[type(data).__qualname__])
-        module = build_module(settings, DataSpec.from_dict(metadata["spec"]))
-        module.load_state_dict(state["state_dict"])
-    except (LookupError, RuntimeError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(
-            f"checkpoint: {path} does not fit the configuration of {run_dir}: {_first_line(error)}"
-        ) from error
-    return module.eval(), data
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint of this project as plain tensors and Python; pickled code in it is refused, never run.
-
-    Raises:
-        ConfigError: the file is missing, damaged, hostile, or not a checkpoint of this project.
-    """
-    if not path.is_file():
-        raise ConfigError(f"checkpoint: there is no file {path}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):
-            raise ConfigError(f"checkpoint: {path} holds code beside tensors and was not loaded") from error
-        raise ConfigError(f"checkpoint: {path} is damaged or no checkpoint") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"checkpoint: {path} is damaged: {_first_line(error)}") from error
-    if not isinstance(state, dict) or not isinstance(state.get("lit_mlfund"), dict):
-        raise ConfigError(f"checkpoint: {path} was not written by lit_mlfund")
-    return state
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_mlfund.atomic import write_json
-from lit_mlfund.config.errors import ConfigError, problems_of
+from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution.lock import run_lock
 from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.runs.execution.workers import run_workers
@@ -41,20 +41,11 @@ def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
 
 
 def execute_here(run_dir: Path, resume: bool) -> dict[str, Any]:
-    """Execute a frozen run in this process.
-
-    A ValueError counts as wrong user input if the run folder was removed because there was nothing to keep yet, and as
-    a defect of this project otherwise.
-    """
+    """Execute a frozen run in this process."""
     with importing():
         from lit_mlfund.runs.execution.execute import execute
 
-    try:
-        return execute(run_dir, resume=resume)
-    except ValueError as error:
-        if problems_of(error) is None and not run_dir.exists():
-            raise ConfigError(str(error)) from error
-        raise
+    return execute(run_dir, resume=resume)
 
 
 def num_workers(trainer: dict[str, Any]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +13,12 @@ from lit_mlfund.config.check import check
 from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.config.schema import SECTIONS, VALUES
+from lit_mlfund.runs.execution.crash import CRASHED, discard
 from lit_mlfund.runs.execution.launch import launch
 from lit_mlfund.runs.execution.rendezvous import shared_run_folder
 from lit_mlfund.runs.execution.run_folder import freeze
 from lit_mlfund.runs.execution.strangers import load_checked
+from lit_mlfund.runs.execution.unreported import finish_report, is_marked
 from lit_mlfund.startup.signals import STOPPED
 
 RERUN_KEYS = ("name", "runs_dir")  # allowed beside run=: where a repetition is written, not what it does
@@ -35,8 +36,9 @@ def run_config(config: dict[str, Any], command: Sequence[str] = ()) -> dict[str,
     try:
         return launch(run_dir, resume=False)
     except Exception as error:
-        if problems_of(error) is not None and not (run_dir / "checkpoints" / "last.ckpt").exists():
-            shutil.rmtree(run_dir, ignore_errors=True)
+        if problems_of(error) is not None:
+            discard(run_dir, error, trained=(run_dir / "checkpoints").exists())
+        if not run_dir.exists():
             for folder in new_folders:
                 with suppress(OSError):  # other runs may have been created there meanwhile
                     folder.rmdir()
@@ -47,6 +49,8 @@ def run_again(
     run: str, overrides: dict[str, Any], command: Sequence[str] = (), trust: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Resume the run in folder `run` if it was interrupted; repeat it in a new folder if it has ended.
+
+    A run that was killed while it reported its result only reports again.
 
     Args:
         run: a run folder.
@@ -79,7 +83,9 @@ def run_again(
     problems += [f"{run_dir / 'run.yaml'}: {problem}" for problem in check(known, catalog())]
     if problems:
         raise ConfigError(problems)
-    return run_config(config, command) if ended else launch(run_dir, resume=True)
+    if not ended:
+        return launch(run_dir, resume=True)
+    return run_config(config, command) if overrides or not is_marked(run_dir) else finish_report(run_dir)
 
 
 def _is_elsewhere(runs_dir: str, run_dir: Path) -> bool:
@@ -89,8 +95,9 @@ def _is_elsewhere(runs_dir: str, run_dir: Path) -> bool:
 
 
 def _has_ended(run_dir: Path) -> bool:
-    """Return whether the run ended, successfully or not, rather than being stopped or killed."""
+    """Return whether the run ended, successfully or not, rather than being stopped, killed or crashed."""
     try:
-        return json.loads((run_dir / "result.json").read_text())["status"] not in STOPPED
+        status = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))["status"]
+        return status not in (*STOPPED, CRASHED)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

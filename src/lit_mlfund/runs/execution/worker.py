@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from pathlib import Path
 
 from lit_mlfund.atomic import write_json
 from lit_mlfund.config.errors import problems_of
+from lit_mlfund.runs.execution.crash import CRASHED, is_consequence, record_crash
 from lit_mlfund.runs.execution.launch import execute_here
-from lit_mlfund.runs.execution.workers import PROBLEMS_FILE, report_failure
+from lit_mlfund.runs.execution.workers import PROBLEMS_FILE
 from lit_mlfund.startup.parent import end_with_parent
 from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
 
@@ -26,18 +26,14 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         problems = problems_of(error)
         if problems is None:
-            report_failure(error, traceback.format_exc(), _place(error))
-            return 3
+            if is_consequence(error):
+                return 3
+            record_crash(Path(arguments[0]), error, step=0)
+            return 1
         if PROBLEMS_FILE in os.environ:
             write_json(os.environ[PROBLEMS_FILE], problems)
         return 2
-    return STOPPED.get(result["status"], 0)
-
-
-def _place(error: Exception) -> str:
-    """Return file and line that raised an exception."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}:{frame.lineno}"
+    return 1 if result["status"] == CRASHED else STOPPED.get(result["status"], 0)
 
 
 if __name__ == "__main__":

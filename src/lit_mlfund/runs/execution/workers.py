@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lit_mlfund.atomic import write_json, write_text
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.parent import PARENT
 from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped, go_on
@@ -28,7 +27,6 @@ from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped, go_on
 _INHERITED = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK", "ROLE_RANK")
 PROBLEMS_FILE = "MLFUND_PROBLEMS_FILE"  # the file through which a worker reports wrong input to its parent
 WORKER = "lit_mlfund.runs.execution.worker"
-TRACEBACK_FILE = "traceback.txt"
 _POLL = 0.05  # seconds
 # Seconds that the others have when one has ended: to write what was saved, or to notice that a peer is gone.
 _GRACE_TO_STOP, _GRACE_TO_FAIL = 20.0, 1.0
@@ -80,7 +78,7 @@ def run_workers(
         if REQUEST.raised or any(code in STOPPED.values() for code in group.codes):
             interrupted = STOPPED["interrupted"] in group.codes
             raise Stopped(number=REQUEST.number or (signal.SIGINT if interrupted else signal.SIGTERM))
-        raise WorkerError(_reason(run_dir, group, _Failure.read(Path(folder))))
+        raise WorkerError(_reason(run_dir, group))
 
 
 @dataclass
@@ -125,52 +123,14 @@ class _Group:
                 process.wait()
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """Describes an exception of a worker, as the worker reported it."""
-
-    time: float
-    rank: int
-    message: str
-    traceback: str
-    is_consequence: bool  # the connection to another one broke
-
-    @classmethod
-    def read(cls, folder: Path) -> list[_Failure]:
-        """Read the reports of all workers, causes before consequences."""
-        failures = [cls(**json.loads(file.read_text())) for file in folder.glob("rank*.json")]
-        return sorted(failures, key=lambda failure: (failure.is_consequence, failure.time))
-
-
-def report_failure(error: Exception, traceback: str, where: str) -> None:
-    """Report an exception of this worker to its parent, if that one reads reports."""
-    if PROBLEMS_FILE not in os.environ:
-        return
-    rank = int(os.environ["RANK"])
-    text = " ".join(str(error).split())
-    failure = {
-        "time": time.time(),
-        "rank": rank,
-        "message": f"{type(error).__name__}: {text} ({where})",
-        "traceback": traceback,
-        "is_consequence": isinstance(error, RuntimeError)
-        and any(word in text for word in ("Connection closed", "Connection reset", "gloo", "NCCL")),
-    }
-    write_json(Path(os.environ[PROBLEMS_FILE]).with_name(f"rank{rank}.json"), failure)
-
-
-def _reason(run_dir: Path, group: _Group, failures: list[_Failure]) -> str:
-    """Return one sentence that names the rank whose end was the first, and how to go on."""
+def _reason(run_dir: Path, group: _Group) -> str:
+    """Return one sentence that names the rank that was ended from outside, and how to go on."""
     size = len(group.processes)
     for rank, code in enumerate(group.codes):
         if code is not None and code < 0 and rank not in group.killed:
             name = signal.Signals(-code).name
             hint = ", as a machine does that is out of memory" if -code == signal.SIGKILL else ""
             return f"rank {rank} of {size} was ended by {name}{hint}; {go_on(run_dir)}"
-    if failures:
-        failure, file = failures[0], run_dir / TRACEBACK_FILE
-        write_text(file, failure.traceback)
-        return f"rank {failure.rank} of {size}: {failure.message}; traceback in {file}; {go_on(run_dir)}"
     code = next((code for code in group.codes if code), 0)
     return f"the {size} processes of {run_dir} ended with code {code} and without a result"
 
