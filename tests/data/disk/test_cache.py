@@ -35,6 +35,8 @@ def test_made_once(tmp_path):
     assert first.made and not again.made and make.calls == 1
     assert first.folder == again.folder == find(tmp_path / "new" / "root", "t", KEY).folder
     assert first.content == again.content == {"rows": 100, "mean": 0.1 + 0.2, "names": ["x", "y"]}
+    otherwise_ordered = dict(reversed(KEY.items()))
+    assert not open_or_make(tmp_path / "new" / "root", "t", otherwise_ordered, make).made
     other = open_or_make(tmp_path / "new" / "root", "t", {**KEY, "seed": 1}, make)
     assert other.folder != first.folder and make.calls == 2 and first.folder.exists()
 
