@@ -44,11 +44,14 @@ def sample(root: Path, folder: str, count: int, seed: int) -> list[tuple[str, Ch
     files = sorted((root / SOURCE / folder).rglob("*.py"))
     lines = [len(file.read_bytes().splitlines()) for file in files]
     step = sum(lines) / count
-    place, passed = generator.random() * step, 0
+    place, passed, number = (
+        generator.random() * step,
+        0,
+        0,
+    )  # what one file has no changes for is drawn from the next
     drawn: dict[tuple[str, Change], None] = {}
     for file, length in zip(files, lines):
         passed += length
-        number = 0
         while place < passed:
             place, number = place + step, number + 1
         source = file.read_bytes()

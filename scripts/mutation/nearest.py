@@ -27,6 +27,7 @@ BEYOND = {
     "reports": ["tests/system/test_reporting.py", "tests/system/test_tensorboard.py"],
     "runs": ["tests/system/test_joints.py", "tests/system/test_undefined.py", "tests/system/test_tasks.py"],
     "runs/execution/execute": ["tests/system/test_joints.py"],
+    "runs/execution/lr_range_test": ["tests/system/test_lr_find.py"],
     "sweeps": ["tests/system/test_sweeps.py"],
 }
 

@@ -79,7 +79,7 @@ def read(run: str | Path, name: str) -> Any:
 
 
 def test_a_run_says_the_same_in_every_place(mlfund: Command, files: dict[str, pl.DataFrame]) -> None:
-    trained = mlfund(*LINES, "trainer.max_epochs=4")
+    trained = mlfund(*LINES, "trainer.max_epochs=4", "model=mlp", "model.hidden=[8]", "model.dropout=0.3")
     assert trained.code == 0, trained.err
     run, result = trained.json["run"], trained.json
     metrics = read(run, "metrics.json")
@@ -205,6 +205,7 @@ def test_what_a_diverged_run_leaves_behind(mlfund: Command, files: dict[str, pl.
     assert outcome.json["status"] == "failed" and outcome.json["findings"] == ["diverged"]
     assert outcome.json["test"] == {} and outcome.json["references"] == {}
     assert read(run, "result.json") == outcome.json
+    assert outcome.json["reason"].startswith("the training loss is nan at step 20: lower optim.lr")
     assert outcome.json["reason"] in outcome.err and "Traceback" not in outcome.err
     (finding,) = read(run, "findings.json")
     assert finding["name"] == "diverged" and outcome.json["reason"] in finding["symptom"]
