@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", default="", help="below src/lit_mlfund; default: all of it")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--budget", type=float, default=20, help="seconds for the tests of one change")
+    parser.add_argument("--budget", type=float, default=40, help="seconds for the tests of one change")
     parser.add_argument(
         "--output", type=Path, default=None, help="default: mutations-SEED.json in the temporary folder"
     )

@@ -90,7 +90,9 @@ def test_a_sample_is_spread_over_the_tree_and_the_same_again() -> None:
     lines = {file.name: len(file.read_bytes().splitlines()) for file in files}
     for name, size in lines.items():
         times = sum(Path(file).name == name for file, _ in drawn)
-        assert times >= int(40 * size / sum(lines.values())) or name == "__init__.py"  # which has nothing to change
+        assert (
+            times >= int(40 * size / sum(lines.values())) or name == "__init__.py"
+        )  # which has nothing to change
     for name, change in drawn:
         compile(change.apply((ROOT / name).read_bytes()), name, "exec")
 

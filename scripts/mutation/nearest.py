@@ -11,7 +11,7 @@ from pathlib import Path
 BEYOND = {
     "callbacks": ["tests/system/test_joints.py", "tests/system/test_tasks.py"],
     "callbacks/event_files": ["tests/system/test_tensorboard.py", "tests/system/test_reporting.py"],
-    "cli": ["tests/system/test_bad_input.py", "tests/system/test_outside.py"],
+    "cli": ["tests/cli", "tests/system/test_bad_input.py", "tests/system/test_outside.py"],
     "data/disk": ["tests/datamodules/test_cached_table.py"],
     "data/parsing": ["tests/system/test_spelling_of_files.py"],
     "data/preprocessing": ["tests/datamodules"],
