@@ -24,12 +24,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     frame.write_ipc("t.arrow")
     frame.write_ipc_stream("s.arrow")
     Path("t.csv.gz").write_bytes(__import__("gzip").compress(Path("t.csv").read_bytes()))
+    for name in ("t.csv.gz", "t.parquet"):
+        Path(name.upper()).write_bytes(Path(name).read_bytes())
     Path("junk.parquet").write_text("no")
     Path("empty.csv").write_text("")
     return tmp_path
 
 
-ENDINGS = ["t.csv", "t.parquet", "t.arrow", "s.arrow", "t.csv.gz"]
+ENDINGS = ["t.csv", "t.parquet", "t.arrow", "s.arrow", "t.csv.gz", "T.CSV.GZ", "T.PARQUET"]
 
 
 @pytest.mark.parametrize("name", ENDINGS)

@@ -36,6 +36,7 @@ def test_all_kinds_and_those_of_other_projects(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     own = {"loss/tilted": "# mine\n_target_: never.Imported", "audit/full": "# everything\nx: 1"}
+    own |= {f"{group}/full": "# everything\nx: 1" for group in ("zebra", "beta", "yard", "cave")}
     folder = write_tree(tmp_path / "own", own)
     assert main(["list", "--config-dir", str(folder)]) == 0
     shown = capsys.readouterr().out
@@ -44,6 +45,8 @@ def test_all_kinds_and_those_of_other_projects(
     assert "audit=\n  full  everything\n" in shown
     for group in catalog().groups:
         assert f"{group}=\n" in shown
+    headings = [line for line in shown.splitlines() if line.endswith("=")]
+    assert headings[-5:] == ["audit=", "beta=", "cave=", "yard=", "zebra="]
 
 
 def test_unknown_kind(house: Path, capsys: pytest.CaptureFixture[str]) -> None:

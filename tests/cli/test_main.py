@@ -14,6 +14,7 @@ import pytest
 from lit_mlfund import __version__
 from lit_mlfund.cli import main
 from lit_mlfund.cli.help import VERBS
+from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 
 INSTALLED = str(Path(sys.executable).with_name("mlfund"))  # beside this interpreter, on the PATH or not
@@ -232,3 +233,24 @@ def test_a_sweep_is_not_started_by_asking_for_its_configuration(
 ) -> None:
     assert main(["train", "-m", "--cfg", "optim.lr=0.1,0.2"]) == 2
     assert "shows one configuration" in capsys.readouterr().err and not executed
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (RuntimeError("a defect"), 3, "RuntimeError: a defect"),
+        (ConfigError("optim.lr: no"), 2, "mlfund: optim.lr: no"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_the_code_tells_who_has_to_act(
+    house: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    error: BaseException, code: int, words: str,
+) -> None:  # fmt: skip
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("lit_mlfund.cli._run", fail)
+    assert main(["train"]) == code
+    shown = capsys.readouterr().err
+    assert words in shown and ("Traceback" in shown) == (code == 3)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from hydra._internal.hydra import Hydra
 
+from lit_mlfund.config.catalog import catalog
 from lit_mlfund.config.compose import Composer
 from lit_mlfund.config.errors import ConfigError
 
@@ -206,6 +207,17 @@ def test_a_package_adds_options_by_entry_point(
         "importlib.metadata.entry_points", lambda group: [point] if "lit_mlfund" in group else []
     )
     assert config("loss=added")["loss"]["_target_"] == "lit_mlfund.losses.BCE"
+
+
+def test_packages_are_asked_in_the_order_of_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in that of the file system: of two errors the same comes first on every machine."""
+    points = [SimpleNamespace(name=name, value=f"no_{name}.conf") for name in ("c", "a", "b")]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    with pytest.raises(ConfigError) as error:
+        catalog()
+    assert error.value.problems == [
+        f"entry point {name}: there is no folder pkg://no_{name}.conf" for name in "abc"
+    ]
 
 
 def test_other_projects_cannot_shadow_ours(house: Path, tmp_path: Path, write_tree: WriteTree) -> None:

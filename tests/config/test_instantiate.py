@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from torch import nn
 
-from lit_mlfund.config.instantiate import instantiate
+from lit_mlfund.config.instantiate import instantiate, is_own
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.losses import CompositeLoss, MSELoss
 from lit_mlfund.models import MLP
@@ -42,3 +42,17 @@ def test_other_peoples_targets_are_for_hydra_to_allow(monkeypatch: pytest.Monkey
     assert len(nodes) == 1
     instantiate({"_target_": "lit_mlfund.losses.MSELoss"})
     assert len(nodes) == 1
+
+
+def test_what_a_checkpoint_may_name() -> None:
+    own = {"_target_": "lit_mlfund.losses.MSELoss"}
+    assert is_own(own) and is_own({**own, "parts": [{"loss": own}]})
+    for node in (
+        {},
+        {"parts": own},
+        {"_target_": "torch.nn.MSELoss"},
+        {"_target_": "lit_mlfund.losses.regression.MSELoss"},
+        {**own, "parts": {"a": [{"_target_": "os.system"}]}},
+        {**own, "_partial_": True},
+    ):
+        assert not is_own(node), node

@@ -67,6 +67,14 @@ def test_a_folder_per_class_is_read_and_standardised(tmp_path, shape):
     assert sorted(seen) == list(range(80))
 
 
+def test_what_was_read_is_summarised(tmp_path):
+    folder(tmp_path, {"cat": 20, "dog": 40}, (5, 8))
+    summary = built(tmp_path, task="binary").summary
+    assert sum(summary["rows"].values()) == 60 and set(summary["rows"]) == {"train", "val", "test"}
+    assert summary["shape"] == [1, 5, 8] and summary["target"]["column"] == "label"
+    assert sum(summary["target"]["classes"].values()) == summary["rows"]["train"]
+
+
 def test_split_folders_are_kept(tmp_path):
     folder(tmp_path / "train", {"a": 10, "b": 10})
     folder(tmp_path / "Valid", {"a": 3, "b": 4}, seed=10)

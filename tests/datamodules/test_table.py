@@ -104,15 +104,39 @@ def test_ranking_by_a_query_column(path):
     wide = module(path, "ranking", "grade", query="user", weight="importance", per_query="append")
     names = wide.spec.inputs["numeric"].names
     assert len(names) == 2 * len(data.spec.inputs["numeric"].names) and names[-1].endswith("(within query)")
+    plain, both = data.whole("val").x["numeric"], wide.whole("val").x["numeric"]
+    relative = both[..., len(names) // 2 :]
     torch.testing.assert_close(
-        wide.whole("val").x["numeric"][..., len(names) // 2].mean(1), torch.zeros(3), atol=1e-5, rtol=0
+        both[..., : len(names) // 2], plain, rtol=0, atol=0
+    )  # `none` leaves them as they are
+    torch.testing.assert_close(relative.mean(1), torch.zeros_like(relative[:, 0]), atol=1e-5, rtol=0)
+    assert plain.mean(1).abs().max() > 0.1
+    replaced = module(path, "ranking", "grade", query="user", weight="importance", per_query="replace")
+    torch.testing.assert_close(replaced.whole("val").x["numeric"], relative, rtol=0, atol=0)
+    assert replaced.spec.inputs["numeric"].names == data.spec.inputs["numeric"].names
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "val, test: drawn from {path} at random (split_seed 0)"),
+        ({"split_seed": 3}, "val, test: drawn from {path} at random (split_seed 3)"),
+        ({"time": "day"}, "val, test: the latest rows of {path} by 'day'"),
+        ({"group": "user"}, "val, test: drawn from {path} (split_seed 0), 'user' kept together"),
+        ({"group": "user", "time": "day"}, "val, test: the latest rows of {path} by 'day'"),
+        ({"test_path": "{path}"}, "val: drawn from {path} at random (split_seed 0)"),
+        ({"test_path": "{path}", "val_path": "{path}"}, None),
+    ],
+)
+def test_how_the_rows_were_split_is_said(path, options, words):
+    data = module(
+        path,
+        "binary",
+        "late",
+        **{key: path if value == "{path}" else value for key, value in options.items()},
     )
-    assert (
-        module(path, "ranking", "grade", query="user", per_query="replace")
-        .whole("val")
-        .x["numeric"]
-        .isfinite()
-        .all()
+    assert [note for note in data.summary["notes"] if ":" in note.split(" ")[0] + note.split(" ")[1]][:1] == (
+        [words.format(path=path)] if words else []
     )
 
 

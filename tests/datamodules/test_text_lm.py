@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lit_mlfund.data.reading.errors import DataError
-from lit_mlfund.datamodules import TextLMDataModule
+from lit_mlfund.datamodules import TextLMDataModule, text_lm
 
 LINE = "the quick brown fox jumps over the lazy dog\n"
 
@@ -77,6 +77,23 @@ def test_a_checkpoint_serves_a_new_file(book: Path, tmp_path: Path) -> None:
     new.write_text("short")
     with pytest.raises(DataError, match=r"new\.txt: 5 characters are fewer than one window of 16"):
         served.new_loader(str(new), need_target=False)
+
+
+@pytest.mark.parametrize("piece", [1, 20, 10**6])
+def test_a_new_file_in_pieces_loses_no_character(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr(text_lm, "PIECE", piece)
+    data, new = make(book, length=8), tmp_path / "new.txt"
+    new.write_text("the lazy fox jumps over the brown dogs, then over more")
+    assert data.characters is not None
+    pieces = list(data.new_pieces(str(new), need_target=True))
+    assert len(pieces) == {1: 13, 20: 7, 10**6: 1}[piece]  # each window but the first scores 4
+    for loader, frame in pieces:
+        targets = torch.cat([batch.y[batch.weight > 0] for batch in loader])
+        shown = "".join(frame["character"]).replace(",", "�")  # a comma never occurs in training
+        assert data.characters.decode(targets) == shown
+    assert "".join("".join(frame["character"]) for _, frame in pieces) == new.read_text()[1:]
 
 
 def test_refuses_what_cannot_be_used(book: Path) -> None:

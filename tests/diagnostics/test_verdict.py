@@ -78,3 +78,17 @@ def test_a_metric_that_is_undefined_is_a_finding_of_its_own() -> None:
     )
     assert finding.name == "undefined_metric"
     assert finding.symptom.startswith("test/m cannot be computed")
+
+
+def test_a_finding_as_plain_values() -> None:
+    assert verdict.changed_data(["a.csv has changed", "b.csv is gone"]).to_dict() == {
+        "name": "changed_data",
+        "severity": "warning",
+        "symptom": "a.csv has changed; b.csv is gone.",
+        "evidence": {},
+        "ruled_out": {
+            "figures of other rows": "training and measurement used the rows of the files as they were first read"
+        },
+        "fixes": [],
+        "rows": [],
+    }

@@ -74,3 +74,12 @@ def test_a_model_without_matrices_has_one_group() -> None:
 def test_refusals(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parameter_groups(Net(), **options)
+
+
+def test_a_pattern_without_a_match_is_told_the_similar_names() -> None:
+    with pytest.raises(ValueError, match=r"linaer") as error:
+        parameter_groups(Net(), lr=0.1, lr_by_pattern={"linaer.*": 0.1})
+    assert "(there are linear.bias, linear.weight)" in str(error.value)
+    with pytest.raises(ValueError, match=r"zzz") as error:  # nothing is similar: the first names
+        parameter_groups(Net(), lr=0.1, lr_by_pattern={"zzz": 0.1})
+    assert "(there are vector, embedding.weight, bag.weight, conv.bias, …)" in str(error.value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import Ridge
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.data.serving.store import ListStore
@@ -45,6 +46,37 @@ def test_regression_references_equal_scikit_learn() -> None:
     assert outputs["linear"]["test"] == pytest.approx(expected, abs=1e-3)
     truth = (2 * test["numeric"][:, 0] + test["categorical"][:, 0]).numpy()
     assert np.abs(outputs["gradient_boosting"]["test"] - truth).mean() < 0.3
+
+
+@pytest.mark.parametrize("classes", [("no", "yes"), ("x", "y", "z")])
+def test_probabilities_equal_those_of_scikit_learn(classes: tuple[str, ...]) -> None:
+    """By value: a ranking of the rows, as by AUROC, would hide an offset or a scale of the logits."""
+    train, test = inputs(0), inputs(1)
+    score = train["numeric"][:, 0] + 0.5 * train["numeric"][:, 1] + (train["categorical"][:, 0] == 2)
+    score += torch.from_numpy(np.random.default_rng(2).logistic(size=SIZE))
+    y = ((score > 0.8).long() + (score > 1.6).long() * (len(classes) - 2)).numpy()
+    task = "binary" if len(classes) == 2 else "multiclass"
+    outputs = point_references(spec(task, classes), (train, y), {"test": test}, seed=3)
+
+    def probability(name: str) -> np.ndarray:
+        logits = torch.from_numpy(outputs[name]["test"])
+        both = torch.stack([torch.zeros_like(logits), logits], 1) if task == "binary" else logits
+        return both.softmax(1).numpy()
+
+    def onehot(x: dict[str, torch.Tensor]) -> np.ndarray:
+        return np.hstack([x["numeric"].numpy(), np.eye(5)[x["categorical"][:, 0].numpy()]])
+
+    def codes(x: dict[str, torch.Tensor]) -> np.ndarray:
+        return np.hstack([x["numeric"].numpy(), x["categorical"].numpy()])
+
+    share = np.bincount(y, minlength=len(classes)) / SIZE
+    assert probability("constant") == pytest.approx(np.tile(share, (SIZE, 1)), abs=1e-6)
+    linear = LogisticRegression(max_iter=1000).fit(onehot(train), y)
+    assert probability("linear") == pytest.approx(linear.predict_proba(onehot(test)), abs=2e-2)
+    boosting = HistGradientBoostingClassifier(categorical_features=[False, False, True], random_state=3).fit(
+        codes(train), y
+    )
+    assert probability("gradient_boosting") == pytest.approx(boosting.predict_proba(codes(test)), abs=1e-5)
 
 
 def test_classes_missing_from_no_column() -> None:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from lit_mlfund.reports.terminal import fitting_table, format_table, number, result_table, wrap
+from lit_mlfund.reports.terminal import (
+    evaluation_text,
+    fitting_table,
+    format_table,
+    number,
+    result_table,
+    run_text,
+    start_text,
+    wrap,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +66,79 @@ def test_long_lines_are_broken_at_blanks() -> None:
     assert wrap("  numeric: aa, bb, cc, dd", 16) == "  numeric: aa,\n      bb, cc, dd"
     assert wrap("short", 20) == "short"
     assert wrap("a " * 50, 20, max_lines=2).splitlines()[-1].endswith(" …")
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+def test_what_is_said_at_the_start(run_dir: Path) -> None:
+    data = {
+        "rows": {"train": 2800, "val": 60, "test": 60},
+        "queries": {"train": 28, "val": 6, "test": 6},
+        "target": {"column": "price", "mean": 3.14159, "std": 2.0},
+        "columns": {
+            "numeric": ["a", "b"],
+            "categorical": {"color": 3, "city": 1234},
+            "date": [],
+            "dropped": {"id": "a number for each row", "q": []},
+            "items": {"numeric": ["x"], "categorical": {"kind": 2}, "date": []},
+            "text": "the whole file",
+        },
+        "imputed_cells": {"train": {"a": 1000, "b": 7}, "val": {}},
+        "unknown_categories": {"test": {"city": 2}},
+        "notes": ["val, test: drawn at random"],
+    }
+    provenance = {"task": "regression", "data": data, "num_parameters": 12345}
+    (run_dir / "provenance.json").write_text(json.dumps(provenance))
+    assert start_text(run_dir).splitlines() == [
+        "regression  train 2,800  val 60  test 60 rows",
+        "  lists: train 28  val 6  test 6 queries",
+        "  target: price, mean 3.142, standard deviation 2 in train",
+        "  numeric: a, b",
+        "  categorical: color (3), city (1,234)",
+        "  dropped: id (a number for each row)",
+        "  items: numeric x; categorical kind (2)",
+        "  text: the whole file",
+        "  imputed: train 1,007 cells",
+        "  unknown categories: test 2 cells",
+        "  val, test: drawn at random",
+        "model  12,345 parameters",
+        f"run    {run_dir}",
+    ]
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_what_is_said_at_the_end(run_dir: Path, found: bool) -> None:
+    entry = {"value": 0.7, "low": 0.6, "high": 0.8}
+    table = format_table(["metric", "this model", "95 % interval"], [["auroc", "0.7", "0.6 … 0.8"]])
+    finding = {
+        "severity": "warning",
+        "name": "shift",
+        "symptom": "Rows differ.",
+        "fixes": ["optim.lr=1", "seed=2"],
+    }
+    metrics: dict[str, Any] = {"splits": {"test": {"auroc": entry}}, "references": {}}
+    (run_dir / "findings.json").write_text(json.dumps([finding] if found else []))
+    said = ["warning: shift: Rows differ.", "    try optim.lr=1", "    try seed=2"]
+    assert run_text(run_dir).splitlines() == (said if found else [])  # as of a run that was stopped
+    (run_dir / "metrics.json").write_text(json.dumps(metrics))
+    (run_dir / "report.html").touch()
+    assert run_text(run_dir).splitlines() == [
+        "",
+        *table.splitlines(),
+        "",
+        *(said if found else ["verdict: no problems found"]),
+        f"report: {run_dir / 'report.html'}",
+    ]
+
+
+def test_what_is_said_of_an_evaluation(run_dir: Path) -> None:
+    entry = {"value": 0.7, "low": 0.6, "high": 0.8}
+    table = format_table(["metric", "this model", "95 % interval"], [["auroc", "0.7", "0.6 … 0.8"]])
+    result = {"rows": 1200, "queries": 30, "split": "val", "path": None, "metrics": {"auroc": entry}}
+    assert evaluation_text(result) == f"val split  1,200 rows  30 queries\n\n{table}\n"
+    result |= {"path": "new.csv", "notes": {"imputed_cells": 3, "unknown_categories": 0}}
+    assert evaluation_text(result) == f"new.csv  1,200 rows  30 queries\n  imputed_cells 3\n\n{table}\n"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
+import types
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from lit_mlfund.startup.fast_imports import importing
+from lit_mlfund.startup.lazy_modules import _unload
 
 START = """
 import sys
@@ -218,6 +221,17 @@ def test_a_run_under_another_release(tmp_path: Path) -> None:
         + f"assert main({arguments}) == 0 and len(messages) == 1"
     )
     assert json.loads(printed.splitlines()[-1])["status"] == "done"
+
+
+def test_what_is_unloaded_is_lightning_and_its_handlers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["lightning.made_up", "torchmetrics.made_up", "lightning_of_mine", "mine.made_up"]
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    monkeypatch.setattr(logging.root.manager, "loggerDict", {name: logging.getLogger(name) for name in names})
+    _unload(names)
+    assert [name in sys.modules for name in names] == [False, False, True, True]
+    assert [len(logging.getLogger(name).handlers) for name in names] == [0, 0, 1, 1]
 
 
 def test_errors_of_the_block_are_its_own() -> None:

@@ -151,5 +151,8 @@ def test_a_sweeper_that_cannot_begin(house: Path, executed: Calls, monkeypatch: 
 def test_jobs_are_recorded_as_those_of_any_sweep(house: Path, executed: Calls) -> None:
     values(0.1, 0.3, 0.2)
     results = sweep([OTHER, RATES, "hydra.sweep.dir=mine"], None)
+    assert OptunaSweeper.directions == [
+        "minimize"
+    ]  # as its own configuration says: only Optuna is told another one
     recorded = [json.loads(Path("mine", "jobs", f"{number}.json").read_text()) for number in range(3)]
     assert recorded == results

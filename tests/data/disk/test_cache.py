@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,8 @@ def test_made_once(tmp_path):
     assert first.made and not again.made and make.calls == 1
     assert first.folder == again.folder == find(tmp_path / "new" / "root", "t", KEY).folder
     assert first.content == again.content == {"rows": 100, "mean": 0.1 + 0.2, "names": ["x", "y"]}
+    otherwise_ordered = dict(reversed(KEY.items()))
+    assert not open_or_make(tmp_path / "new" / "root", "t", otherwise_ordered, make).made
     other = open_or_make(tmp_path / "new" / "root", "t", {**KEY, "seed": 1}, make)
     assert other.folder != first.folder and make.calls == 2 and first.folder.exists()
 
@@ -150,3 +153,11 @@ def test_others_of_a_changed_source_are_removed(tmp_path):
     (tmp_path / "somebody" / "else").write_text("'s")
     remove_others(tmp_path, new.folder, lambda key: key["source"]["size"] != 4)
     assert new.folder.exists() and not old.folder.exists() and (tmp_path / "somebody" / "else").exists()
+
+
+@pytest.mark.parametrize("size", [0, 1, 10, 25])
+def test_checksums_are_those_of_zlib(tmp_path, monkeypatch, size):
+    """Of any number of reads, the last of which is short."""
+    monkeypatch.setattr(module, "READ_SIZE", 10)
+    (tmp_path / "x").write_bytes(bytes(range(1, size + 1)))
+    assert module._checksum(tmp_path / "x") == zlib.crc32(bytes(range(1, size + 1)))

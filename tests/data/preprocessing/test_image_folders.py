@@ -1,6 +1,7 @@
 """Folders of images: what is read of them, in which size, and what is counted as left out."""
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -69,3 +70,13 @@ def test_sizes_are_those_behind_the_turn(tmp_path, ending):
     with pytest.raises(DataError, match=r"half is 8×6.*plain is 6×8.*data.size=64|plain is 6×8.*half is 8×6"):
         read_images([plain, half], ["plain", "half"])
     assert read_images([plain, half], ["plain", "half"], shape=(4, 4)).shape == (2, pixels.shape[1], 4, 4)
+
+
+def test_images_without_a_folder_have_no_label(tmp_path):
+    """But a column of text for it, as files of the same kind with labels have."""
+    for name in ("b.png", "a.png"):
+        Image.new("L", (4, 4)).save(tmp_path / name)
+    frame = read_folder(str(tmp_path), "label")
+    assert frame.schema == {"image": pl.String, "label": pl.String}
+    assert frame["image"].to_list() == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert frame["label"].to_list() == [None, None]

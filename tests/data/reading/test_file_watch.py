@@ -42,3 +42,16 @@ def test_a_run_that_is_resumed_on_other_rows(files):
     with pytest.warns(UserWarning, match=r"b.csv has changed since the run was interrupted"):
         watch.compare([*earlier, {**earlier[0], "path": "/gone"}])
     assert len(watch.changes) == 1
+
+
+@pytest.mark.parametrize("size", [3000, 4096, 50_000, 10_000_000])
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_byte_at_either_end_of_a_file_counts(tmp_path, size, place):
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(size))
+    earlier = Signature.of(str(path))
+    with open(path, "r+b") as file:
+        file.seek(0 if place == "first" else size - 1)
+        file.write(b"x")
+    now = Signature.of(str(path))
+    assert now.size == earlier.size == size and now.probes != earlier.probes

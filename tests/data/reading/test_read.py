@@ -3,12 +3,14 @@
 import datetime
 import gzip
 
+import numpy as np
 import polars as pl
 import pytest
 
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.letor import read_letor
 from lit_mlfund.data.reading.read import read_table, require_columns
+from lit_mlfund.data.reading.table import Table
 
 FRAME = pl.DataFrame(
     {
@@ -132,3 +134,12 @@ def test_broken_letor(tmp_path, content, message):
     with pytest.raises(DataError, match=message) as error:
         read_letor(str(path))
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["number", "word", "flag", "day", "whole"])
+def test_rows_without_a_value_are_dropped_and_the_others_keep_their_numbers(name):
+    frame = FRAME.with_columns(pl.Series("number", [1.5, None, float("nan")]), whole=pl.Series([None, 2, 3]))
+    kept = {"number": [0], "word": [0, 1], "flag": [0, 1, 2], "day": [0, 1], "whole": [1, 2]}[name]
+    table = Table(frame, "x.csv", np.arange(10, 13)).drop_missing(name)
+    assert table.rows.tolist() == [10 + row for row in kept]
+    assert table.frame[name].to_list() == [frame[name][row] for row in kept]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lit_mlfund.data.reading.errors import did_you_mean, name_rows
+from lit_mlfund.data.serving.batch import concatenate
 from lit_mlfund.data.serving.store import ListStore, PairStore, PointStore
 
 
@@ -81,3 +82,11 @@ def test_suggestions():
     assert did_you_mean("Arr_delya", ["dep_delay", "arr_delay"]) == "; did you mean 'arr_delay'?"
     assert did_you_mean("xyz", ["a", "b"]) == "; there are 'a', 'b'"
     assert did_you_mean("xyz", []) == "; there are none"
+
+
+def test_lists_of_different_lengths_are_joined():
+    """As the buffered scores of two batches, each padded to its own longest list."""
+    parts = [torch.ones(2, 3), torch.full((1, 5), 2.0), torch.full((1, 1), 3.0)]
+    expected = [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [2, 2, 2, 2, 2], [3, 0, 0, 0, 0]]
+    assert concatenate(parts).tolist() == expected
+    assert concatenate([torch.ones(2), torch.zeros(1)]).tolist() == [1, 1, 0]

@@ -77,3 +77,12 @@ def test_nothing_is_shared_outside_of_the_block(monkeypatch: pytest.MonkeyPatch)
     third = load_data(config)
     assert second.stores["train"] is first.stores["train"]
     assert third.stores["train"] is not first.stores["train"]
+
+
+def test_values_taken_from_elsewhere_in_the_configuration_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = {"_target_": "lit_mlfund.datamodules.BreastCancerDataModule", "split_seed": "${other}", "seed": 0}
+    with shared_data():
+        first, again, second = (load_data(OmegaConf.create({"data": node, "other": n})) for n in (1, 1, 2))
+    assert again.stores["train"] is first.stores["train"]
+    assert second.stores["train"] is not first.stores["train"]
+    assert not second.stores["train"].index.equal(first.stores["train"].index)

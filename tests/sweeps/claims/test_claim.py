@@ -85,6 +85,29 @@ def test_what_is_chosen_by_is_the_value_at_the_measured_checkpoint() -> None:
     assert Record({}, False, {"objective": {"name": "val/loss", "value": 1.0}}).value("objective") == 1.0
 
 
+def test_settings_in_words() -> None:
+    plain = Evidence(RECORDS, COMPARE)
+    assert (
+        plain.key_label("optim.lr") == "learning rate" and plain.key_label("model.some_width") == "some width"
+    )
+    assert plain.label(("mse", "0.1")) == "mse, learning rate 0.1"
+    assert plain.label(("a_loss", "0.1"), without=("optim.lr",)) == "a loss"
+    named = Evidence(RECORDS, COMPARE, labels={"optim.lr": "rate", "loss=mse": "squares"})
+    assert (
+        named.label(("mse", "0.1")) == "squares, rate 0.1" and named.label(("mae", "0.1")) == "mae, rate 0.1"
+    )
+
+
+def test_numbers_by_seed_and_setting() -> None:
+    evidence = Evidence(RECORDS, COMPARE)
+    assert evidence.seeds == ["0", "1", "2"] and evidence.levels("optim.lr") == ["0.1", "0.01"]
+    assert evidence.matching({"optim.lr": "1e-1"}) == [("mse", "0.1"), ("mae", "0.1")]
+    means = evidence.by_seed(evidence.matching({"loss": "mae"}), "test/mae")
+    assert means == pytest.approx({"0": 1.75, "1": 1.85, "2": 1.95})
+    assert evidence.numbers(("mae", "0.1"), "test/mae") == pytest.approx([0.5, 0.6, 0.7])
+    assert evidence.numbers(("mae", "0.1"), "test/none") == []
+
+
 def test_numbers_of_a_run() -> None:
     run = record("mse", "0.1", 0, 2.0, failed=True)
     wanted = {
