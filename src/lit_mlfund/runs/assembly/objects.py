@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -149,15 +149,17 @@ class Training:
     configured: list[Any]  # callbacks of the configuration
 
 
-def build_trainer(config: DictConfig, run_dir: Path, flag: PreemptionFlag) -> Training:
-    """Build Lightning's Trainer with the callbacks of the configuration and those of every run."""
+def build_trainer(
+    config: DictConfig, run_dir: Path, flag: PreemptionFlag, watching: Sequence[Callback] = ()
+) -> Training:
+    """Build Lightning's Trainer with the callbacks of the configuration, those that watch, and those of every run."""
     progress = Progress()
     checkpoints = BestAndLast(run_dir / "checkpoints")
     nodes = [*config.regularization.values(), *config.callbacks.values()]
     callbacks = [instantiate(node) for node in nodes if node is not None]
     trainer = instantiate(
         config.trainer,
-        callbacks=[*callbacks, progress, checkpoints, StopOnPreemption(flag, checkpoints)],
+        callbacks=[*callbacks, *watching, progress, checkpoints, StopOnPreemption(flag, checkpoints)],
         logger=build_loggers(config, run_dir),
         default_root_dir=str(run_dir),
     )

@@ -38,12 +38,12 @@ def intervals(evaluation: Evaluation) -> Measured:
     return {name: interval.to_dict() for name, interval in evaluation.intervals().items()}
 
 
-def measure_references(module: TaskModule, data: DataModule, seed: int) -> dict[str, dict[str, Measured]]:
-    """Return reference -> split -> metric -> value, low, high, on the rows on which the module was evaluated."""
-    measured: dict[str, dict[str, Measured]] = {}
+def evaluate_references(module: TaskModule, data: DataModule, seed: int) -> dict[str, dict[str, Evaluation]]:
+    """Return reference -> split -> its evaluation, on the rows on which the module was evaluated."""
+    evaluated: dict[str, dict[str, Evaluation]] = {}
     for name, split, values in module.references(data, REFERENCE_SPLITS, seed):
-        measured.setdefault(name, {})[split] = intervals(module.evaluation(values))
-    return measured
+        evaluated.setdefault(name, {})[split] = module.evaluation(values)
+    return evaluated
 
 
 def write_predictions(folder: Path, module: TaskModule) -> None:

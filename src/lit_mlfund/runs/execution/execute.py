@@ -20,8 +20,10 @@ from lit_mlfund.callbacks import Preempted, PreemptionFlag, TrainingDiverged
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import DataModule
-from lit_mlfund.diagnostics import verdict
+from lit_mlfund.diagnostics.finding import Finding, changed_data
 from lit_mlfund.modules import TaskModule
+from lit_mlfund.modules.guard import NonFiniteStep
+from lit_mlfund.reports.run_files import read_json
 from lit_mlfund.runs.assembly.data_reuse import load_data
 from lit_mlfund.runs.assembly.objects import (
     Training,
@@ -30,7 +32,14 @@ from lit_mlfund.runs.assembly.objects import (
     quiet_lightning,
     seed_everything,
 )
-from lit_mlfund.runs.evaluation.measure import measure_references, measure_splits, write_predictions
+from lit_mlfund.runs.doctor.collect import Source
+from lit_mlfund.runs.doctor.doctor import Doctor, doctor_of
+from lit_mlfund.runs.evaluation.measure import (
+    evaluate_references,
+    intervals,
+    measure_splits,
+    write_predictions,
+)
 from lit_mlfund.runs.evaluation.publish import report, show_projection, show_start
 from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
 from lit_mlfund.runs.execution.lr_range_test import replace_auto_lr
@@ -69,14 +78,15 @@ def execute(
         "references": {},
         "findings": [],
     }
+    doctor = doctor_of(config)
     try:
-        _run(config, run_dir, resume, flag, result, data, fit or _fit)
+        _run(config, run_dir, resume, flag, result, data, fit or _fit, doctor)
     except (Preempted, SIGTERMException) as stop:
         result |= {"status": "preempted", "reason": str(stop) or "stopped by a signal; resumable"}
     except (TrainingDiverged, FloatingPointError) as failure:
-        finding = verdict.diverged(str(failure))
-        result |= {"status": "failed", "reason": str(failure), "findings": [finding.name]}
-        write_json(run_dir / "findings.json", [finding.to_dict()])
+        result |= {"status": "failed", "reason": str(failure)}
+        if is_first_process():
+            _write_failure(config, run_dir, result, doctor, failure)
     except (DataError, ValueError):
         if not resume and not (run_dir / "checkpoints" / "last.ckpt").exists():
             shutil.rmtree(run_dir, ignore_errors=True)
@@ -96,6 +106,7 @@ def _run(
     result: dict[str, Any],
     data: DataModule | None,
     fit: Fit,
+    doctor: Doctor | None,
 ) -> None:
     seed_everything(config.seed)
     data = data or load_data(config)
@@ -107,7 +118,7 @@ def _run(
         module.make_optimizer()  # raises its errors before anything starts
     if config.train and (problem := module.undefined_monitor(data)):
         raise DataError(f"monitor: {problem}")
-    training = build_trainer(config, run_dir, flag)
+    training = build_trainer(config, run_dir, flag, doctor.callbacks(run_dir) if doctor else ())
     first = is_first_process()
     if first:
         record = provenance(config, data, module) | ({"lr_find": lr_find} if lr_find else {})
@@ -131,10 +142,12 @@ def _run(
     splits = measure_splits(
         training.trainer, module, data, checkpoint=str(checkpoint) if checkpoint.exists() else None
     )
-    numbers |= training_split(module, data) | weight_numbers(module.model)
+    values, trained = training_split(module, data)
+    numbers |= values | weight_numbers(module.model)
     if not first:
         return
-    references = measure_references(module, data, config.seed) if config.references else {}
+    evaluated = evaluate_references(module, data, config.seed) if config.references else {}
+    references = {name: {split: intervals(e) for split, e in by.items()} for name, by in evaluated.items()}
     result["test"] = splits["test"]
     result["references"] = {name: measured["test"] for name, measured in references.items()}
     write_predictions(run_dir / "predictions", module)
@@ -149,20 +162,29 @@ def _run(
             **logged,
         },
     )
-    findings = verdict.findings(
-        config.monitor.removeprefix("val/"),
-        module.mode,
-        splits,
-        references,
-        logged["history"],
-        config.trainer.max_epochs,
-    )
-    findings += [part.finding(module, data) for part in training.configured if hasattr(part, "finding")]
+    findings = [part.finding(module, data) for part in training.configured if hasattr(part, "finding")]
     data.watch()
     if data.watch.changes:
-        findings.append(verdict.changed_data(data.watch.changes))
+        findings.append(changed_data(data.watch.changes))
+    if doctor is not None:
+        source = Source(config, module, data, splits, logged, trained, numbers, training.configured)
+        tests = {name: by["test"] for name, by in evaluated.items()}
+        findings = doctor.examine(run_dir, source, tests, findings)
     write_json(run_dir / "findings.json", [finding.to_dict() for finding in findings])
     result["findings"] = [finding.name for finding in findings]
+
+
+def _write_failure(
+    config: DictConfig, run_dir: Path, result: dict[str, Any], doctor: Doctor | None, failure: Exception
+) -> None:
+    """Write the findings on a training that stopped, the cause of which is its reason where it is known."""
+    findings: list[Finding] = []
+    if doctor is not None:
+        findings = doctor.failed(run_dir, config, failure, read_json(run_dir / "metrics.json"))
+        if findings and isinstance(failure, NonFiniteStep):
+            result["reason"] = findings[0].symptom[0].lower() + findings[0].symptom[1:]
+    result["findings"] = [finding.name for finding in findings]
+    write_json(run_dir / "findings.json", [finding.to_dict() for finding in findings])
 
 
 def _logged(training: Training) -> dict[str, Any]:
