@@ -87,7 +87,7 @@ def test_better_than_the_constant_only_in_the_paired_interval() -> None:
 
 
 def test_boosting_is_better() -> None:
-    finding = verdict(run(model=(0.7, 0.62), train=(0.71, 0.61)))[0]
+    finding = verdict(run(model=(0.7, 0.58), train=(0.71, 0.57)))[0]
     assert finding.name == "too_small" and finding.severity == "warning"
     assert "gradient_boosting is better in test/auroc by 0.1 (0.095 … 0.105, paired)" in finding.symptom
     gain = finding.evidence["gain over gradient_boosting, test/auroc"]
@@ -186,6 +186,19 @@ def test_causes_are_told_apart(changes: dict[str, Any], name: str, fix: str | No
     found = verdict(run(**BEHIND, **changes))
     assert found[0].name == name and found[0].severity == "warning"
     assert fix is None or found[0].fixes[0] == fix
+
+
+@pytest.mark.parametrize(
+    ("steps", "name", "fix"),
+    [
+        (50.0, "stopped_too_early", "trainer.max_epochs=15"),
+        (5000.0, "learning_rate_too_low", "optim.lr=0.003"),
+    ],
+)
+def test_less_than_a_linear_model_is_no_lack_of_capacity(steps: float, name: str, fix: str) -> None:
+    settings = {"optim.lr": 1e-3, "trainer.max_epochs": 5, "steps": steps}
+    found = verdict(run(**BEHIND, settings=settings))
+    assert found[0].name == name and found[0].fixes[0] == fix and "too_small" in found[0].ruled_out
 
 
 def test_without_references_there_is_no_ladder() -> None:

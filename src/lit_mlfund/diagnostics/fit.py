@@ -13,6 +13,7 @@ from lit_mlfund.diagnostics.optimisation import Cause, optimisation
 
 LARGE = 0.1  # share of a reference's gain over the constant; a gap below it is told, but is no warning
 GENERALIZATION = 0.1  # of skill between training and test rows, below which a model has not overfitted
+FEW_STEPS = 1000
 ENOUGH_ROWS = 100  # of test rows, on which nothing found is more than nothing seen
 
 
@@ -90,15 +91,7 @@ def _short(evidence: Evidence, ladder: Ladder, gaps: list[Gap], below: list[str]
             | {"too_small": "training rows are predicted well", "no_signal": "training rows are told apart"},
             fixes=_against_overfitting(evidence),
         )
-    cause = optimisation(evidence, ladder)
-    if cause is None and evidence.calibration is not None and not [g for g in gaps if g.metric != "log_loss"]:
-        cause = _miscalibrated(evidence)
-    if cause is None and math.isnan(train):
-        cause = Cause(
-            "inconclusive", "training rows were not measured, so bias and variance cannot be told apart"
-        )
-    if cause is None:
-        cause = _capacity(evidence)
+    cause = _cause(evidence, ladder, gaps)
     return Finding(
         name=cause.name,
         severity="warning",
@@ -112,6 +105,43 @@ def _short(evidence: Evidence, ladder: Ladder, gaps: list[Gap], below: list[str]
         )
         | cause.ruled_out,
         fixes=cause.fixes,
+    )
+
+
+def _cause(evidence: Evidence, ladder: Ladder, gaps: list[Gap]) -> Cause:
+    """Return what holds a model back that has not overfitted."""
+    ranks_well = all(gap.metric == "log_loss" for gap in gaps)
+    miscalibrated = _miscalibrated(evidence) if ranks_well else None
+    if miscalibrated is not None and miscalibrated.name == "over_confident":
+        return miscalibrated
+    # outputs that have not grown yet are cautious, too: the training comes before their temperature
+    cause = optimisation(evidence, ladder) or miscalibrated or _below_linear(evidence, ladder)
+    if cause is None and math.isnan(ladder.train_skill(ladder.primary)):
+        return Cause(
+            "inconclusive", "training rows were not measured, so bias and variance cannot be told apart"
+        )
+    return cause or _capacity(evidence)
+
+
+def _below_linear(evidence: Evidence, ladder: Ladder) -> Cause | None:
+    """Recognise a model that has not even found on training rows what a linear model does on test rows."""
+    linear = evidence.references.get("linear", {}).get(ladder.primary)
+    if linear is None:
+        return None
+    train, reached = ladder.train_skill(ladder.primary), ladder.skill(ladder.primary, linear.value)
+    if not reached - train > LARGE * reached:
+        return None
+    lr, epochs = evidence.settings.get("optim.lr"), evidence.settings.get("trainer.max_epochs")
+    few = (evidence.settings.get("steps") or 0.0) < FEW_STEPS
+    longer = [f"trainer.max_epochs={3 * epochs}"] if isinstance(epochs, int) else []
+    faster = [f"optim.lr={3 * lr:.2g}"] if isinstance(lr, float) else []
+    return Cause(
+        "stopped_too_early" if few else "learning_rate_too_low",
+        "training rows are predicted worse than the linear model predicts test rows, which takes no larger model: "
+        + ("there were few steps" if few else "the steps were small"),
+        {"steps": evidence.settings.get("steps"), "threshold": FEW_STEPS},
+        longer + faster if few else faster + longer,
+        {"too_small": "a linear model does better"},
     )
 
 
