@@ -36,22 +36,23 @@ def main() -> None:
     parser.add_argument("--half", choices=["tuning", "report", "both"], default="both")
     parser.add_argument("--data", nargs="+", default=list(SOURCES), choices=list(SOURCES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--no-twins", action="store_true", help="do not show that the faults are there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         write_tables(Path(folder))
-        rows = list(measured(options, Path(folder)))
-    print(
-        "| half | kind | recipe | data | seed | there | first finding | right |\n|---|---|---|---|---|---|---|---|"
-    )
-    for row in rows:
-        print("| " + " | ".join(str(row[key]) for key in row) + " |")
+        rows = []
+        print("| half | kind | recipe | data | seed | there | first finding | right |")
+        print("|---|---|---|---|---|---|---|---|")
+        for row in measured(options):
+            print("| " + " | ".join(str(row[key]) for key in row) + " |", flush=True)
+            rows.append(row)
     print()
     for line in summary(rows):
         print(line)
 
 
-def measured(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield a row for each recipe, data set and seed."""
     twins: dict[tuple[str, int, tuple[str, ...]], dict[str, Any]] = {}
     for recipe in (*FAULTS, *HEALTHY):
@@ -62,13 +63,13 @@ def measured(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, An
                 result, findings = train(source, seed, (*recipe.sound, *recipe.fault))
                 loud = [finding["name"] for finding in findings if finding["severity"] != "info"]
                 there = ""
-                if recipe.names and result["status"] == "done":
+                if recipe.names and result["status"] == "done" and not options.no_twins:
                     key = (source, seed, recipe.sound)
                     if key not in twins:
                         twins[key] = train(source, seed, recipe.sound)[0]
                     there = worse(result, twins[key])
                 elif recipe.names:
-                    there = "stopped"
+                    there = result["status"]
                 first = loud[0] if loud else "–"
                 yield {
                     "half": recipe.half,

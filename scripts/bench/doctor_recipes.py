@@ -106,7 +106,7 @@ HEALTHY = (
     Recipe("linear_fits", "tuning", ("noisy",), ("model=linear", "optim.lr=0.03", *LONG)),
     Recipe("linear_fits_2", "report", ("diabetes", "breast_cancer"), ("model=linear", "optim.lr=0.03")),
     Recipe("heavy_dropout", "report", ("noisy", "breast_cancer"), ("model.dropout=0.5", *LONG)),
-    Recipe("noise_dominates", "report", ("noise",), LONG),
+    Recipe("noise_dominates", "tuning", ("noise",), LONG),
     Recipe("one_percent", "report", ("rare",), LONG),
     Recipe("strong_feature", "report", ("breast_cancer",), ("seed=7", *LONG)),
     Recipe(

@@ -20,6 +20,7 @@ from lit_mlfund.diagnostics.evidence import Layer
 GROWTH = 1.25  # of the number of the step between two samples
 MAX_SAMPLED = 4096  # weights of a parameter that are compared with their first values
 NUM_ROWS = 512  # of the training split that are evaluated before the first step
+LARGE = 1 << 20  # weights of a parameter beyond which a sample of them is looked at in a step
 MAX_BATCHES = 200  # whose mean target is kept
 
 
@@ -127,7 +128,7 @@ class Vitals(Callback):
     @torch.no_grad()
     def _before_step(self, *_: Any) -> None:
         if self._armed:
-            self._before = [p.clone() for group in self._groups.values() for p in group.parameters]
+            self._before = [_entries(p).clone() for group in self._groups.values() for p in group.parameters]
 
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:
@@ -143,7 +144,7 @@ class Vitals(Callback):
                         [
                             torch.stack(torch._foreach_norm(old)).norm(),
                             torch.stack(
-                                [(p - first).norm() for p, first in zip(group.parameters, old)]
+                                [(_entries(p) - first).norm() for p, first in zip(group.parameters, old)]
                             ).norm(),
                             torch.stack([gradient.norm() for gradient in gradients]).norm()
                             if gradients
@@ -191,6 +192,11 @@ class Vitals(Callback):
 def _ratios(norms: Tensor) -> Tensor:
     """Return update over weight for norms `[steps, 3]`; at most 1, as weights may begin at zero."""
     return norms[:, 1] / (norms[:, 0] + norms[:, 1]).clamp(min=1e-12)
+
+
+def _entries(parameter: Tensor) -> Tensor:
+    """Return the weights that are looked at: all, or of a large table evenly spaced ones."""
+    return parameter.detach() if parameter.numel() <= LARGE else _sample(parameter)
 
 
 def _sample(parameter: Tensor) -> Tensor:

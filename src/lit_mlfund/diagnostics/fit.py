@@ -12,6 +12,7 @@ from lit_mlfund.diagnostics.ladder import Gap, Ladder
 from lit_mlfund.diagnostics.optimisation import Cause, optimisation
 
 LARGE = 0.1  # share of a reference's gain over the constant; a gap below it is told, but is no warning
+NOTABLE = 0.02  # … and of the way from the constant to perfection: where noise dominates, all gains are small
 GENERALIZATION = 0.1  # of skill between training and test rows, below which a model has not overfitted
 FEW_STEPS = 1000
 ENOUGH_ROWS = 100  # of test rows, on which nothing found is more than nothing seen
@@ -23,7 +24,7 @@ def fit(evidence: Evidence) -> Iterator[Finding]:
     if ladder.floor is None and not ladder.learned:
         return
     gaps = list(ladder.gaps())
-    large = [gap for gap in gaps if gap.metric in ladder.judged and not gap.share < LARGE]
+    large = [gap for gap in gaps if gap.metric in ladder.judged and _is_large(gap)]
     below = ladder.below_floor()
     if large or below:
         yield _short(evidence, ladder, large, below)
@@ -33,6 +34,11 @@ def fit(evidence: Evidence) -> Iterator[Finding]:
         if gaps:
             yield _slightly_behind(ladder, gaps)
         yield _enough(evidence, ladder, bool(gaps))
+
+
+def _is_large(gap: Gap) -> bool:
+    """Return whether a gap matters; without a floor, or a reference that is better than it, any gap does."""
+    return not gap.share < LARGE and not gap.skill < NOTABLE
 
 
 def _told(gap: Gap) -> str:
@@ -245,7 +251,7 @@ def _slightly_behind(ladder: Ladder, gaps: list[Gap]) -> Finding:
         gaps, key=lambda gap: (gap.metric in ladder.judged, gap.share if gap.share == gap.share else 0.0)
     )
     return Finding(
-        name="features_carry_no_more" if worst.share < LARGE else "inconclusive",
+        name="features_carry_no_more" if not _is_large(worst) else "inconclusive",
         severity="info",
         symptom=f"{_told(worst)}: "
         + (

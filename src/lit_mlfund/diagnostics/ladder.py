@@ -11,7 +11,8 @@ from lit_mlfund.diagnostics.evidence import Evidence, Measure
 FLOORS = ("constant", "random", "unigram")  # predictors that know nothing of the features
 # a constant is perfectly calibrated: these do not tell signal from none, and are judged against chance elsewhere
 NOT_COMPARED = ("ece", "ece_null")
-PRIMARY = {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse", "ranking": "ndcg@10"}
+# in which training and test rows are compared: r2 rather than rmse, as the spread of the target differs by split
+PRIMARY = {"binary": "log_loss", "multiclass": "log_loss", "regression": "r2", "ranking": "ndcg@10"}
 JUDGED = {  # metrics of which a gap is worth a warning, beside the monitored one
     "binary": ("log_loss", "auroc"),
     "multiclass": ("log_loss", "accuracy"),
@@ -27,12 +28,14 @@ class Gap:
     metric, reference  of the comparison
     gain               of the model over the reference, paired; below zero
     share              of what the reference gains over the floor that the model lacks
+    skill              of the way from the floor to perfection that the model lacks
     """
 
     metric: str
     reference: str
     gain: Measure
     share: float
+    skill: float
 
 
 class Ladder:
@@ -101,7 +104,14 @@ class Ladder:
             behind = {name: gain for name, gain in gains.items() if gain.below}
             if behind:
                 name = min(behind, key=lambda name: behind[name].value)
-                yield Gap(metric, name, behind[name], self._share(metric, name, behind[name]))
+                yield Gap(
+                    metric,
+                    name,
+                    behind[name],
+                    self._share(metric, name, behind[name]),
+                    self.skill(metric, self.evidence.references[name][metric].value)
+                    - self.test_skill(metric),
+                )
 
     def _share(self, metric: str, name: str, gain: Measure) -> float:
         over = self.evidence.floor_gains.get(name, {}).get(metric)

@@ -45,7 +45,9 @@ def optimisation(evidence: Evidence, ladder: Ladder) -> Cause | None:
 
 def _layers(evidence: Evidence, ladder: Ladder) -> Cause | None:
     frozen = [layer.name for layer in evidence.layers if not layer.trainable]
-    still = [layer.name for layer in evidence.layers if layer.trainable and layer.moved == 0]
+    still = [
+        layer.name for layer in evidence.layers if layer.trainable and layer.moved == 0 and not layer.update
+    ]
     dead = {name: share for name, share in evidence.checks.dead.items() if share >= DEAD_SHARE}
     if dead and not _too_high(evidence):
         name, share = max(dead.items(), key=lambda entry: entry[1])

@@ -61,13 +61,15 @@ class StepGuard:
         self._batches: list[Any] = []
         self._losses: list[Tensor] = []
         self._random: list[Tensor] = []
+        self._draws: bool | None = (
+            None  # whether the first loss drew random numbers; the others are taken to do as it
+        )
 
     def before_loss(self, batch: Any) -> None:
         """Remember a batch, and the state in which its loss is going to be computed."""
         if not self._batches:
-            self._random = [torch.get_rng_state()]
-            if self._device.type == "cuda":
-                self._random.append(torch.cuda.get_rng_state(self._device))
+            if self._draws is not False:
+                self._random = self._states()
             for name, buffer in self._buffers.items():
                 if buffer._version != self._versions[name]:  # most are constants
                     self._kept[name].copy_(buffer)
@@ -77,6 +79,15 @@ class StepGuard:
     def after_loss(self, loss: Tensor) -> None:
         """Remember the detached loss of the batch."""
         self._losses.append(loss)
+        if self._draws is None:
+            self._draws = not all(map(torch.equal, self._random, self._states()))
+
+    def _states(self) -> list[Tensor]:
+        """Return the states of the generators, which takes as long as all the rest of the guard."""
+        states = [torch.get_rng_state()]
+        if self._device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self._device))
+        return states
 
     def before_step(self, norm: Tensor | None, step: int) -> None:
         """Raise NonFiniteStep if the losses since the last step, or the norm of their gradient, are not finite.
