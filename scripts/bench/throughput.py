@@ -106,7 +106,7 @@ def show_dlrm(args: argparse.Namespace) -> None:
 
 def show_decoder(args: argparse.Namespace) -> None:
     dim, depth, length, vocabulary = (64, 2, 64, 256) if args.small else (1024, 12, 1024, 8192)
-    batch, steps = (4, 3) if args.small else (16, 12)
+    batch, steps = (4, 3) if args.small else (16, 10)
     precision = [] if args.device == "cpu" else ["trainer.precision=bf16-mixed"]
     told = " ".join(precision) or "float32"
     print(f"\ndecoder of {depth} layers of width {dim}, {length} tokens, batch {batch}, {told}")
