@@ -201,6 +201,13 @@ def test_less_than_a_linear_model_is_no_lack_of_capacity(steps: float, name: str
     assert found[0].name == name and found[0].fixes[0] == fix and "too_small" in found[0].ruled_out
 
 
+def test_a_linear_model_lacks_most_of_what_boosting_finds() -> None:
+    weak = {"linear": (0.62, 0.64)}
+    settings = {"model": "Linear", "trainer.max_epochs": 5, "optim.lr": 1e-3, "steps": 50.0}
+    found = verdict(run(model=(0.6, 0.66), train=(0.61, 0.655), references=weak, settings=settings))
+    assert found[0].name == "too_small" and found[0].fixes == ["model=mlp"]
+
+
 def test_without_references_there_is_no_ladder() -> None:
     alone = run(references={}, gains={}, floor_gains={})
     assert named(dataclasses.replace(alone, references={})) == []

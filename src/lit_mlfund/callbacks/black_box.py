@@ -16,6 +16,7 @@ from lit_mlfund.atomic import whole_file
 from lit_mlfund.diagnostics.evidence import NonFinite
 from lit_mlfund.diagnostics.first_nonfinite import Origin, first_nonfinite
 from lit_mlfund.modules.guard import NonFiniteStep
+from lit_mlfund.modules.sharding import is_shared
 
 MAX_ROWS = 100
 
@@ -41,8 +42,9 @@ class BlackBox(Callback):
         if not isinstance(exception, NonFiniteStep):
             return
         self.found = exception.found
-        if any(hasattr(parameter, "to_local") for parameter in pl_module.parameters()):
-            return  # in shards: no process can take the step alone
+        if is_shared(pl_module):
+            self.problem = "the weights lie in several processes: none can take the step alone"
+            return
         try:
             self.found = replay(exception, pl_module)
         except Exception as error:  # a model that cannot be observed: what happened is known, if not why

@@ -137,6 +137,9 @@ def _below_linear(evidence: Evidence, ladder: Ladder) -> Cause | None:
     train, reached = ladder.train_skill(ladder.primary), ladder.skill(ladder.primary, linear.value)
     if not reached - train > LARGE * reached:
         return None
+    beyond = ladder.best_skill(ladder.primary) - reached
+    if evidence.settings.get("model") == "Linear" and beyond > reached - train:
+        return None  # trained to its end, it would still lack the larger part
     lr, epochs = evidence.settings.get("optim.lr"), evidence.settings.get("trainer.max_epochs")
     few = (evidence.settings.get("steps") or 0.0) < FEW_STEPS
     longer = [f"trainer.max_epochs={3 * epochs}"] if isinstance(epochs, int) else []

@@ -13,6 +13,7 @@ from lit_mlfund.data.serving.batch import ListBatch
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics.evidence import Checks
 from lit_mlfund.modules import TaskModule
+from lit_mlfund.modules.sharding import is_shared
 
 ON_LOGITS = {"BinaryCrossEntropyLoss", "CrossEntropyLoss", "FocalLoss", "BCEWithLogitsLoss"}
 RECTIFIERS = (nn.ReLU, nn.ReLU6)
@@ -22,8 +23,8 @@ MAX_COLUMNS = 200
 @torch.no_grad()
 def check_module(module: TaskModule, data: DataModule, rows: int) -> tuple[Checks, str]:
     """Try the module on validation rows; return what was seen, or nothing and why."""
-    if any(hasattr(parameter, "to_local") for parameter in module.parameters()):
-        return Checks(), "the weights lie in shards"
+    if is_shared(module):
+        return Checks(), "the weights lie in several processes"
     store: Any = data.stores.get("val")
     if not hasattr(store, "batch"):
         return Checks(), "validation rows cannot be taken by number"
