@@ -151,9 +151,9 @@ class Net(nn.Module):
         self.hidden, self.rectifier, self.head = nn.LazyLinear(64), nn.ReLU(), nn.LazyLinear(1)
 
     def forward(self, x: dict[str, Tensor]) -> Tensor:
+        hidden = self.hidden(x["numeric"])
         if self.fault == "frozen":
             self.hidden.requires_grad_(False)
-        hidden = self.hidden(x["numeric"])
         if self.fault == "dead":
             hidden = hidden - 100
         hidden = self.rectifier(hidden)

@@ -176,6 +176,15 @@ BEHIND: dict[str, Any] = {"model": (0.6, 0.66), "train": (0.61, 0.65)}
             "over_regularised",
             "model.dropout=0.1",
         ),
+        (
+            {
+                "history": [{"val/auroc": 0.6, "train/loss": 0.6}],
+                "losses": [{"step": 10 * i, "train/loss": 0.7 - 0.01 * i} for i in range(1, 9)],
+                "settings": {"trainer.max_epochs": 1},
+            },
+            "stopped_too_early",
+            "trainer.max_epochs=3",
+        ),
         ({"checks": Checks(raw_low=0.2, raw_high=0.8, on_logits=True)}, "double_softmax", None),
         ({"checks": Checks(repeated=0.3)}, "validation_in_training_mode", None),
         ({"batch_spread": 40.0}, "data_not_shuffled", None),
@@ -206,6 +215,15 @@ def test_a_linear_model_lacks_most_of_what_boosting_finds() -> None:
     settings = {"model": "Linear", "trainer.max_epochs": 5, "optim.lr": 1e-3, "steps": 50.0}
     found = verdict(run(model=(0.6, 0.66), train=(0.61, 0.655), references=weak, settings=settings))
     assert found[0].name == "too_small" and found[0].fixes == ["model=mlp"]
+
+
+def test_a_linear_model_that_reached_its_limit_is_too_small() -> None:
+    """However the training loss still falls."""
+    falling = [{"val/auroc": 0.5 + 0.02 * i, "train/loss": 0.7 - 0.01 * i} for i in range(5)]
+    settings = {"model": "Linear", "trainer.max_epochs": 5, "optim.lr": 1e-3}
+    linear = {"linear": (0.6, 0.66)}
+    found = verdict(run(**BEHIND, references=linear, settings=settings, history=falling))
+    assert found[0].name == "too_small"
 
 
 def test_without_references_there_is_no_ladder() -> None:

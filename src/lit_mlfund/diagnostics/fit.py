@@ -121,12 +121,20 @@ def _cause(evidence: Evidence, ladder: Ladder, gaps: list[Gap]) -> Cause:
     if miscalibrated is not None and miscalibrated.name == "over_confident":
         return miscalibrated
     # outputs that have not grown yet are cautious, too: the training comes before their temperature
+    if evidence.settings.get("model") == "Linear" and _is_as_good_as_linear(evidence, ladder):
+        return _capacity(evidence)
     cause = optimisation(evidence, ladder) or miscalibrated or _below_linear(evidence, ladder)
     if cause is None and math.isnan(ladder.train_skill(ladder.primary)):
         return Cause(
             "inconclusive", "training rows were not measured, so bias and variance cannot be told apart"
         )
     return cause or _capacity(evidence)
+
+
+def _is_as_good_as_linear(evidence: Evidence, ladder: Ladder) -> bool:
+    linear = evidence.references.get("linear", {}).get(ladder.primary)
+    reached = math.nan if linear is None else ladder.skill(ladder.primary, linear.value)
+    return reached - ladder.train_skill(ladder.primary) <= LARGE * max(ladder.best_skill(ladder.primary), 0.0)
 
 
 def _below_linear(evidence: Evidence, ladder: Ladder) -> Cause | None:

@@ -192,11 +192,12 @@ def _falling(evidence: Evidence) -> float:
 
     Schedules let the rate go to zero, and with it the fall: the last quarter tells nothing.
     """
-    losses = [
-        entry["train/loss"] for entry in evidence.history if math.isfinite(entry.get("train/loss", math.nan))
-    ]
+    if len(evidence.history) < (evidence.settings.get("trainer.max_epochs") or 0):
+        return 0.0
+    entries = evidence.history if len(evidence.history) >= 4 else evidence.losses
+    losses = [entry["train/loss"] for entry in entries if math.isfinite(entry.get("train/loss", math.nan))]
     start = evidence.initial.get("loss", math.nan)
-    if len(losses) < max(4, evidence.settings.get("trainer.max_epochs") or 0) or not math.isfinite(start):
+    if len(losses) < 4 or not math.isfinite(start):
         return 0.0
     quarters = [float(np.mean(part)) for part in np.array_split(losses, 4)]
     fall = start - quarters[3]
