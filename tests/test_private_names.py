@@ -137,8 +137,23 @@ USES = [
         },
     ),
     Use(("data/serving/loader.py",), "detects changed batches", {"torch.Tensor._version": "attribute"}),
+    Use(("modules/guard.py",), "detects changed buffers", {"torch.Tensor._version": "attribute"}),
+    Use(
+        ("diagnostics/first_nonfinite.py",),
+        "observes every operation of a step that is replayed",
+        {
+            "torch.utils._python_dispatch.TorchDispatchMode": "class",
+            "torch._C._current_autograd_node": "function",
+            "torch.autograd._get_sequence_nr": "function",
+            "torch.autograd.graph.Node._sequence_nr": "function",
+        },
+    ),
     Use(("callbacks/averages.py",), "averages all weights in one call", {"torch._foreach_lerp_": "function"}),
-    Use(("callbacks/weights.py",), "measures all updates in one call", {"torch._foreach_norm": "function"}),
+    Use(
+        ("callbacks/weights.py", "callbacks/vitals.py"),
+        "measures all updates in one call",
+        {"torch._foreach_norm": "function"},
+    ),
     Use(("optim/groups.py",), "exempts from weight decay", {"torch.nn.modules.batchnorm._NormBase": "class"}),
     Use(
         ("optim/native.py",),

@@ -195,3 +195,22 @@ def test_bad_input():
         evaluation.intervals(level=95)
     with pytest.raises(ValueError, match="num_resamples must be at least 1, got 0"):
         evaluation.intervals(0)
+
+
+def test_a_paired_difference_by_brute_force() -> None:
+    """Both models err on the same hard rows: their intervals overlap, that of the difference is narrow."""
+    generator = np.random.default_rng(5)
+    target, hard = generator.normal(size=80), generator.normal(scale=3, size=80)
+    first, second = target + hard, target + hard + 0.5 * np.sign(hard)
+    evaluations = [evaluate_regression(torch.tensor(p), torch.tensor(target)) for p in (first, second)]
+    told = evaluations[0].differences(evaluations[1])
+    draws = np.random.default_rng(0)
+    rows = [draws.integers(0, 80, 80) for _ in range(1000)]
+    errors = [np.array([np.abs(p - target)[drawn].mean() for drawn in rows]) for p in (first, second)]
+    low, high = np.quantile(errors[0] - errors[1], [0.025, 0.975])
+    assert told["mae"].low == pytest.approx(low) and told["mae"].high == pytest.approx(high)
+    assert told["mae"].value == pytest.approx(-0.5)
+    alone = [evaluation.intervals()["mae"] for evaluation in evaluations]
+    assert alone[0].high > alone[1].low and told["mae"].high < 0
+    with pytest.raises(ValueError, match="same rows"):
+        evaluations[0].differences(evaluate_regression(torch.zeros(3), torch.arange(3.0)))

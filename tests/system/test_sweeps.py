@@ -148,5 +148,5 @@ def test_a_diverged_member_is_failed_and_leaves_the_others(mlfund: Command) -> N
         assert told.code == 3
         results = [json.loads(line) for line in told.out.splitlines() if line.startswith('{"run"')]
         assert [result["status"] for result in results] == ["done", "failed"]
-        assert results[1]["findings"] == ["diverged"]
+        assert results[1]["findings"] == ["exploding_gradients"]
         assert "lower optim.lr" in results[1]["reason"]

@@ -45,6 +45,6 @@ def test_predictions_that_are_not_finite(mlfund: Command, tmp_path: Path) -> Non
     )  # fmt: skip
     assert outcome.code == 3, outcome.err
     run = Path(outcome.json["run"])
-    assert outcome.json["status"] == "failed" and outcome.json["findings"] == ["diverged"]
+    assert outcome.json["status"] == "failed" and outcome.json["findings"] == ["exploding_gradients"]
     assert json.loads((run / "result.json").read_text())["reason"] == outcome.json["reason"]
     assert (run / "findings.json").exists() and "Traceback" not in outcome.err

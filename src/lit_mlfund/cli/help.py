@@ -6,6 +6,7 @@ VERBS = {
     "train": "fit a model and measure its best checkpoint beside reference models; with -m a sweep",
     "evaluate": "measure a finished run on a split or on a new file",
     "predict": "predict the rows of a new file with a finished run",
+    "doctor": "say again what is wrong with a finished run, from its evidence",
     "lr-find": "find the learning rate of a configuration: a number, the reason, a plot",
     "list": "list the options to choose from: losses, models, data, … one line each",
 }
@@ -57,6 +58,10 @@ Measures a finished run, every metric with its 95 % confidence interval, on a sp
 Predicts every row of a new file, with or without labels, and writes a table: Parquet or CSV by the suffix
 of `output`. The last line is a summary as JSON, with what was unknown or missing in the file.
 --trust PACKAGE imports a package of others that the run names; a run is not believed otherwise.""",
+    "doctor": """mlfund doctor run=FOLDER
+
+Derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
+Nothing is trained and nothing written. The last line is JSON with the findings; docs/doctor.md explains each.""",
     "lr-find": """mlfund lr-find [--config-dir DIR] [group=option …] [key=value …]
 
 Runs the learning-rate range test for what `mlfund train` would run with the same arguments: a fresh model takes a few
@@ -68,7 +73,7 @@ mlfund list optims --memory
 
 Prints one line for each option: its name, the tasks that it fits, what it is and when to use it.
 KIND is losses, models, data, tasks, optims, schedules, embeddings, regularizations, trainers, callbacks,
-loggers, sweeps, experiments or debugs; all of them by default.
+loggers, doctors, sweeps, experiments or debugs; all of them by default.
 --memory measures the state that each optimizer keeps beside the weights, in bytes per parameter.""",
 }
 

@@ -22,6 +22,7 @@ KINDS = {
     "trainers": "trainer",
     "callbacks": "callbacks",
     "loggers": "logger",
+    "doctors": "doctor",
     "sweeps": "sweep",
     "experiments": "experiment",
     "debugs": "debug",

@@ -78,6 +78,7 @@ SECTIONS: dict[str, Section] = {
     "logger": Section(
         several=True, offered=("save_dir",), own={"tensorboard": Hint("bool"), "card": Hint("bool")}
     ),
+    "doctor": Section(optional=True),
     "sweep": Section(optional=True, supplied=("plan",)),
     "claim": Section(optional=True),
 }

@@ -1,1 +1,1 @@
-"""Turns measurements of a run into findings: verdict, learning rate, unused inputs. No Lightning, no Hydra."""
+"""Turns evidence of a run into findings; recommends a learning rate, finds unused inputs. No Lightning, no Hydra."""

@@ -32,3 +32,15 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as plain Python, for `findings.json`."""
         return asdict(self)
+
+
+def changed_data(changes: list[str]) -> Finding:
+    """Report that files have changed since the run read them."""
+    return Finding(
+        name="changed_data",
+        severity="warning",
+        symptom="; ".join(changes) + ".",
+        ruled_out={
+            "figures of other rows": "training and measurement used the rows of the files as they were first read"
+        },
+    )

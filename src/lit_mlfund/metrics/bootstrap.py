@@ -50,6 +50,7 @@ class Evaluation:
         self._measure = measure
         self._exact = dict(exact or {})
         self._biased = biased
+        self._resampled: tuple[tuple[int, int], dict[str, np.ndarray]] | None = None  # of the last draw
 
     def values(self) -> dict[str, float]:
         """Return every metric on all rows; NaN where it is undefined (AUROC of one class)."""
@@ -64,12 +65,35 @@ class Evaluation:
         """
         if num_resamples < 1:
             raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
-        blocks = [self._compute(counts) for counts in self._counts(num_resamples, seed)]
-        resampled = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-        values = self.values()
-        for name in self._biased:
-            resampled[name] = np.maximum(resampled[name] - resampled[name].mean() + values[name], 0)
-        return resampled
+        drawn = (num_resamples, seed)
+        if self._resampled is None or self._resampled[0] != drawn:
+            blocks = [self._compute(counts) for counts in self._counts(num_resamples, seed)]
+            resampled = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+            values = self.values()
+            for name in self._biased:
+                resampled[name] = np.maximum(resampled[name] - resampled[name].mean() + values[name], 0)
+            self._resampled = drawn, resampled
+        return dict(self._resampled[1])
+
+    def differences(
+        self, other: Evaluation, num_resamples: int = 1000, level: float = 0.95, seed: int = 0
+    ) -> dict[str, Interval]:
+        """Return each metric minus that of `other` on the same rows, with its *paired* bootstrap interval.
+
+        The interval is that of the difference on equal resamples, which most of the rows' variance leaves: it may
+        exclude 0 where the intervals of the two values overlap.
+        """
+        if other.num_rows != self.num_rows:
+            raise ValueError(
+                f"a paired comparison needs the same rows, got {self.num_rows} and {other.num_rows}"
+            )
+        values, others = self.values(), other.values()
+        mine, theirs = self.resamples(num_resamples, seed), other.resamples(num_resamples, seed)
+        return {
+            name: _percentiles(values[name] - others[name], mine[name] - theirs[name], level)
+            for name in mine
+            if name in theirs
+        }
 
     def intervals(self, num_resamples: int = 1000, level: float = 0.95, seed: int = 0) -> dict[str, Interval]:
         """Return every metric with its percentile bootstrap interval; the ends are NaN where the value is.
@@ -79,17 +103,12 @@ class Evaluation:
         if not 0 < level < 1:
             raise ValueError(f"level must be between 0 and 1, got {level}")
         resampled = self.resamples(num_resamples, seed)
-        tails = [(1 - level) / 2, (1 + level) / 2]
-        result = {}
-        for name, value in self.values().items():
-            low = high = math.nan
-            if name in self._exact:
-                low = high = value
-            elif not math.isnan(value):
-                defined = resampled[name][~np.isnan(resampled[name])]
-                low, high = np.quantile(defined, tails).tolist() if len(defined) else (math.nan, math.nan)
-            result[name] = Interval(value, low, high)
-        return result
+        return {
+            name: Interval(value, value, value)
+            if name in self._exact
+            else _percentiles(value, resampled[name], level)
+            for name, value in self.values().items()
+        }
 
     def _compute(self, counts_RN: np.ndarray) -> dict[str, np.ndarray]:
         with np.errstate(divide="ignore", invalid="ignore"):  # undefined on these counts: NaN
@@ -105,3 +124,12 @@ class Evaluation:
                 drawn = generator.integers(0, self.num_rows, self.num_rows)
                 row[:] = np.bincount(drawn, minlength=self.num_rows)
             yield counts
+
+
+def _percentiles(value: float, resampled: np.ndarray, level: float) -> Interval:
+    """Return the percentile interval of `resampled` around `value`; the ends are NaN where the value is."""
+    defined = resampled[~np.isnan(resampled)]
+    if math.isnan(value) or not len(defined):
+        return Interval(value, math.nan, math.nan)
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return Interval(value, low, high)

@@ -29,3 +29,9 @@ def spread_tables(model: nn.Module, device: torch.device) -> None:
     for module in model.modules():
         if isinstance(module, ShardedTable):
             module.distribute(device)
+
+
+def is_shared(module: nn.Module) -> bool:
+    """Return whether processes hold parts of the weights, so that none of them can run the module alone."""
+    tables = any(isinstance(part, ShardedTable) and part.weight is None for part in module.modules())
+    return tables or any(hasattr(parameter, "to_local") for parameter in module.parameters())

@@ -35,8 +35,6 @@ class RunningStatistics:
     def add_norm(self, norm: Tensor, limit: float) -> None:
         """Add the gradient norm of one optimizer step, before clipping at `limit`."""
         norm = norm.detach()
-        if hasattr(norm, "full_tensor"):  # of sharded parameters
-            norm = norm.full_tensor()
         if self._norms is None:
             self._norms = torch.zeros_like(norm), norm.clone(), torch.zeros_like(norm)
         total, largest, clipped = self._norms

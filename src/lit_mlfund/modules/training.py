@@ -21,6 +21,7 @@ from lit_mlfund.data.serving.batch import Batch
 from lit_mlfund.data.serving.chunks import Chunks
 from lit_mlfund.modules.clipping import clip_norm, clip_value
 from lit_mlfund.modules.curvature import Curvature
+from lit_mlfund.modules.guard import StepGuard
 from lit_mlfund.modules.joint_draws import draw_jointly
 from lit_mlfund.modules.lean import steps_per_call
 from lit_mlfund.modules.sharding import shard, spread_tables
@@ -61,6 +62,10 @@ class TrainedModule(LightningModule):
         self._clip: float | None = None
         self._sharded = False
         self._curvature: Curvature | None = None
+        self._guard: StepGuard | None = None
+        self._taken = (
+            0  # optimizer steps of this call of `training_step`, which Lightning has not counted yet
+        )
         self._interrupted: dict[str, Any] | None = (
             None  # the state of `running` in the checkpoint that is resumed
         )
@@ -118,8 +123,12 @@ class TrainedModule(LightningModule):
             batch = transform(batch)
         if self._curvature is not None:
             self._curvature.before_step(batch)
+        if self._guard is not None:
+            self._guard.before_loss(batch)
         loss = self.batch_loss(batch)
         self.running.add_loss(loss.detach())
+        if self._guard is not None:
+            self._guard.after_loss(loss.detach())
         for penalty in self.penalties:
             loss = loss + penalty()
         return loss
@@ -131,7 +140,7 @@ class TrainedModule(LightningModule):
         by_step = schedule is not None and not isinstance(schedule, ReduceLROnPlateau)
         parameters = self._parameters_of(optimizer)
         plain = type(optimizer).zero_grad is torch.optim.Optimizer.zero_grad
-        taken = 0
+        self._taken = 0
         try:
             for batch in batches:
                 loss = self._training_loss(batch)
@@ -145,12 +154,13 @@ class TrainedModule(LightningModule):
                 optimizer.step()
                 if by_step:
                     schedule.step()
-                taken += 1
+                self._taken += 1
         finally:  # also where a batch raises: how far it came decides what becomes of the run
             progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
             for count in (progress.total, progress.current):
-                count.ready += taken
-                count.completed += taken
+                count.ready += self._taken
+                count.completed += self._taken
+            self._taken = 0
 
     def configure_gradient_clipping(
         self,
@@ -159,10 +169,16 @@ class TrainedModule(LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip gradients, and record the norm before clipping, which shows whether the learning rate is too high."""
-        if gradient_clip_algorithm == "value":
-            return clip_value(self._parameters_of(optimizer), float(gradient_clip_val or "inf"))
-        limit = float("inf") if not gradient_clip_val else float(gradient_clip_val)
-        norm = clip_norm(self._parameters_of(optimizer), limit)
+        parameters = self._parameters_of(optimizer)
+        by_value = gradient_clip_algorithm == "value"
+        limit = float("inf") if not gradient_clip_val or by_value else float(gradient_clip_val)
+        norm = clip_norm(parameters, limit)
+        if norm is not None and hasattr(norm, "full_tensor"):  # of sharded parameters
+            norm = norm.full_tensor()
+        if self._guard is not None:
+            self._guard.before_step(norm, self.trainer.global_step + self._taken + 1)
+        if by_value:
+            return clip_value(parameters, float(gradient_clip_val or "inf"))
         if norm is not None:
             self.running.add_norm(norm, limit)
 
@@ -202,7 +218,12 @@ class TrainedModule(LightningModule):
         self._curvature = Curvature.of(self, self.trainer.optimizers[0])
         if self.trainer.world_size > 1:
             draw_jointly(self.model, self.trainer.global_rank, self.trainer.world_size)
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        self._guard = StepGuard(self, scaled=scaler is not None, shared=self.trainer.world_size > 1)
         self._optimizer_mode("train")
+
+    def on_train_end(self) -> None:
+        self._guard = None
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if (batch_idx + 1) * self.steps_per_call % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]

@@ -180,12 +180,18 @@ def run_text(run_dir: Path) -> str:
     if "splits" in metrics:
         parts += ["", fitting_table(*result_table(metrics), terminal_width())]
         parts += [*(wrap(line, terminal_width()) for line in left_out_lines(metrics)), ""]
+    if findings or "splits" in metrics:
+        parts.append(findings_text(findings))
+    if (run_dir / "report.html").exists():
+        parts.append(f"report: {run_dir / 'report.html'}")
+    return "\n".join(parts)
+
+
+def findings_text(findings: list[dict[str, Any]]) -> str:
+    """Format findings: a line for each, and the overrides to try."""
+    parts = []
     for finding in findings:
         text = f"{finding['severity']}: {finding['name']}: {finding['symptom']}"
         parts.append(wrap(text, terminal_width(), max_lines=12))
         parts += [f"    try {fix}" for fix in finding["fixes"]]
-    if "splits" in metrics and not findings:
-        parts.append("verdict: no problems found")
-    if (run_dir / "report.html").exists():
-        parts.append(f"report: {run_dir / 'report.html'}")
-    return "\n".join(parts)
+    return "\n".join(parts or ["verdict: no problems found"])

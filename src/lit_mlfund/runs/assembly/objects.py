@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -160,8 +160,8 @@ class Training:
     configured: list[Any]  # callbacks of the configuration
 
 
-def build_trainer(config: DictConfig, run_dir: Path) -> Training:
-    """Build Lightning's Trainer with the callbacks of the configuration and those of every run."""
+def build_trainer(config: DictConfig, run_dir: Path, watching: Sequence[Callback] = ()) -> Training:
+    """Build Lightning's Trainer with the callbacks of the configuration, those that watch, and those of every run."""
     progress = Progress()
     checkpoints = BestAndLast(run_dir / "checkpoints")
     callbacks = [
@@ -172,7 +172,7 @@ def build_trainer(config: DictConfig, run_dir: Path) -> Training:
     ]
     trainer = instantiate(
         config.trainer,
-        callbacks=[*callbacks, progress, checkpoints, StopOnSignal(REQUEST, checkpoints)],
+        callbacks=[*callbacks, *watching, progress, checkpoints, StopOnSignal(REQUEST, checkpoints)],
         logger=build_loggers(config, run_dir),
         default_root_dir=str(run_dir),
     )

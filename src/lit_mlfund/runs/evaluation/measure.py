@@ -41,22 +41,22 @@ def intervals(evaluation: Evaluation) -> Measured:
     return {name: interval.to_dict() for name, interval in evaluation.intervals().items()}
 
 
-def measure_references(
+def evaluate_references(
     module: TaskModule, data: DataModule, seed: int, seconds: float | None = None
-) -> tuple[dict[str, dict[str, Measured]], dict[str, str]]:
-    """Return reference -> split -> metric -> value, low, high, on the rows on which the module was evaluated.
+) -> tuple[dict[str, dict[str, Evaluation]], dict[str, str]]:
+    """Return reference -> split -> its evaluation, on the rows on which the module was evaluated.
 
     Also return the references that are left out, as they took longer than `seconds` each, with the reason. A terminal
     shows which one is being fitted.
     """
-    measured: dict[str, dict[str, Measured]] = {}
+    evaluated: dict[str, dict[str, Evaluation]] = {}
     with Fitting(seconds, _show_on_terminal).active() as fitting:
         try:
             for name, split, values in module.references(data, REFERENCE_SPLITS, seed):
-                measured.setdefault(name, {})[split] = intervals(module.evaluation(values))
+                evaluated.setdefault(name, {})[split] = module.evaluation(values)
         finally:
             _show_on_terminal("", 0.0)
-    return measured, fitting.left_out
+    return evaluated, fitting.left_out
 
 
 def _show_on_terminal(name: str, elapsed: float) -> None:

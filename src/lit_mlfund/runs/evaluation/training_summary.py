@@ -9,6 +9,7 @@ from torch import nn
 from lit_mlfund.callbacks import Progress
 from lit_mlfund.data.serving.store import ListStore, PointStore
 from lit_mlfund.datamodules import DataModule
+from lit_mlfund.metrics import Evaluation
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.optim import state_bytes
 
@@ -44,14 +45,17 @@ def weight_numbers(model: nn.Module) -> dict[str, float]:
 
 
 @torch.no_grad()
-def training_split(module: TaskModule, data: DataModule) -> dict[str, float]:
+def training_split(module: TaskModule, data: DataModule) -> tuple[dict[str, float], Evaluation | None]:
     """Evaluate `train/loss` and every metric like the other splits: no dropout or augmentation, fixed weights.
 
     Large splits are represented by `MAX_TRAINING_ROWS` evenly spaced examples; data not in memory yield nothing.
+
+    Returns:
+        The values by name, and their evaluation.
     """
     store = data.stores.get("train")
     if not isinstance(store, (PointStore, ListStore)):
-        return {}
+        return {}, None
     size = min(len(store), MAX_TRAINING_ROWS)
     index = (
         torch.linspace(0, len(store) - 1, size)
@@ -64,4 +68,7 @@ def training_split(module: TaskModule, data: DataModule) -> dict[str, float]:
         module.collect(store.batch(part).to(module.device))
     module.train(training)
     outputs, loss = module.drain()
-    return {f"train/{k}": v for k, v in {"loss": loss, **module.evaluate(outputs, "train").values()}.items()}
+    evaluation = module.evaluate(outputs, "train")
+    return {
+        f"train/{name}": value for name, value in {"loss": loss, **evaluation.values()}.items()
+    }, evaluation

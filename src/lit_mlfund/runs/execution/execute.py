@@ -19,9 +19,11 @@ from lit_mlfund.callbacks import TrainingDiverged
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import DataModule
-from lit_mlfund.diagnostics import verdict
+from lit_mlfund.diagnostics.finding import Finding, changed_data
 from lit_mlfund.memory import OutOfMemory, fitting
 from lit_mlfund.modules import TaskModule
+from lit_mlfund.modules.guard import NonFiniteStep
+from lit_mlfund.reports.run_files import read_json
 from lit_mlfund.runs.assembly.data_reuse import load_data
 from lit_mlfund.runs.assembly.objects import (
     Training,
@@ -30,7 +32,14 @@ from lit_mlfund.runs.assembly.objects import (
     quiet_lightning,
     seed_everything,
 )
-from lit_mlfund.runs.evaluation.measure import measure_references, measure_splits, write_predictions
+from lit_mlfund.runs.doctor.collect import Source
+from lit_mlfund.runs.doctor.doctor import Doctor, doctor_of
+from lit_mlfund.runs.evaluation.measure import (
+    evaluate_references,
+    intervals,
+    measure_splits,
+    write_predictions,
+)
 from lit_mlfund.runs.evaluation.publish import report, show_projection, show_start
 from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
 from lit_mlfund.runs.execution.crash import (
@@ -84,16 +93,17 @@ def execute(
         if resume:
             remove_unfinished(run_dir)
     training: Training | None = None
+    doctor = doctor_of(config)
     try:
-        prepared = _prepare(config, run_dir, resume, data)
+        prepared = _prepare(config, run_dir, resume, data, doctor)
         training = prepared.training
-        _train_and_measure(config, run_dir, resume, result, prepared, fit or _fit)
+        _train_and_measure(config, run_dir, resume, result, prepared, fit or _fit, doctor)
     except Stopped as stopped:
         result |= stopped.result(run_dir)
     except (TrainingDiverged, FloatingPointError) as failure:
-        finding = verdict.diverged(str(failure))
-        result |= {"status": "failed", "reason": str(failure), "findings": [finding.name]}
-        write_json(run_dir / "findings.json", [finding.to_dict()])
+        result |= {"status": "failed", "reason": str(failure)}
+        if is_first_process():
+            _write_failure(config, run_dir, result, doctor, failure)
     except Exception as error:
         step = training.trainer.global_step if training is not None else 0
         wrong = wrong_input(error, run_dir, trained=step > 0)
@@ -132,7 +142,9 @@ class _Prepared:
     training: Training
 
 
-def _prepare(config: DictConfig, run_dir: Path, resume: bool, data: DataModule | None) -> _Prepared:
+def _prepare(
+    config: DictConfig, run_dir: Path, resume: bool, data: DataModule | None, doctor: Doctor | None
+) -> _Prepared:
     """Read the data, build all objects, and record and show what the run starts from."""
     seed_everything(config.seed)
     with fitting("the data"):
@@ -146,7 +158,7 @@ def _prepare(config: DictConfig, run_dir: Path, resume: bool, data: DataModule |
         module.make_optimizer()  # raises its errors before anything starts
     if config.train and (problem := module.undefined_monitor(data)):
         raise DataError(f"monitor: {problem}")
-    training = build_trainer(config, run_dir)
+    training = build_trainer(config, run_dir, doctor.callbacks(run_dir) if doctor else ())
     if is_first_process():
         record = provenance(config, data, module) | ({"lr_find": lr_find} if lr_find else {})
         write_json(run_dir / "provenance.json", record)
@@ -161,6 +173,7 @@ def _train_and_measure(
     result: dict[str, Any],
     prepared: _Prepared,
     fit: Fit,
+    doctor: Doctor | None,
 ) -> None:
     data, module, training = prepared.data, prepared.module, prepared.training
     first = is_first_process()
@@ -183,14 +196,16 @@ def _train_and_measure(
     splits = measure_splits(
         training.trainer, module, data, checkpoint=str(checkpoint) if checkpoint.exists() else None
     )
-    numbers |= training_split(module, data) | weight_numbers(module.model)
+    values, trained = training_split(module, data)
+    numbers |= values | weight_numbers(module.model)
     if not first:
         return
-    references, left_out = (
-        measure_references(module, data, config.seed, config.get("references_seconds"))
+    evaluated, left_out = (
+        evaluate_references(module, data, config.seed, config.get("references_seconds"))
         if config.references
         else ({}, {})
     )
+    references = {name: {split: intervals(e) for split, e in by.items()} for name, by in evaluated.items()}
     result["test"] = splits["test"]
     result["references"] = {name: measured["test"] for name, measured in references.items()}
     write_predictions(run_dir / "predictions", module)
@@ -206,20 +221,29 @@ def _train_and_measure(
             **logged,
         },
     )
-    findings = verdict.findings(
-        config.monitor.removeprefix("val/"),
-        module.mode,
-        splits,
-        references,
-        logged["history"],
-        config.trainer.max_epochs,
-    )
-    findings += [part.finding(module, data) for part in training.configured if hasattr(part, "finding")]
+    findings = [part.finding(module, data) for part in training.configured if hasattr(part, "finding")]
     data.watch()
     if data.watch.changes:
-        findings.append(verdict.changed_data(data.watch.changes))
+        findings.append(changed_data(data.watch.changes))
+    if doctor is not None:
+        source = Source(config, module, data, splits, logged, trained, numbers, training.configured)
+        tests = {name: by["test"] for name, by in evaluated.items()}
+        findings = doctor.examine(run_dir, source, tests, findings)
     write_json(run_dir / "findings.json", [finding.to_dict() for finding in findings])
     result["findings"] = [finding.name for finding in findings]
+
+
+def _write_failure(
+    config: DictConfig, run_dir: Path, result: dict[str, Any], doctor: Doctor | None, failure: Exception
+) -> None:
+    """Write the findings on a training that stopped, the cause of which is its reason where it is known."""
+    findings: list[Finding] = []
+    if doctor is not None:
+        findings = doctor.failed(run_dir, config, failure, read_json(run_dir / "metrics.json"))
+        if findings and isinstance(failure, NonFiniteStep):
+            result["reason"] = findings[0].symptom[0].lower() + findings[0].symptom[1:]
+    result["findings"] = [finding.name for finding in findings]
+    write_json(run_dir / "findings.json", [finding.to_dict() for finding in findings])
 
 
 def _logged(training: Training) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from lit_mlfund.config.instantiate import instantiate
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics.learning_rate import Recommendation, recommend
 from lit_mlfund.modules import TaskModule
+from lit_mlfund.modules.guard import NonFiniteStep
 from lit_mlfund.runs.assembly.objects import (
     build_data,
     build_module,
@@ -76,11 +77,7 @@ class _RateTest(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         if trainer.global_step == len(self.rates):
             return  # gradients are still accumulated
-        self.baselines.append(float(torch.stack(self._baseline).mean()))
-        self._baseline = []
-        loss = pl_module.running.read()["train/loss"] - self.baselines[-1] + self.baselines[0]
-        self.rates.append(self._rate)
-        self.losses.append(loss)
+        loss = self._record(pl_module)
         self._set_rate()
         if len(self.losses) == 1:
             self._first = self._recent = loss
@@ -89,6 +86,18 @@ class _RateTest(Callback):
         span = max(self._first - self._lowest, 0.5 * abs(self._first))
         if not math.isfinite(loss) or self._recent > self._first + 2 * span:
             raise _Diverged
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        if isinstance(exception, NonFiniteStep):  # the last loss belongs to the curve
+            self._record(pl_module)
+
+    def _record(self, module: Any) -> float:
+        self.baselines.append(float(torch.stack(self._baseline).mean()))
+        self._baseline = []
+        loss: float = module.running.read()["train/loss"] - self.baselines[-1] + self.baselines[0]
+        self.rates.append(self._rate)
+        self.losses.append(loss)
+        return loss
 
     def comparable_losses(self) -> list[float]:
         """Return the losses, shifted to the level of the mean untrained loss."""
@@ -126,7 +135,7 @@ def range_test(config: DictConfig, data: DataModule) -> tuple[list[float], list[
         trainer = instantiate(node, callbacks=[*callbacks, rate_test], logger=None, default_root_dir=folder)
         try:
             trainer.fit(module, datamodule=data)
-        except _Diverged:
+        except (_Diverged, NonFiniteStep):
             pass
         finally:
             data.trainer = None

@@ -1,0 +1,111 @@
+"""Accompanies a run: callbacks that collect evidence, `evidence.json`, and the findings that follow from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback
+from omegaconf import DictConfig
+
+from lit_mlfund.atomic import to_json, write_json
+from lit_mlfund.callbacks import BlackBox, Vitals
+from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.config.instantiate import instantiate
+from lit_mlfund.diagnostics.evidence import Evidence
+from lit_mlfund.diagnostics.finding import Finding
+from lit_mlfund.diagnostics.verdict import verdict
+from lit_mlfund.metrics import Evaluation
+from lit_mlfund.runs.doctor.collect import Source, evidence_of_failure, evidence_of_run
+
+EVIDENCE = "evidence.json"
+
+
+class Doctor:
+    """Names what is wrong with a run, from evidence that is kept beside the findings.
+
+    Args:
+        rows: how many rows of the validation split the trained model is tried on.
+    """
+
+    vitals: Vitals
+    black_box: BlackBox
+
+    def __init__(self, *, rows: int = 1024):
+        if rows < 1:
+            raise ValueError(f"rows must be at least 1, got {rows}")
+        self.rows = rows
+
+    def callbacks(self, run_dir: Path) -> list[Callback]:
+        """Return the callbacks that collect evidence during training."""
+        self.vitals, self.black_box = Vitals(), BlackBox(run_dir)
+        return [self.vitals, self.black_box]
+
+    def examine(
+        self, run_dir: Path, source: Source, references: Mapping[str, Evaluation], others: list[Finding]
+    ) -> list[Finding]:
+        """Write `evidence.json` and return the findings on a finished run; a failure here is one of them."""
+        return _guarded(
+            others,
+            lambda: _diagnose(run_dir, evidence_of_run(source, self.vitals, references, others, self.rows)),
+        )
+
+    def failed(
+        self, run_dir: Path, config: DictConfig, failure: Exception, logged: dict[str, Any]
+    ) -> list[Finding]:
+        """Write `evidence.json` and return the findings on a training that stopped as it was no longer finite."""
+        box = self.black_box
+        missing = {"replay": box.problem} if box.problem else {}
+        return _guarded(
+            [], lambda: _diagnose(run_dir, evidence_of_failure(config, failure, box.found, logged, missing))
+        )
+
+
+def doctor_of(config: DictConfig) -> Doctor | None:
+    """Build the configured doctor; the default one for runs of versions that had none, None for `doctor=none`."""
+    if "doctor" not in config:
+        return Doctor()
+    if not config.doctor:
+        return None
+    doctor: Doctor = instantiate(config.doctor)
+    return doctor
+
+
+def findings_again(run_dir: Path) -> list[Finding]:
+    """Return the findings that follow from the `evidence.json` of a run.
+
+    Raises:
+        ConfigError: there is none, or it is of another version.
+    """
+    path = run_dir / EVIDENCE
+    if not path.is_file():
+        raise ConfigError(
+            f"run: {run_dir} has no {EVIDENCE}: it has not ended, was not measured (test=false), ran with doctor=none, "
+            "or was written by an earlier version; train it again"
+        )
+    try:
+        evidence = Evidence.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ConfigError(f"run: {path} cannot be read: {error}") from error
+    return verdict(evidence)
+
+
+def _diagnose(run_dir: Path, evidence: Evidence) -> list[Finding]:
+    """Write the evidence, and judge it as it will be read again."""
+    plain = evidence.to_dict()
+    write_json(run_dir / EVIDENCE, plain)
+    return verdict(Evidence.from_dict(json.loads(to_json(plain))))
+
+
+def _guarded(others: list[Finding], diagnose: Callable[[], list[Finding]]) -> list[Finding]:
+    """Return the findings; where the doctor itself fails, that as a finding: no failure here costs the result."""
+    try:
+        return diagnose()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        finding = Finding(
+            name="doctor_failed", severity="warning", symptom=f"The findings could not be made: {reason}."
+        )
+        return [finding, *others]
