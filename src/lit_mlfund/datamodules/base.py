@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 
 from lit_mlfund.data.reading.file_watch import Watch
 from lit_mlfund.data.reading.frames import Source
-from lit_mlfund.data.serving.batch import Batch
+from lit_mlfund.data.serving.batch import Batch, Inputs, ListBatch, PointBatch
 from lit_mlfund.data.serving.chunks import Chunks
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec
@@ -135,6 +135,19 @@ class DataModule(LightningDataModule):
         """Return a split as one batch, in the order of its store, for the reference models."""
         store = self._split(split)
         return store.batch(torch.arange(len(store)))
+
+    def training_inputs(self, most: int = 2**15) -> Inputs:
+        """Return the inputs `[N, …]` of up to `most` training rows, or queries' rows, drawn with a fixed seed."""
+        store = self._split("train")
+        index = torch.arange(len(store))
+        if len(store) > most:
+            index = (
+                torch.randint(len(store), (most,), generator=torch.Generator().manual_seed(0)).sort().values
+            )
+        batch = store.batch(index)
+        if isinstance(batch, ListBatch):
+            return {name: values[batch.mask] for name, values in batch.x.items()}
+        return batch.x if isinstance(batch, PointBatch) else batch.query
 
     # --- checkpoints ----------------------------------------------------------------------------------
 

@@ -19,6 +19,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lit_mlfund.data.serving.batch import Batch
 from lit_mlfund.data.serving.chunks import Chunks
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.models.inputs import InputEncoder
 from lit_mlfund.modules.clipping import clip_norm, clip_value
 from lit_mlfund.modules.curvature import Curvature
 from lit_mlfund.modules.lean import steps_per_call
@@ -95,6 +97,16 @@ class TrainedModule(LightningModule):
         if mesh is not None and not self._sharded:
             shard(self.model, self.loss, mesh["data_parallel"])
             self._sharded = True
+
+    def on_fit_start(self) -> None:
+        """Fit what the model takes from the distribution of the training rows, unless a checkpoint holds it."""
+        encoders = [
+            part for part in self.model.modules() if isinstance(part, InputEncoder) and not part.fitted
+        ]
+        if encoders and isinstance(data := self.trainer.datamodule, DataModule):  # type: ignore[attr-defined]
+            rows = data.training_inputs()
+            for encoder in encoders:
+                encoder.fit(rows)
 
     def use_lean_steps(self, trainer: Trainer) -> None:
         """Take several optimizer steps per call if `trainer` allows it; must be called before `trainer.fit`."""

@@ -59,6 +59,7 @@ class _RateTest(Callback):
         self._groups = [group for group in groups if group.get("name") != "tables"]  # these use embedding.lr
         self._factors = [float(group["lr"]) / LOWEST for group in self._groups]  # from lr_by_pattern
         self._first = float("nan")
+        self.untrained.load_state_dict(pl_module.state_dict())  # with what was fitted to the training rows
         self.untrained.to(pl_module.device)
         self._set_rate()
 
