@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from lit_mlfund.data.reading.file_watch import Watch
 from lit_mlfund.data.reading.frames import Source
 from lit_mlfund.data.serving.batch import Batch, Inputs, ListBatch, PointBatch
+from lit_mlfund.data.serving.budget import Budget
 from lit_mlfund.data.serving.chunks import Chunks
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.spec import DataSpec
@@ -38,9 +39,10 @@ class DataModule(LightningDataModule):
 
     spec: DataSpec
 
-    def __init__(self, *, batch_size: int, seed: int = 0) -> None:
+    def __init__(self, *, batch_size: int | None, seed: int = 0) -> None:
         super().__init__()
-        self.batch_size = batch_size
+        self.batch_size = batch_size or 1
+        self.batch_by_rows = batch_size is None  # `Budget` has the size once the rows are known
         self.seed = seed
         self.stores: dict[str, Store] = {}
         self.summary: dict[str, Any] = {}
@@ -83,6 +85,12 @@ class DataModule(LightningDataModule):
         """Build all splits, unless that has been done."""
         if not self.stores:
             self.build()
+        self.size_batches()
+
+    def size_batches(self) -> None:
+        """Set the batch size to that of the `Budget` unless one was given."""
+        if self.batch_by_rows:
+            self.batch_size = Budget.of(self.spec).batch_size
 
     def train_dataloader(self) -> BatchLoader | Chunks:
         """Return shuffled batches of `batch_size`; in fixed order when the trainer overfits a few batches.

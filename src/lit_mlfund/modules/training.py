@@ -26,7 +26,7 @@ from lit_mlfund.modules.curvature import Curvature
 from lit_mlfund.modules.lean import steps_per_call
 from lit_mlfund.modules.sharding import shard, spread_tables
 from lit_mlfund.modules.step_statistics import RunningStatistics
-from lit_mlfund.optim import adamw, parameter_groups
+from lit_mlfund.optim import adamw, anneals, parameter_groups
 
 OptimizerFactory = Callable[[Any], torch.optim.Optimizer]
 ScheduleFactory = Callable[..., LRScheduler | ReduceLROnPlateau]
@@ -87,6 +87,11 @@ class TrainedModule(LightningModule):
         parameters = inspect.signature(self.schedule).parameters.values()
         required = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
         return self.schedule(optimizer, num_steps) if len(required) > 1 else self.schedule(optimizer)
+
+    @property
+    def anneals(self) -> bool:
+        """Return whether the learning rate falls to its end, so that training should not stop long before it."""
+        return anneals(self.schedule)
 
     def configure_model(self) -> None:
         """Shard the model as configured; Lightning calls this in every process, before it builds the optimizer."""

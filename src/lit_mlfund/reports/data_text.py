@@ -11,6 +11,14 @@ def size_text(data: dict[str, Any], unit: str = "rows") -> str:
     return f"{sizes} {unit}" if sizes else ""
 
 
+def budget_text(plan: dict[str, int]) -> str:
+    """Format the length of a training, such as `1,056 steps: 32 epochs of 33 batches of 256`."""
+    return (
+        f"{plan['steps']:,} steps: {plan['epochs']:,} epochs of {plan['batches']:,} batches "
+        f"of {plan['batch_size']:,}"
+    )
+
+
 def target_text(task: str, data: dict[str, Any]) -> str:
     """Format the target as it was understood, in the training split; empty where the data do not say it.
 

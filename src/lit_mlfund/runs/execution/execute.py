@@ -22,6 +22,7 @@ from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics import verdict
 from lit_mlfund.modules import TaskModule
+from lit_mlfund.runs.assembly.budget import apply_budget
 from lit_mlfund.runs.assembly.data_reuse import load_data
 from lit_mlfund.runs.assembly.objects import (
     Training,
@@ -35,7 +36,7 @@ from lit_mlfund.runs.evaluation.publish import report, show_projection, show_sta
 from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
 from lit_mlfund.runs.execution.lr_range_test import replace_auto_lr
 from lit_mlfund.runs.execution.provenance import provenance, recorded_sources
-from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.runs.execution.run_folder import load_frozen, rewrite
 from lit_mlfund.startup.environment import is_first_process
 from lit_mlfund.startup.streams import prepare_streams
 
@@ -101,6 +102,8 @@ def _run(
     data = data or load_data(config)
     if resume:
         data.watch.compare(recorded_sources(run_dir))
+    if (replaced := apply_budget(config, data)) and is_first_process():
+        rewrite(run_dir, config, f"by the number of training rows: {' '.join(replaced)}")
     lr_find = replace_auto_lr(config, data, run_dir) if config.train else None
     module = build_module(config, data.spec)
     if config.train:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 import lit_mlfund
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
+from lit_mlfund.runs.assembly.budget import planned_steps
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "scikit-learn", "polars")
 
@@ -40,6 +41,7 @@ def provenance(config: DictConfig, data: DataModule, module: TaskModule) -> dict
         "seed": config.seed,
         "data": data.summary,
         "sources": [signature.to_dict() for signature in data.watch.signatures.values()],
+        "budget": planned_steps(config, data),
         "num_parameters": sum(parameter.numel() for parameter in module.parameters()),
     }
 
