@@ -78,3 +78,12 @@ def test_a_metric_that_is_undefined_is_a_finding_of_its_own() -> None:
     )
     assert finding.name == "undefined_metric"
     assert finding.symptom.startswith("test/m cannot be computed")
+
+
+def test_an_undefined_metric_that_is_not_monitored_is_told_too() -> None:
+    hole = {"value": math.nan, "low": math.nan, "high": math.nan}
+    fine = {"value": 0.7, "low": 0.6, "high": 0.8}
+    splits = {"val": {"a": fine, "m": fine, "z": fine}, "test": {"a": hole, "m": fine, "z": hole}}
+    (finding,) = verdict.findings("m", "min", splits, {}, [{"val/m": 0.7}], 3)
+    assert finding.name == "undefined_metric"
+    assert finding.symptom.startswith("test/a cannot be computed")

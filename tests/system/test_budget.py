@@ -60,7 +60,7 @@ def test_another_optimizer_has_its_own_rate(mlfund: Command, table: Path) -> Non
 
 def test_lists_of_a_table_train_as_before(mlfund: Command, table: Path) -> None:
     outcome, config = train(mlfund, table, "task=ranking", "data.query=query")
-    assert "\ntrain  10 steps: 10 epochs of 1 batches of 256\n" in outcome.out
+    assert "\ntrain  10 steps: 10 epochs of 1 batch of 256\n" in outcome.out
     assert values(config) == (10, 256, 1e-3, 1e-2)
 
 

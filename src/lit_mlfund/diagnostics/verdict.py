@@ -68,11 +68,14 @@ def _defined(*measured: dict[str, float]) -> bool:
 
 
 def _undefined(metric: str, splits: dict[str, Measured]) -> Finding | None:
-    """Report a monitored metric without a value, such as the AUROC of rows that are all of one class."""
-    names = [
-        f"{split}/{metric}" for split, measured in splits.items() if math.isnan(measured[metric]["value"])
-    ]
-    if not names:
+    """Report a metric without a value, such as the AUROC of rows that are all of one class: the monitored one first."""
+    known = [metric, *(name for name in next(iter(splits.values()), {}) if name != metric)]
+    by_metric = (
+        [f"{split}/{name}" for split, measured in splits.items() if math.isnan(measured[name]["value"])]
+        for name in known
+    )
+    names = next(filter(None, by_metric), None)
+    if names is None:
         return None
     told = " and ".join(names)
     return Finding(
