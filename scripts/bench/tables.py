@@ -39,8 +39,7 @@ def make_case(embedding: str, rows: int, columns: int, steps: int, more: list[st
 
     names = tuple(f"c{column}" for column in range(columns))
     fields = numeric(13) | {"categorical": Field("categorical", (columns,), names, (rows,) * columns)}
-    overrides = [*BINARY, "model=dlrm", f"embedding={embedding}", "callbacks=none"]
-    overrides += ["trainer.limit_val_batches=0", *more]
+    overrides = [*BINARY, "model=dlrm", f"embedding={embedding}", "callbacks=none", *more]
     spec = DataSpec("binary", fields, classes=("no", "yes"))
     return Case(2.0, overrides, spec, BATCH, steps, tensors, *points("numeric", "categorical"))
 

@@ -15,6 +15,7 @@ from lit_mlfund.data.serving.batch import Batch, Inputs, ListBatch, PointBatch
 from lit_mlfund.data.serving.budget import Budget
 from lit_mlfund.data.serving.chunks import Chunks
 from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.data.serving.placement import held_on
 from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.data.serving.store import PointStore, Store
 
@@ -106,7 +107,7 @@ class DataModule(LightningDataModule):
             seed=self.seed,
             lengths=getattr(store, "lengths", None),
             block=getattr(store, "block", None),
-            **self._rank(),
+            **self._placement(store),
         )
         steps = getattr(self.trainer and self.trainer.lightning_module, "steps_per_call", 1)
         return loader if steps == 1 else Chunks(loader, steps)
@@ -137,7 +138,8 @@ class DataModule(LightningDataModule):
             size = max(self.batch_size, min(size, MAX_PIXELS // store.x["image"].shape[1:].numel()))
         if (lengths := getattr(store, "lengths", None)) is not None:
             size = max(1, min(size, MAX_DOCUMENTS // max(int(lengths.max()), 1)))
-        return BatchLoader(store, batch_size or size, block=getattr(store, "block", None), **self._rank())
+        block = getattr(store, "block", None)
+        return BatchLoader(store, batch_size or size, block=block, **self._placement(store))
 
     def whole(self, split: str) -> Batch:
         """Return a split as one batch, in the order of its store, for the reference models."""
@@ -176,7 +178,10 @@ class DataModule(LightningDataModule):
             raise ValueError(f"split must be one of {', '.join(self.stores)}, got {split!r}")
         return self.stores[split]
 
-    def _rank(self) -> dict[str, Any]:
-        """Return the rank and the number of processes, as keywords of `BatchLoader`."""
+    def _placement(self, store: Store) -> dict[str, Any]:
+        """Return rank, number of processes and the GPU that holds the store, as keywords of `BatchLoader`."""
         trainer = self.trainer
-        return {} if trainer is None else {"rank": trainer.global_rank, "world_size": trainer.world_size}
+        if trainer is None:
+            return {}
+        device = held_on(store, trainer.strategy.root_device) if torch.cuda.is_available() else None
+        return {"rank": trainer.global_rank, "world_size": trainer.world_size, "device": device}

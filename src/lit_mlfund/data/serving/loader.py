@@ -133,7 +133,7 @@ class BatchLoader(Generic[BatchT]):
         """Return the positions in the store that make up each batch of this rank in `epoch`."""
         size = len(self.store)
         if not self.shuffle:
-            rows = torch.arange(size)[self.rank :: self.world_size]
+            rows = torch.arange(size, device=self.device)[self.rank :: self.world_size]
             batches = list(rows.split(self.batch_size))
             if len(batches) < len(self):  # another rank has one row more, which makes one more batch
                 batches = list(rows.tensor_split(len(self)))
@@ -147,10 +147,12 @@ class BatchLoader(Generic[BatchT]):
                 order = order[: size - size % self.world_size]
             elif size % self.world_size:
                 order = order[torch.arange(-(-size // self.world_size) * self.world_size) % size]
+            order = order.to(
+                self.device or order.device
+            )  # at once: a copy for each batch costs as much as a small step
             # Step s of all ranks together is what one process with the global batch size would see.
             batches = [part[self.rank :: self.world_size] for part in order.split(global_batch_size)]
-        batches = batches[: len(self)]
-        return batches if self.device is None else [index.to(self.device) for index in batches]
+        return batches[: len(self)]
 
     def _block_batches(self) -> Iterator[Tensor]:
         """Yield the rest of this epoch's order batch by batch, for a store that may be larger than memory."""
