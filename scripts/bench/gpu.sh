@@ -43,7 +43,7 @@ precision() {
         $([ "$device" = cpu ] && echo --epochs 2 --variants bf16)
 }
 tables() {
-    "$python" scripts/bench/tables.py --device "$device" --embedding sparse --repeats "$repeats" \
+    "$python" scripts/bench/embedding_tables.py --device "$device" --embedding sparse --repeats "$repeats" \
         $([ "$device" = cpu ] && echo --rows 1000 10000 --steps 3)
 }
 

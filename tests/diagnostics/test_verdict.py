@@ -317,3 +317,13 @@ def test_evidence_of_another_version_is_refused() -> None:
         Evidence.from_dict({"format": 99})
     with pytest.raises(ValueError, match="damaged"):
         Evidence.from_dict({"format": 1, "task": "binary"})
+
+
+def test_an_undefined_metric_that_is_not_monitored_is_told_too() -> None:
+    hole, fine = Measure(math.nan, math.nan, math.nan), Measure(0.7, 0.6, 0.8)
+    splits = {
+        "val": {"auroc": fine, "accuracy": fine, "f1": fine},
+        "test": {"auroc": fine, "accuracy": hole, "f1": hole},
+    }
+    (finding,) = [part for part in verdict(run(splits=splits)) if part.name == "undefined_metric"]
+    assert finding.symptom.startswith("test/accuracy cannot be computed")

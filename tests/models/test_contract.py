@@ -18,6 +18,7 @@ SHAPES = {"binary": (5,), "regression": (5,), "multiclass": (5, 4), "ranking": (
 SMALL: dict[str, Callable[[DataSpec], nn.Module]] = {
     "Linear": models.Linear,
     "MLP": lambda spec: models.MLP(spec, hidden=(8, 4)),
+    "TabM": lambda spec: models.TabM(spec, num_members=2, hidden=(8, 4)),
     "CNN": lambda spec: models.CNN(spec, channels=(4, 8)),
     "ResNet": lambda spec: models.ResNet(spec, blocks=(1, 2), width=4),
     "Transformer": lambda spec: models.Transformer(spec, dim=16, num_heads=2),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lit_mlfund.reports.data_text import size_text, target_text
+from lit_mlfund.reports.data_text import budget_text, size_text, target_text
 
 CASES: dict[str, tuple[str, dict[str, Any], str]] = {
     "two classes": (
@@ -56,3 +56,9 @@ def test_sizes() -> None:
     assert size_text(data) == "train 2,800  val 60 rows"
     assert size_text(data, "queries") == "train 40  val 6 queries"
     assert size_text({}) == ""
+
+
+def test_the_length_of_a_training() -> None:
+    plan = {"steps": 1056, "epochs": 32, "batches": 33, "batch_size": 256}
+    assert budget_text(plan) == "1,056 steps: 32 epochs of 33 batches of 256"
+    assert budget_text(dict.fromkeys(plan, 1)) == "1 step: 1 epoch of 1 batch of 1"

@@ -46,7 +46,8 @@ def arguments(path: Path, task: str = "binary") -> tuple[str, ...]:
 
 
 def test_perfect_metrics(mlfund: Command, numbers: Path) -> None:
-    run = done(mlfund(*arguments(numbers, "multiclass"), "optim.lr=0.1"), "verdict: no problems found")
+    perfect = ("optim.lr=0.1", "monitor=val/accuracy")
+    run = done(mlfund(*arguments(numbers, "multiclass"), *perfect), "verdict: no problems found")
     result = json.loads((run / "result.json").read_text())
     assert result["test"]["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     assert result["objective"]["value"] == 1.0

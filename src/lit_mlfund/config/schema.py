@@ -62,7 +62,9 @@ SECTIONS: dict[str, Section] = {
     "task": Section(supplied=("model", "loss", "spec", "optimizer", "schedule", "monitor")),
     "loss": Section(),
     "optim": Section(
-        supplied=("params",), own={"lr_by_pattern": parse("dict[str, float]")}, placeholders={"lr": ("auto",)}
+        supplied=("params",),
+        own={"lr_by_pattern": parse("dict[str, float]")},
+        placeholders={"lr": ("auto", "by_rows"), "weight_decay": ("by_rows",)},
     ),
     "schedule": Section(optional=True, supplied=("optimizer",), offered=("num_steps", "mode")),
     "regularization": Section(several=True),
@@ -71,9 +73,18 @@ SECTIONS: dict[str, Section] = {
     "data": Section(),
     # preferences of the data set, in effect unless something else is chosen
     "recommended": Section(
-        several=True, own={"max_epochs": Hint("int"), "monitor": Hint("str"), "module": Hint("str")}
+        several=True,
+        own={
+            "max_epochs": parse("int | Literal['by_rows']"),
+            "lr": parse("float | Literal['by_rows']"),
+            "weight_decay": parse("float | Literal['by_rows']"),
+            "monitor": Hint("str"),
+            "module": Hint("str"),
+        },
     ),
-    "trainer": Section(supplied=("callbacks", "logger", "default_root_dir")),
+    "trainer": Section(
+        supplied=("callbacks", "logger", "default_root_dir"), placeholders={"max_epochs": ("by_rows",)}
+    ),
     "callbacks": Section(several=True),
     "logger": Section(
         several=True, offered=("save_dir",), own={"tensorboard": Hint("bool"), "card": Hint("bool")}

@@ -11,7 +11,8 @@ from lightning.pytorch import LightningDataModule
 
 from lit_mlfund.data.reading.file_watch import Watch
 from lit_mlfund.data.reading.frames import Source
-from lit_mlfund.data.serving.batch import Batch
+from lit_mlfund.data.serving.batch import Batch, Inputs, ListBatch, PointBatch
+from lit_mlfund.data.serving.budget import Budget
 from lit_mlfund.data.serving.chunks import Chunks
 from lit_mlfund.data.serving.loader import BatchLoader
 from lit_mlfund.data.serving.placement import held_on
@@ -39,9 +40,10 @@ class DataModule(LightningDataModule):
 
     spec: DataSpec
 
-    def __init__(self, *, batch_size: int, seed: int = 0) -> None:
+    def __init__(self, *, batch_size: int | None, seed: int = 0) -> None:
         super().__init__()
-        self.batch_size = batch_size
+        self.batch_size = batch_size or 1
+        self.batch_by_rows = batch_size is None  # `Budget` has the size once the rows are known
         self.seed = seed
         self.stores: dict[str, Store] = {}
         self.summary: dict[str, Any] = {}
@@ -84,6 +86,12 @@ class DataModule(LightningDataModule):
         """Build all splits, unless that has been done."""
         if not self.stores:
             self.build()
+        self.size_batches()
+
+    def size_batches(self) -> None:
+        """Set the batch size to that of the `Budget` unless one was given."""
+        if self.batch_by_rows:
+            self.batch_size = Budget.of(self.spec).batch_size
 
     def train_dataloader(self) -> BatchLoader | Chunks:
         """Return shuffled batches of `batch_size`; in fixed order when the trainer overfits a few batches.
@@ -137,6 +145,19 @@ class DataModule(LightningDataModule):
         """Return a split as one batch, in the order of its store, for the reference models."""
         store = self._split(split)
         return store.batch(torch.arange(len(store)))
+
+    def training_inputs(self, most: int = 2**15) -> Inputs:
+        """Return the inputs `[N, …]` of up to `most` training rows, or queries' rows, drawn with a fixed seed."""
+        store = self._split("train")
+        index = torch.arange(len(store))
+        if len(store) > most:
+            index = (
+                torch.randint(len(store), (most,), generator=torch.Generator().manual_seed(0)).sort().values
+            )
+        batch = store.batch(index)
+        if isinstance(batch, ListBatch):
+            return {name: values[batch.mask] for name, values in batch.x.items()}
+        return batch.x if isinstance(batch, PointBatch) else batch.query
 
     # --- checkpoints ----------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ class FrameDataModule(DataModule):
     A subclass implements `read`.
 
     Args:
-        batch_size: rows (queries for ranking) in a training batch.
+        batch_size: rows (queries for ranking) in a training batch; None follows their number (`Budget`).
         seed: seed of the training order.
         roles: roles of the columns.
         positive: the label that is encoded as 1 (binary).
@@ -38,7 +38,7 @@ class FrameDataModule(DataModule):
     def __init__(
         self,
         *,
-        batch_size: int,
+        batch_size: int | None,
         seed: int = 0,
         roles: Roles,
         positive: str | None = None,

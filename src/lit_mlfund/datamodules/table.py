@@ -34,7 +34,7 @@ class TableDataModule(FrameDataModule):
         path: the file, or a polars or pandas frame.
         target: the column to predict.
         task: binary, multiclass, regression or ranking; None infers it from `query` or the values of the target.
-        batch_size: rows (queries for ranking) in a training batch.
+        batch_size: rows (queries for ranking) in a training batch; None follows their number (`Budget`).
         seed: seed of the training order.
         query: the column that identifies the rows of one list; given if and only if the task is ranking.
         time: a column of dates or numbers; validation and test come after training.
@@ -71,7 +71,7 @@ class TableDataModule(FrameDataModule):
         *,
         target: str,
         task: str | None = None,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         seed: int = 0,
         query: str | None = None,
         time: str | None = None,

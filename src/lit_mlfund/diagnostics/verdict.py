@@ -91,14 +91,21 @@ def _because(found: list[Finding]) -> list[Finding]:
 
 
 def _undefined(evidence: Evidence) -> list[Finding]:
-    """Report a monitored metric without a value, such as the AUROC of rows that are all of one class."""
-    metric = evidence.monitor
-    names = [
-        f"{split}/{metric}"
-        for split, measured in evidence.splits.items()
-        if metric in measured and math.isnan(measured[metric].value)
+    """Report a metric without a value, such as the AUROC of rows that are all of one class: the monitored one first."""
+    known = [
+        evidence.monitor,
+        *dict.fromkeys(name for measured in evidence.splits.values() for name in measured),
     ]
-    if not names:
+    by_metric = (
+        [
+            f"{split}/{name}"
+            for split, measured in evidence.splits.items()
+            if name in measured and math.isnan(measured[name].value)
+        ]
+        for name in known
+    )
+    names = next(filter(None, by_metric), None)
+    if names is None:
         return []
     return [
         Finding(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_mlfund.models.numeric import NumericEmbedding, PeriodicEmbedding
+from lit_mlfund.models.numeric import NumericEmbedding, PiecewiseLinearEmbedding, check_kind, embed_numbers
 from lit_mlfund.models.sharded_table import ShardedTable
 
 if TYPE_CHECKING:
@@ -98,10 +98,13 @@ class TokenBag(nn.Module):
 class InputEncoder(nn.Module):
     """Encodes a dict of tensors `[..., *field.shape]` as one vector `[..., dim]`, for any leading dimensions.
 
-    Numeric columns are passed through, or with `numeric_embedding="periodic"` embedded by `PeriodicEmbedding` of scale
-    `frequency_scale`; images are flattened, each categorical column is embedded (width `embedding_dim`, None for
-    `table_width`), and tokens become one `TokenBag` of width `token_dim`. `encoders` supplies modules for individual
-    fields, for tables that two encoders share. Names in `x` without a field are ignored.
+    Numeric columns are passed through, or embedded as `numeric_embedding` says: by waves (`PeriodicEmbedding` of scale
+    `frequency_scale`, `periodic_linear` without its ReLU) or by bins (`PiecewiseLinearEmbedding`). Images are
+    flattened, each categorical column is embedded (width `embedding_dim`, None for `table_width`), and tokens become
+    one `TokenBag` of width `token_dim`. `encoders` supplies modules for individual fields, for tables that two
+    encoders share. Names in `x` without a field are ignored.
+
+    `widths` has the number of outputs of each input column, in the order of the outputs.
     """
 
     def __init__(
@@ -120,11 +123,10 @@ class InputEncoder(nn.Module):
             raise ValueError(f"embedding_dim must be at least 1, got {embedding_dim}")
         if token_dim < 1:
             raise ValueError(f"token_dim must be at least 1, got {token_dim}")
-        if numeric_embedding not in ("none", "periodic"):
-            raise ValueError(f"numeric_embedding must be none or periodic, got {numeric_embedding!r}")
+        check_kind(numeric_embedding)
         self.kinds = {name: field.kind for name, field in fields.items()}
         self.encoders = nn.ModuleDict()
-        self.dim = 0
+        self.widths: list[int] = []
         module: Any
         for name, field in fields.items():
             if encoders is not None and name in encoders:
@@ -134,17 +136,28 @@ class InputEncoder(nn.Module):
                 module = CategoricalEmbedding(field.cardinalities, width, code_dropout=code_dropout)
             elif field.kind == "tokens":
                 module = TokenBag(field.cardinalities[0], token_dim)
-            elif field.kind == "numeric" and numeric_embedding == "periodic":
-                module = PeriodicEmbedding(field.shape[0], scale=frequency_scale)
-                self.dim += field.shape[0] * module.dim
-                self.encoders[name] = module
-                continue
+            elif field.kind == "numeric":
+                module = embed_numbers(numeric_embedding, field.shape[0], frequency_scale)
             else:
-                self.dim += math.prod(field.shape)
+                module = None
+            if module is None:
+                self.widths += [1] * math.prod(field.shape)
                 continue
-            columns = len(field.cardinalities) if field.kind == "categorical" else 1
-            self.dim += columns * module.table.embedding_dim
             self.encoders[name] = module
+            columns = 1 if field.kind == "tokens" else field.shape[0]
+            self.widths += [module.dim if field.kind == "numeric" else module.table.embedding_dim] * columns
+        self.dim = sum(self.widths)
+
+    @property
+    def fitted(self) -> bool:
+        """Return whether no embedding waits for training rows (`fit`)."""
+        return all(bool(getattr(module, "fitted", True)) for module in self.encoders.values())
+
+    def fit(self, x: Mapping[str, Tensor]) -> None:
+        """Fit the embeddings of numbers that follow the distribution of training rows, `x[name] [N, …]`."""
+        for name, module in self.encoders.items():
+            if isinstance(module, PiecewiseLinearEmbedding):
+                module.fit(x[name])
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
         parts = []

@@ -75,10 +75,7 @@ def hidden_layers(
 ) -> nn.Sequential:
     """Stack linear, norm, activation and dropout for each width: `[..., in_features]` -> `[..., hidden[-1]]`."""
     check_fraction("dropout", dropout)
-    if any(width < 1 for width in hidden):
-        raise ValueError(f"hidden must be positive layer widths, got {list(hidden)}")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    check_layers(hidden, activation)
     layers: list[nn.Module] = []
     for width in hidden:
         layers.append(nn.Linear(in_features, width))
@@ -91,3 +88,11 @@ def hidden_layers(
             layers.append(nn.Dropout(dropout))
         in_features = width
     return nn.Sequential(*layers)
+
+
+def check_layers(hidden: Sequence[int], activation: str) -> None:
+    """Raise ValueError unless `hidden` are widths of layers and `activation` is one of `ACTIVATIONS`."""
+    if any(width < 1 for width in hidden):
+        raise ValueError(f"hidden must be positive layer widths, got {list(hidden)}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")

@@ -12,6 +12,7 @@ from torch import Tensor
 from lit_mlfund.data.serving.batch import MixedBatch, PointBatch
 from lit_mlfund.modules.base import TaskModule
 from lit_mlfund.modules.curvature import losses_of_draws
+from lit_mlfund.modules.members import training_outputs
 from lit_mlfund.modules.outputs import PointOutputs
 
 
@@ -30,12 +31,12 @@ class PointModule(TaskModule):
         return self.natural(self.model(batch.x))
 
     def batch_loss(self, batch: PointBatch) -> Tensor:
+        output, batch = training_outputs(self.model, batch)
         if isinstance(batch, MixedBatch):
             # share · loss against y + (1 - share) · loss against the other target
-            output = self.model(batch.x)
             target, weight = batch.targets_and_weights()
             return self.loss(torch.cat([output, output]), self.loss_target(target), weight=weight)
-        return self._loss(self.model(batch.x), batch)
+        return self._loss(output, batch)
 
     def _loss(self, output: Tensor, batch: PointBatch) -> Tensor:
         if batch.weight is None:  # a loss need not accept weights where there are none
@@ -45,7 +46,8 @@ class PointModule(TaskModule):
     def losses_of_draws(
         self, batch: PointBatch, generator: np.random.Generator
     ) -> tuple[Tensor | None, Tensor | None]:
-        return losses_of_draws(self.loss, self.model(batch.x), generator), batch.weight
+        output, batch = training_outputs(self.model, batch)
+        return losses_of_draws(self.loss, output, generator), batch.weight
 
     def outputs(self, batch: PointBatch) -> tuple[Tensor, PointOutputs]:
         output = self.model(batch.x)

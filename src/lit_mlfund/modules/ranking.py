@@ -13,6 +13,7 @@ from lit_mlfund.data.serving.batch import ListBatch
 from lit_mlfund.losses import LambdaRankLoss
 from lit_mlfund.metrics import Evaluation, evaluate_queries, ranking_values
 from lit_mlfund.modules.base import TaskModule
+from lit_mlfund.modules.members import training_outputs
 from lit_mlfund.modules.outputs import ListOutputs
 
 
@@ -59,7 +60,7 @@ class RankingModule(TaskModule):
         return self.loss(scores[mask], batch.relevance[mask], **weights)
 
     def batch_loss(self, batch: ListBatch) -> Tensor:
-        return self._loss(self(batch), batch)
+        return self._loss(*training_outputs(self.model, batch, mask=batch.mask))
 
     def outputs(self, batch: ListBatch) -> tuple[Tensor, ListOutputs]:
         scores = self(batch)

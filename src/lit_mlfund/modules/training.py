@@ -19,6 +19,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lit_mlfund.data.serving.batch import Batch
 from lit_mlfund.data.serving.chunks import Chunks
+from lit_mlfund.datamodules import DataModule
+from lit_mlfund.models.inputs import InputEncoder
 from lit_mlfund.modules.clipping import clip_norm, clip_value
 from lit_mlfund.modules.curvature import Curvature
 from lit_mlfund.modules.guard import StepGuard
@@ -26,7 +28,7 @@ from lit_mlfund.modules.joint_draws import draw_jointly
 from lit_mlfund.modules.lean import steps_per_call
 from lit_mlfund.modules.sharding import shard, spread_tables
 from lit_mlfund.modules.step_statistics import RunningStatistics
-from lit_mlfund.optim import adamw, parameter_groups
+from lit_mlfund.optim import adamw, anneals, parameter_groups
 
 OptimizerFactory = Callable[[Any], torch.optim.Optimizer]
 ScheduleFactory = Callable[..., LRScheduler | ReduceLROnPlateau]
@@ -92,6 +94,11 @@ class TrainedModule(LightningModule):
         required = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
         return self.schedule(optimizer, num_steps) if len(required) > 1 else self.schedule(optimizer)
 
+    @property
+    def anneals(self) -> bool:
+        """Return whether the learning rate falls to its end, so that training should not stop long before it."""
+        return anneals(self.schedule)
+
     def configure_model(self) -> None:
         """Shard the model as configured; Lightning calls this in every process, before it builds the optimizer."""
         if self._trainer is None:  # also called in `load_from_checkpoint`
@@ -101,6 +108,16 @@ class TrainedModule(LightningModule):
         if mesh is not None and not self._sharded:
             shard(self.model, self.loss, mesh["data_parallel"])
             self._sharded = True
+
+    def on_fit_start(self) -> None:
+        """Fit what the model takes from the distribution of the training rows, unless a checkpoint holds it."""
+        encoders = [
+            part for part in self.model.modules() if isinstance(part, InputEncoder) and not part.fitted
+        ]
+        if encoders and isinstance(data := self.trainer.datamodule, DataModule):  # type: ignore[attr-defined]
+            rows = data.training_inputs()
+            for encoder in encoders:
+                encoder.fit(rows)
 
     def use_lean_steps(self, trainer: Trainer) -> None:
         """Take several optimizer steps per call if `trainer` allows it; must be called before `trainer.fit`."""

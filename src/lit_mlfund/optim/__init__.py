@@ -12,6 +12,8 @@ from lit_mlfund.optim.proximal import soft_threshold_
 from lit_mlfund.optim.recent import lion, schedule_free
 from lit_mlfund.optim.rowwise import RowwiseAdagrad
 from lit_mlfund.optim.schedules import (
+    annealing,
+    anneals,
     constant,
     constant_multiplier,
     cosine,
@@ -35,6 +37,8 @@ __all__ = [
     "adam",
     "adamw",
     "adamw8bit",
+    "annealing",
+    "anneals",
     "constant",
     "constant_multiplier",
     "cosine",

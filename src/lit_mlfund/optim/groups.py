@@ -30,8 +30,8 @@ def parameter_groups(
     """Group trainable parameters for a torch optimizer; only weights of two or more dimensions decay.
 
     Biases, gains of norms and other vectors do not decay: shrinking them restricts the function without simplifying
-    it. Nor do embeddings: decay would also shrink rows that the batch does not use, and pull rare categories to zero
-    between their occurrences.
+    it; nor does what a module names in `no_decay`. Nor do embeddings: decay would also shrink rows that the batch does
+    not use, and pull rare categories to zero between their occurrences.
 
     Args:
         model: whose `named_parameters()` are grouped; a shared parameter counts once.
@@ -52,8 +52,8 @@ def parameter_groups(
     exempt = {
         id(parameter)
         for module in model.modules()
-        if isinstance(module, NO_DECAY)
-        for parameter in module.parameters(recurse=False)
+        for name, parameter in module.named_parameters(recurse=False)
+        if isinstance(module, NO_DECAY) or name in getattr(module, "no_decay", ())
     }
     skipped = {id(parameter) for parameter in skip}
     groups: dict[str, dict[str, Any]] = {}

@@ -8,10 +8,24 @@ reaches `final_fraction` in the last step, num_steps-1; any later steps stay at 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+ScheduleT = TypeVar("ScheduleT", bound=Callable[..., Any])
+
+
+def annealing(schedule: ScheduleT) -> ScheduleT:
+    """Mark a schedule whose last steps, at low rates, are part of its plan: stopping before them loses the best."""
+    schedule.anneals = True  # type: ignore[attr-defined]
+    return schedule
+
+
+def anneals(schedule: Any) -> bool:
+    """Return whether a schedule, or the one that a `functools.partial` calls, is marked with `annealing`."""
+    return bool(getattr(getattr(schedule, "func", schedule), "anneals", False))
 
 
 def constant_multiplier(step: int, warmup_steps: int = 0) -> float:
@@ -66,6 +80,7 @@ def _progress(step: int, num_steps: int, warmup_steps: int) -> float:
     return min(1.0, (step - peak) / (num_steps - 1 - peak)) if num_steps - 1 > peak else 0.0
 
 
+@annealing
 def cosine(
     optimizer: Optimizer,
     num_steps: int,
@@ -86,6 +101,7 @@ def cosine(
     return LambdaLR(optimizer, lambda step: cosine_multiplier(step, num_steps, warmup, final_fraction))
 
 
+@annealing
 def linear(
     optimizer: Optimizer,
     num_steps: int,
@@ -120,6 +136,7 @@ def inverse_sqrt(optimizer: Optimizer, num_steps: int, *, warmup_fraction: float
     return LambdaLR(optimizer, lambda step: inverse_sqrt_multiplier(step, warmup))
 
 
+@annealing
 def one_cycle(
     optimizer: Optimizer,
     num_steps: int,

@@ -11,6 +11,19 @@ def size_text(data: dict[str, Any], unit: str = "rows") -> str:
     return f"{sizes} {unit}" if sizes else ""
 
 
+def budget_text(plan: dict[str, int]) -> str:
+    """Format the length of a training, such as `1,056 steps: 32 epochs of 33 batches of 256`."""
+    steps, epochs, batches = (_counted(plan[name], name) for name in ("steps", "epochs", "batches"))
+    return f"{steps}: {epochs} of {batches} of {plan['batch_size']:,}"
+
+
+def _counted(number: int, plural: str) -> str:
+    """Format a number of steps, epochs or batches, of which there may be one."""
+    return (
+        f"{number:,} {plural.removesuffix('es' if plural == 'batches' else 's') if number == 1 else plural}"
+    )
+
+
 def target_text(task: str, data: dict[str, Any]) -> str:
     """Format the target as it was understood, in the training split; empty where the data do not say it.
 

@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from lit_mlfund.reports.data_text import size_text, target_text
+from lit_mlfund.reports.data_text import budget_text, size_text, target_text
 from lit_mlfund.reports.run_files import read_json
 
 COUNTED = ("rows", "queries", "characters", "windows")  # what `Run.evaluate` counts
@@ -130,6 +130,8 @@ def start_text(run_dir: Path) -> str:
             )
     lines += [f"  {note}" for note in data.get("notes", [])]
     lines.append(f"model  {provenance['num_parameters']:,} parameters")
+    if plan := provenance.get("budget"):
+        lines.append(f"train  {budget_text(plan)}")
     width = terminal_width()
     return "\n".join([*(wrap(line, width) for line in lines), f"run    {run_dir}"])
 

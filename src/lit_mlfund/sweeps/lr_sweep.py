@@ -12,10 +12,13 @@ from typing import Any
 from lit_mlfund.atomic import to_json, write_bytes, write_json
 from lit_mlfund.config.compatibility import direction
 from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.data.serving.budget import BY_ROWS
 from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.sweeps.job import Job
 from lit_mlfund.sweeps.lr_search import best_index, next_index, rate_at
 from lit_mlfund.sweeps.plan import Plan
+
+START = 3e-3  # among the rates that follow the rows, which are not known before the first training
 
 
 class LearningRateSweep:
@@ -42,10 +45,10 @@ class LearningRateSweep:
             problems.append(f"sweep=lr looks at one configuration, not at {len(self.plan.combinations)}")
         if not self.minutes > 0:
             problems.append(f"sweep.minutes: expected more than 0, got {self.minutes:g}")
-        if not isinstance(optim.get("lr"), (int, float)):
+        if optim.get("lr") != BY_ROWS and not isinstance(optim.get("lr"), (int, float)):
             hint = "" if optim.get("lr") is None else "; set the rate to start from, such as lr-find's"
             problems.append(f"optim.lr: expected a number to start from, got {optim.get('lr')}{hint}")
-        elif not optim["lr"] > 0:
+        elif optim["lr"] != BY_ROWS and not optim["lr"] > 0:
             problems.append(f"optim.lr: expected a rate above 0 to start from, got {optim['lr']:g}")
         if not self.config["train"]:
             problems.append("train: sweep=lr trains; leave out train=false")
@@ -56,7 +59,11 @@ class LearningRateSweep:
         if problems := self.problems():
             raise ConfigError(problems)
         started = time.perf_counter()
-        center, sign = float(self.config["optim"]["lr"]), 1.0 if direction(self.config) == "max" else -1.0
+        rate = self.config["optim"]["lr"]
+        center, sign = (
+            START if rate == BY_ROWS else float(rate),
+            1.0 if direction(self.config) == "max" else -1.0,
+        )
         tried: dict[int, float] = {}
         results: list[dict[str, Any]] = []
         longest, converged = 0.0, False

@@ -38,6 +38,16 @@ class Movable:
         """Return the same batch in page-locked memory, for an asynchronous copy to a GPU."""
         return pytree.tree_map_only(Tensor, lambda tensor: tensor.pin_memory(), self)
 
+    def without_inputs(self, times: int) -> Self:
+        """Return everything but `x`, `times` over along the first dimension: targets for as many models."""
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        repeated = {
+            name: part.repeat(times, *(1,) * (part.ndim - 1))
+            for name, part in parts.items()
+            if isinstance(part, Tensor)
+        }
+        return type(self)(**{**parts, "x": {}, **repeated})
+
 
 @dataclass(frozen=True)
 class PointBatch(Movable):

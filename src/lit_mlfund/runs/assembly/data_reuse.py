@@ -60,8 +60,9 @@ class LoadedData:
     def served_as(self, fresh: DataModule) -> DataModule:
         """Return a data module with the loaded data, and with the arguments of `fresh` for serving them."""
         data = _copy(self.data)
-        for name in SERVING:
+        for name in (*SERVING, "batch_by_rows"):
             setattr(data, name, getattr(fresh, name))
+        data.size_batches()
         data.watch = fresh.watch
         data.watch.add(*self.files.values())
         return data

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import hydra.utils
 import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -24,7 +25,7 @@ from lit_mlfund.config.signatures import describe
 from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.optim import Combined, parameter_groups
+from lit_mlfund.optim import Combined, annealing, anneals, parameter_groups
 from lit_mlfund.optim.native import tensors
 from lit_mlfund.runs.assembly.loggers import build_loggers
 from lit_mlfund.runs.assembly.model_size import ModelSize
@@ -140,6 +141,7 @@ def _schedule(config: DictConfig) -> Callable[[torch.optim.Optimizer, int], Any]
     if not config.get("schedule"):
         return None
     target = describe(config.schedule._target_)
+    schedule = hydra.utils.get_object(config.schedule._target_)
 
     def build(optimizer: torch.optim.Optimizer, num_steps: int) -> Any:
         extra = {"num_steps": num_steps, "mode": direction(config)}
@@ -147,7 +149,7 @@ def _schedule(config: DictConfig) -> Callable[[torch.optim.Optimizer, int], Any]
         arguments = {name: value for name, value in accepted.items() if name not in config.schedule}
         return instantiate(config.schedule, optimizer=optimizer, **arguments)
 
-    return build
+    return annealing(build) if anneals(schedule) else build
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from lit_mlfund.config.catalog import Catalog
@@ -34,8 +35,9 @@ def memory_table(catalog: Catalog) -> str:
     """Format one line per optimizer: bytes per parameter by kind, and its comment, or why it was not measured."""
     rows = [("optim", *KINDS, "")]
     for option in options(catalog, "optim"):
-        node = node_of(catalog, "optim", option.name)
         try:
+            node: Any = OmegaConf.create(node_of(catalog, "optim", option.name))
+            node = OmegaConf.to_container(node, resolve=True)
             cells = [f"{bytes_per_parameter(node, make()):.2f}" for make in KINDS.values()]
             remark = option.comment
         except MissingExtraError as error:

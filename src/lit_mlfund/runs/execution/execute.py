@@ -24,6 +24,7 @@ from lit_mlfund.memory import OutOfMemory, fitting
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.modules.guard import NonFiniteStep
 from lit_mlfund.reports.run_files import read_json
+from lit_mlfund.runs.assembly.budget import apply_budget
 from lit_mlfund.runs.assembly.data_reuse import load_data
 from lit_mlfund.runs.assembly.objects import (
     Training,
@@ -52,7 +53,7 @@ from lit_mlfund.runs.execution.crash import (
 )
 from lit_mlfund.runs.execution.lr_range_test import replace_auto_lr
 from lit_mlfund.runs.execution.provenance import provenance, recorded_sources
-from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.runs.execution.run_folder import load_frozen, rewrite
 from lit_mlfund.runs.execution.unreported import marked
 from lit_mlfund.startup.environment import is_first_process
 from lit_mlfund.startup.signals import REQUEST, Stopped
@@ -151,6 +152,8 @@ def _prepare(
         data = data or load_data(config)
     if resume:
         data.watch.compare(recorded_sources(run_dir))
+    if (replaced := apply_budget(config, data)) and is_first_process():
+        rewrite(run_dir, config, f"by the number of training rows: {' '.join(replaced)}")
     lr_find = replace_auto_lr(config, data, run_dir) if config.train else None
     with fitting("the model"):
         module = build_module(config, data.spec)

@@ -17,13 +17,14 @@ from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from lit_mlfund.atomic import WriteError, whole_file, write_json, write_text
+from lit_mlfund.atomic import WriteError, whole_file, write_json
 from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.config.instantiate import instantiate
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics.learning_rate import Recommendation, recommend
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.modules.guard import NonFiniteStep
+from lit_mlfund.runs.assembly.budget import apply_budget
 from lit_mlfund.runs.assembly.objects import (
     build_data,
     build_module,
@@ -31,6 +32,7 @@ from lit_mlfund.runs.assembly.objects import (
     seed_everything,
 )
 from lit_mlfund.runs.evaluation.publish import add_picture
+from lit_mlfund.runs.execution.run_folder import rewrite
 
 LOWEST, HIGHEST, NUM_STEPS = 1e-7, 10.0, 240  # 30 steps for each factor of ten
 AUTO = "auto"
@@ -60,6 +62,7 @@ class _RateTest(Callback):
         self._groups = [group for group in groups if group.get("name") != "tables"]  # these use embedding.lr
         self._factors = [float(group["lr"]) / LOWEST for group in self._groups]  # from lr_by_pattern
         self._first = float("nan")
+        self.untrained.load_state_dict(pl_module.state_dict())  # with what was fitted to the training rows
         self.untrained.to(pl_module.device)
         self._set_rate()
 
@@ -189,10 +192,7 @@ def replace_auto_lr(config: DictConfig, data: DataModule, run_dir: Path) -> dict
     result = find_lr(config, data, run_dir / "pictures" / "lr_find.png")
     write_json(run_dir / "lr_find.json", result)
     config.optim.lr = result["lr"]
-    file = run_dir / "run.yaml"
-    comments = [line for line in file.read_text().splitlines() if line.startswith("#")]
-    comments.append(f"# optim.lr was auto: {result['reason']}")
-    write_text(file, "\n".join([*comments, OmegaConf.to_yaml(config)]))
+    rewrite(run_dir, config, f"optim.lr was auto: {result['reason']}")
     return {key: result[key] for key in ("lr", "reason", "lowest_at", "steepest_at", "steps", "seconds")}
 
 
@@ -211,6 +211,7 @@ def run_lr_find(config: dict[str, Any]) -> dict[str, Any]:
     try:
         data = build_data(node)
         data.setup("fit")
+        apply_budget(node, data)
         result = find_lr(node, data, folder / "lr_find.png")
     except ValueError as error:
         raise ConfigError(problems_of(error) or str(error)) from error

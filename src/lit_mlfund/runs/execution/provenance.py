@@ -18,6 +18,7 @@ import lit_mlfund
 from lit_mlfund.data.reading.file_watch import Signature
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
+from lit_mlfund.runs.assembly.budget import planned_steps
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "scikit-learn", "polars")
 
@@ -41,6 +42,7 @@ def provenance(config: DictConfig, data: DataModule, module: TaskModule) -> dict
         "seed": config.seed,
         "data": data.summary,
         "sources": [signature.to_dict() for signature in data.watch.signatures.values()],
+        "budget": planned_steps(config, data),
         "num_parameters": sum(parameter.numel() for parameter in module.parameters()),
     }
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lit_mlfund.atomic import WriteError, write_text
@@ -50,6 +50,13 @@ def freeze(config: dict[str, Any], command: Sequence[str] = ()) -> Path:
     with _new_folder(folder) as beside:
         write_text(beside / RUN_FILE, text)
     return folder
+
+
+def rewrite(run_dir: Path, config: DictConfig, comment: str) -> None:
+    """Write a configuration whose words became numbers to `run.yaml`, with a comment that says how."""
+    file = run_dir / RUN_FILE
+    comments = [line for line in file.read_text().splitlines() if line.startswith("#")]
+    write_text(file, "\n".join([*comments, f"# {comment}", OmegaConf.to_yaml(config)]))
 
 
 def load_frozen(run_dir: Path) -> dict[str, Any]:

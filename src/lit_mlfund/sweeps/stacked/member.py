@@ -63,7 +63,7 @@ class Member:
         callbacks = [instantiate(node) for node in config.callbacks.values() if node is not None]
         stopper = next((callback for callback in callbacks if isinstance(callback, EarlyStopping)), None)
         if stopper is not None:
-            stopper.follow(module)
+            stopper.follow(module, config.trainer.max_epochs)
         return cls(config, module, generator, loader, stopper, BestAndLast("."))
 
     def weights(self) -> Weights:

@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 
 from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
+from lit_mlfund.runs.assembly.budget import apply_budget
 from lit_mlfund.runs.assembly.objects import build_data, quiet_lightning, seed_everything
 from lit_mlfund.runs.execution.execute import execute
 from lit_mlfund.runs.execution.lock import run_lock
@@ -67,6 +68,7 @@ class StackedSweep:
             raise ConfigError(problems)
         quiet_lightning()
         data = self._data(configs[0])
+        configs = [_with_budget(config, data) for config in configs]
         order = sorted(range(len(configs)), key=lambda number: _cohort(configs, number))
         try:
             members = [Member.of(OmegaConf.create(configs[number]), data) for number in order]  # type: ignore[arg-type]
@@ -119,6 +121,13 @@ class StackedSweep:
 def _without_sweep(config: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration of the run by itself, with which it can be repeated."""
     return {key: value for key, value in config.items() if key != "sweep"}
+
+
+def _with_budget(config: dict[str, Any], data: DataModule) -> dict[str, Any]:
+    """Return the configuration with the numbers that follow from the training rows."""
+    node = OmegaConf.create(config)
+    apply_budget(node, data)
+    return cast(dict[str, Any], OmegaConf.to_container(node))
 
 
 def unstackable(configs: list[dict[str, Any]]) -> Iterator[str]:

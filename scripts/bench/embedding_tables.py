@@ -4,9 +4,9 @@ The step is that of `mlfund train model=dlrm callbacks=none` (norms of weights a
 here would be one of few). Each column is the ratio to the fewest rows, the median over interleaved runs on one
 thread. Codes are uniform: as scattered as lookups can be.
 
-python scripts/bench/tables.py
-python scripts/bench/tables.py --embedding sparse torchrec --rows 10000 10000000 --columns 4
-python scripts/bench/tables.py --embedding sparse --overrides regularization=ema
+python scripts/bench/embedding_tables.py
+python scripts/bench/embedding_tables.py --embedding sparse torchrec --rows 10000 10000000 --columns 4
+python scripts/bench/embedding_tables.py --embedding sparse --overrides regularization=ema
 """
 
 from __future__ import annotations
