@@ -47,7 +47,7 @@ CONFIGURATIONS: dict[str, tuple[Callable[[Config], None], str]] = {
     "a program in a group of nobody": (put("extra", {"x": SYSTEM}), OTHER),
     "a program through a module of ours": (target("loss", POPEN, args=["touch", CANARY]), "no module"),
     "what a module of ours imports": (
-        target("model", "lit_mlfund.runs.execution.launch.contextmanager", func=1),
+        target("model", "lit_mlfund.runs.execution.unreported.contextmanager", func=1),
         "is not defined in lit_mlfund",
     ),
     "a function of ours that writes": (

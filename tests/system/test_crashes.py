@@ -107,10 +107,10 @@ def test_code_that_raises_in_mid_training(
     message = "'no such bucket'" if kind == "KeyError" else "no such bucket"
     assert line.startswith(f"mlfund: crashed: {kind}: {message} (at step ")
     on = "continues from the last checkpoint" if saved else "starts it again"
-    assert line.endswith(f"where, is in {run / 'error.txt'}); `mlfund train run={run}` {on}")
+    assert line.endswith(f"where, is in {run / 'error.txt'}); `mlfund train run={run} --trust breaking` {on}")
     assert "in reach" in (run / "error.txt").read_text()
     monkeypatch.setenv("BREAK_AT", "0")
-    resumed = mlfund("train", f"run={run}")
+    resumed = mlfund("train", f"run={run}", "--trust", "breaking")
     assert resumed.code == 0, resumed.err
     assert resumed.json["run"] == str(run) and resumed.json["test"] == whole.json["test"]
     assert not (run / "error.txt").exists()
@@ -157,7 +157,10 @@ def test_a_rank_that_raises(code: Path) -> None:
     assert done.returncode == 1, done.stderr
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     assert result["status"] == "crashed" and result["reason"].startswith(
-        "ValueError: no such bucket (at step "
+        (
+            "rank 0 of 2: ValueError: no such bucket (at step ",
+            "rank 1 of 2: ValueError: no such bucket (at step ",
+        )
     )
     assert done.stderr.count("mlfund: ") == 1
 

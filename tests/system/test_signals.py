@@ -166,7 +166,7 @@ def test_a_rank_that_raises_is_named_with_the_place(tmp_path: Path) -> None:
     (run,) = tmp_path.glob("runs/multiclass/*")
     assert err.splitlines() == [
         "mlfund: crashed: rank 1 of 2: RuntimeError: row 7 of the user is broken (at step 0; where, is in "
-        f"{run / 'error.txt'}); `mlfund train run={run}` starts it again"
+        f"{run / 'error.txt'}); `mlfund train run={run} --trust mine` starts it again"
     ]
     assert f'{tmp_path / "mine.py"}", line 8' in (run / "error.txt").read_text()
 

@@ -12,7 +12,7 @@ from lit_mlfund.config.compose import Composer
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution.finished_run import Run
 from lit_mlfund.runs.execution.lifecycle import run_config
-from lit_mlfund.runs.execution.strangers import packages_of
+from lit_mlfund.runs.execution.strangers import strange_packages
 
 __all__ = ["Run", "load_run", "train"]
 
@@ -47,7 +47,7 @@ def train(
         raise KeyboardInterrupt(result["reason"])
     if result["status"] != "done":
         raise RuntimeError(f"{result['status']}: {result.get('reason', '')} ({result['run']})")
-    return Run(result["run"], trust=packages_of(composed.config))
+    return Run(result["run"], trust=strange_packages(composed.config))
 
 
 def load_run(folder: str | Path, checkpoint: str = "best", *, trust: Iterable[str] = ()) -> Run:

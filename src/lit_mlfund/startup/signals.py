@@ -8,14 +8,11 @@ exception is a SystemExit: no `except Exception` of a library swallows it, and u
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import Any
 
 INTERRUPTED, PREEMPTED = 130, 143
 # exit code of a run by its status where it was stopped and can be resumed
@@ -43,15 +40,6 @@ class Stopped(SystemExit):
     def status(self) -> str:
         """Return the status of a run that was stopped so."""
         return next(status for status, code in STOPPED.items() if code == self.code)
-
-    def result(self, run_dir: Path) -> dict[str, Any]:
-        """Return what a result says of a stopped run: status, and the reason with the command that goes on."""
-        return {"run": str(run_dir), "status": self.status, "reason": f"{self.reason}; {go_on(run_dir)}"}
-
-
-def go_on(run_dir: Path) -> str:
-    """Return how a run is resumed."""
-    return f"go on with: mlfund train run={shlex.quote(str(run_dir))}"
 
 
 class StopRequest:

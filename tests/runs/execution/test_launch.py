@@ -211,8 +211,7 @@ def test_a_worker_tells_what_is_wrong(
     house: Path, executed: list[tuple[Path, bool]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(run_dir: Path) -> dict[str, Any]:
-        run_dir.rmdir()
-        raise ValueError("hidden: expected numbers from 1 on, got 0")
+        raise ConfigError("hidden: expected numbers from 1 on, got 0")
 
     sys.modules["lit_mlfund.runs.execution.execute"].behave(refuse)  # type: ignore[attr-defined]
     monkeypatch.setenv(worker_processes.PROBLEMS_FILE, str(tmp_path / "problems.json"))

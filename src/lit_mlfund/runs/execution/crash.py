@@ -17,6 +17,7 @@ from lit_mlfund.atomic import WriteError
 from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.memory import OutOfMemory
 from lit_mlfund.runs.execution.run_folder import RUN_FILE
+from lit_mlfund.runs.execution.way_on import resume_command
 from lit_mlfund.startup.environment import launcher_world
 
 CRASHED = "crashed"  # the status in result.json; such a run can be resumed
@@ -80,4 +81,4 @@ def record_crash(run_dir: Path, error: Exception, step: int) -> str | None:
     on = "continues from the last checkpoint" if has_last else "starts it again"
     if world := launcher_world():
         name = f"rank {world[0]} of {world[1]}: {name}"
-    return f"{name} (at step {step}; where, is in {file}); `mlfund train run={run_dir}` {on}"
+    return f"{name} (at step {step}; where, is in {file}); `{resume_command(run_dir)}` {on}"

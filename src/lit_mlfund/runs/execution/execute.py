@@ -55,6 +55,7 @@ from lit_mlfund.runs.execution.lr_range_test import replace_auto_lr
 from lit_mlfund.runs.execution.provenance import provenance, recorded_sources
 from lit_mlfund.runs.execution.run_folder import load_frozen, rewrite
 from lit_mlfund.runs.execution.unreported import marked
+from lit_mlfund.runs.execution.way_on import stopped_result
 from lit_mlfund.startup.environment import is_first_process
 from lit_mlfund.startup.signals import REQUEST, Stopped
 from lit_mlfund.startup.streams import prepare_streams
@@ -100,7 +101,7 @@ def execute(
         training = prepared.training
         _train_and_measure(config, run_dir, resume, result, prepared, fit or _fit, doctor)
     except Stopped as stopped:
-        result |= stopped.result(run_dir)
+        result |= stopped_result(stopped, run_dir)
     except (TrainingDiverged, FloatingPointError) as failure:
         result |= {"status": "failed", "reason": str(failure)}
         if is_first_process():

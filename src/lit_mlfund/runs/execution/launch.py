@@ -9,6 +9,7 @@ from lit_mlfund.atomic import write_json
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution.lock import run_lock
 from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.runs.execution.way_on import stopped_result
 from lit_mlfund.runs.execution.workers import run_workers
 from lit_mlfund.startup.environment import is_first_process, launcher_world
 from lit_mlfund.startup.fast_imports import importing
@@ -33,7 +34,7 @@ def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
                     return run_workers(run_dir, workers, resume, lock=lock)
                 return execute_here(run_dir, resume)
         except Stopped as stopped:
-            result = stopped.result(run_dir)
+            result = stopped_result(stopped, run_dir)
             if is_first_process():
                 with REQUEST.deferred():
                     write_json(run_dir / "result.json", result)

@@ -63,20 +63,25 @@ def check_strange(
     return config
 
 
-def packages_of(config: dict[str, Any]) -> list[str]:
-    """Return the packages that the targets of a configuration name."""
-    return list(dict.fromkeys(str(node["_target_"]).split(".")[0] for _, node in nodes(config, "")))
+def strange_packages(config: dict[str, Any]) -> list[str]:
+    """Return the packages of others that the targets of a configuration name, each of which needs to be trusted."""
+    return list(dict.fromkeys(target.split(".")[0] for _, target in _strange_targets(config, ())))
 
 
-def _untrusted(config: dict[str, Any], trust: tuple[str, ...]) -> Iterator[str]:
+def _strange_targets(config: dict[str, Any], trust: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     for path, node in nodes(config, ""):
         target = str(node["_target_"])
         if not f"{target}.".startswith((*KNOWN, *(f"{package}." for package in trust))):
-            package = target.split(".")[0]
-            yield (
-                f"{path.removeprefix('.')}._target_: {target} is code of another package, which would run; "
-                f"where you know the run and trust it, add --trust {package}"
-            )
+            yield path, target
+
+
+def _untrusted(config: dict[str, Any], trust: tuple[str, ...]) -> Iterator[str]:
+    for path, target in _strange_targets(config, trust):
+        package = target.split(".")[0]
+        yield (
+            f"{path.removeprefix('.')}._target_: {target} is code of another package, which would run; "
+            f"where you know the run and trust it, add --trust {package}"
+        )
 
 
 def _outside_paths(config: dict[str, Any], trust: tuple[str, ...]) -> Iterator[str]:

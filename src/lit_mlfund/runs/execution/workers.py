@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.runs.execution.way_on import go_on
 from lit_mlfund.startup.parent import PARENT
-from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped, go_on
+from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
 
 # Left by an earlier job in this process or by the shell; workers must not inherit them.
 _INHERITED = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK", "ROLE_RANK")

@@ -18,6 +18,7 @@ from lit_mlfund.runs.assembly.objects import build_data, quiet_lightning, seed_e
 from lit_mlfund.runs.execution.execute import execute
 from lit_mlfund.runs.execution.lock import run_lock
 from lit_mlfund.runs.execution.run_folder import freeze
+from lit_mlfund.runs.execution.way_on import stopped_result
 from lit_mlfund.startup.signals import REQUEST, Stopped
 from lit_mlfund.sweeps.job import Job
 from lit_mlfund.sweeps.plan import Plan
@@ -113,7 +114,7 @@ class StackedSweep:
 
     def _record_stopped(self, number: int, folder: Path, stopped: Stopped, job: Job) -> None:
         again = Stopped(f"{stopped.reason}; when resumed, the run starts from the beginning", stopped.number)
-        result = again.result(folder)
+        result = stopped_result(again, folder)
         with suppress(Stopped):  # all jobs must be recorded before the sweep stops
             job.run(number, self.plan.combinations[number].overrides, self.plan.folder, lambda: result)
 
