@@ -36,6 +36,7 @@ def incompatibilities(config: dict[str, Any], catalog: Catalog) -> list[str]:
         *_monitors(config),
         *_plain_values(config),
         *_automatic_rate(config),
+        *_blends(config),
     ]
 
 
@@ -245,6 +246,23 @@ def _never_validated(config: dict[str, Any]) -> Iterator[str]:
     for key in ("max_epochs", "max_steps"):
         if trainer.get(key) == 0:
             yield f"trainer.{key}: 0 trains nothing; pass train=false to measure an untrained model"
+
+
+def _blends(config: dict[str, Any]) -> Iterator[str]:
+    """Report what keeps boosted trees from being averaged with the network."""
+    if config.get("blend") is None:
+        return
+    task, data, loss, trainer = (_task(config), *(config.get(group) for group in ("data", "loss", "trainer")))
+    source = _name(data) if isinstance(data, dict) and "_target_" in data else ""
+    if source and (source != "TableDataModule" or task not in ("binary", "multiclass", "regression")):
+        given = f"task={task} and {source}"
+        yield f"blend: boosting is for binary, multiclass and regression with data=table, not for {given}"
+    if isinstance(loss, dict) and "_target_" in loss and _name(loss) == "QuantileLoss":
+        yield "blend: boosting predicts means, and loss=quantile does not; leave one out"
+    if isinstance(trainer, dict) and trainer.get("strategy") == "fsdp":
+        yield "blend: boosting does not work with trainer.strategy=fsdp; leave one out"
+    if config.get("train") is False:
+        yield "blend: boosting is averaged with a network after its training; leave out train=false"
 
 
 def _automatic_rate(config: dict[str, Any]) -> Iterator[str]:

@@ -30,6 +30,8 @@ class Values:
     """Measure a checkpoint on the test split."""
     checkpoint: Literal["best", "last"] = "best"
     """Checkpoint to measure: that of the best monitored value, or the last, which involves no selection."""
+    blend: Literal["boosting"] | None = None
+    """Model that the predictions of the network are averaged with, by the share that is best on validation."""
     references: bool = True
     """Fit the reference models on the same split."""
     references_seconds: float | None = 60.0

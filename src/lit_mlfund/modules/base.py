@@ -17,8 +17,11 @@ from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.metrics import Evaluation
 from lit_mlfund.modules.outputs import Losses, Outputs, join, over_processes
 from lit_mlfund.modules.training import OptimizerFactory, ScheduleFactory, TrainedModule
+from lit_mlfund.references.blend import Blend
 
-CHECKPOINT_FORMAT = 1  # raised when an earlier version would read a checkpoint wrongly
+# Raised when an earlier version would read a checkpoint wrongly: one that knows no blend would predict without it.
+PLAIN_FORMAT, BLEND_FORMAT = 1, 2
+CHECKPOINT_FORMAT = BLEND_FORMAT  # the latest that is known
 
 
 class TaskModule(TrainedModule):
@@ -72,6 +75,8 @@ class TaskModule(TrainedModule):
         self.evaluations: dict[str, Evaluation] = {}
         self.measured: dict[str, dict[str, float]] = {}  # logged values by split, in double precision
         self.collected: dict[str, Any] = {}  # outputs by split
+        self.blend: Blend | None = None  # averages evaluations and predictions with trees
+        self.boosting: Any = None  # the fitted trees of the blend, which are a reference too
         self._buffer: list[Outputs] = []
         self._losses: Losses = []
 
@@ -224,7 +229,7 @@ class TaskModule(TrainedModule):
         """
         from lit_mlfund.references.by_split import fitted_outputs  # imports scikit-learn, which takes a while
 
-        by_name = fitted_outputs(data.spec, data.stores, splits, seed)
+        by_name = fitted_outputs(data.spec, data.stores, splits, seed, self.boosting)
         for split in splits:
             store = data.stores[split]
             expected = store.relevance if hasattr(store, "relevance") else store.y
@@ -251,12 +256,17 @@ class TaskModule(TrainedModule):
         """
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.init_arguments()
         checkpoint["lit_mlfund"] = {
-            "format": CHECKPOINT_FORMAT,
+            "format": PLAIN_FORMAT if self.blend is None else BLEND_FORMAT,
             "task": self.task,
             "spec": self.spec.to_dict(),
             "running": self.running.state_dict(),
+            **({} if self.blend is None else {"blend": self.blend.state()}),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the sums of an interrupted training for `on_train_start`, when the device is known."""
-        self._interrupted = checkpoint.get("lit_mlfund", {}).get("running")
+        """Keep the sums of an interrupted training for `on_train_start`, and restore the blend unless it goes on."""
+        state = checkpoint.get("lit_mlfund", {})
+        self._interrupted = state.get("running")
+        self.blend = None
+        if "blend" in state and not (self._trainer is not None and self._trainer.state.fn == "fit"):
+            self.blend = Blend.from_state(state["blend"], self.spec)

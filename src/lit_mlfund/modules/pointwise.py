@@ -27,8 +27,19 @@ class PointModule(TaskModule):
         """Convert the model's output to the unit of metrics and predictions."""
         return output
 
+    def scaled(self, value: Tensor) -> Tensor:
+        """Convert a value in the unit of metrics and predictions to that of the model's output."""
+        return value
+
+    def blended(self, batch: PointBatch) -> Tensor:
+        """Return the model's output, averaged with the trees of the blend if there is one."""
+        output: Tensor = self.model(batch.x)
+        if self.blend is None:
+            return output
+        return self.scaled(self.blend(self.natural(output.float()), batch.x))
+
     def forward(self, batch: PointBatch) -> Tensor:
-        return self.natural(self.model(batch.x))
+        return self.natural(self.blended(batch))
 
     def batch_loss(self, batch: PointBatch) -> Tensor:
         output, batch = training_outputs(self.model, batch)
@@ -50,7 +61,7 @@ class PointModule(TaskModule):
         return losses_of_draws(self.loss, output, generator), batch.weight
 
     def outputs(self, batch: PointBatch) -> tuple[Tensor, PointOutputs]:
-        output = self.model(batch.x)
+        output = self.blended(batch)
         return self._loss(output, batch), PointOutputs(
             self.natural(output.float()), batch.y, batch.weight, batch.index
         )

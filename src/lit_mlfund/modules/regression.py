@@ -44,6 +44,9 @@ class RegressionModule(PointModule):
     def natural(self, output: Tensor) -> Tensor:
         return output.exp() if self.log_link else output * self.std + self.mean
 
+    def scaled(self, value: Tensor) -> Tensor:
+        return value.clamp_min(1e-30).log() if self.log_link else self.loss_target(value)
+
     def evaluation(self, values: dict[str, Tensor]) -> Evaluation:
         return evaluate_regression(values["output"], values["target"], values.get("weight"))
 

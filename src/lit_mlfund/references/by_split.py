@@ -11,11 +11,16 @@ from lit_mlfund.data.serving.batch import Inputs
 from lit_mlfund.data.serving.mapped import SAMPLE_ROWS, Mapped, MappedListStore, MappedStore
 from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.data.serving.store import ListStore, PointStore, Store
+from lit_mlfund.references.boosting import Boosting
 from lit_mlfund.references.fit import point_references, ranking_references
 
 
 def fitted_outputs(
-    spec: DataSpec, stores: Mapping[str, Store], splits: Sequence[str], seed: int
+    spec: DataSpec,
+    stores: Mapping[str, Store],
+    splits: Sequence[str],
+    seed: int,
+    boosting: Boosting | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return reference -> split -> outputs, one for each row of the split's store, in its order.
 
@@ -26,6 +31,7 @@ def fitted_outputs(
         stores: stores by split, including `train`.
         splits: the splits to predict.
         seed: seed of the sample and of the references' random draws.
+        boosting: gradient boosting that is fitted on these rows already.
 
     Raises:
         TypeError: the training store holds neither rows nor lists.
@@ -35,7 +41,7 @@ def fitted_outputs(
     if isinstance(train, (MappedStore, MappedListStore)):
         train = train.sample(SAMPLE_ROWS, seed)
     if isinstance(train, PointStore):
-        outputs = point_references(spec, (train.x, train.y.numpy()), blocks, seed)
+        outputs = point_references(spec, (train.x, train.y.numpy()), blocks, seed, boosting)
     elif isinstance(train, ListStore):
         outputs = ranking_references(spec, train, blocks, seed)
     else:

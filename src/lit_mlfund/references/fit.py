@@ -6,29 +6,26 @@ values, scores), so that references and model are measured by the same code on t
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.preprocessing import OneHotEncoder, TargetEncoder
+from sklearn.preprocessing import OneHotEncoder
 
 from lit_mlfund.data.serving.batch import Inputs
 from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.data.serving.store import ListStore
 from lit_mlfund.metrics import ndcg
+from lit_mlfund.references.boosting import CLASSIFICATION, Boosting
 from lit_mlfund.references.fitting import fitted
+from lit_mlfund.references.trees import PROBABILITY_FLOOR
 
 Design: TypeAlias = np.ndarray | sp.csr_matrix
 Outputs = dict[str, np.ndarray]
 
-# HistGradientBoosting bins a feature into 255 at most; a category with more codes is target-encoded instead
-MAX_NATIVE_CATEGORIES = 255
-PROBABILITY_FLOOR = 1e-7
 MAX_CHOOSING_QUERIES = 2000  # to choose the best single feature: plenty for a choice among dozens
 
 
@@ -67,49 +64,12 @@ class LinearFeatures:
         return sp.hstack([sp.csr_matrix(part) for part in parts], format="csr", dtype=np.float32)
 
 
-class TreeFeatures:
-    """Encodes inputs for trees: dense columns and category codes; many codes as cross-fitted smoothed target means."""
-
-    def __init__(self, spec: DataSpec, seed: int):
-        self.spec = spec
-        self.seed = seed
-        self.categorical: list[bool] = []
-        self._encoder: TargetEncoder | None = None
-
-    def fit_transform(self, x: Inputs, target: np.ndarray) -> np.ndarray:
-        dense, codes, many = self._columns(x)
-        self.categorical = [False] * dense.shape[1] + [True] * codes.shape[1] + [False] * many.shape[1]
-        if many.shape[1]:
-            kind = {"binary": "binary", "multiclass": "multiclass"}.get(self.spec.task, "continuous")
-            self._encoder = TargetEncoder(target_type=kind, random_state=self.seed)
-            with warnings.catch_warnings():  # from scikit-learn 1.11 on it takes a splitter, which 1.5 lacks
-                warnings.simplefilter("ignore", FutureWarning)
-                many = self._encoder.fit_transform(many, target)
-            self.categorical[dense.shape[1] + codes.shape[1] :] = [False] * many.shape[1]
-        return np.concatenate([dense, codes, many], axis=1).astype(np.float32)
-
-    def transform(self, x: Inputs) -> np.ndarray:
-        dense, codes, many = self._columns(x)
-        if self._encoder is not None:
-            many = self._encoder.transform(many)
-        return np.concatenate([dense, codes, many], axis=1).astype(np.float32)
-
-    def _columns(self, x: Inputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows = len(next(iter(x.values())))
-        dense, codes, many = [np.empty((rows, 0))], [np.empty((rows, 0))], [np.empty((rows, 0))]
-        for name, field in self.spec.inputs.items():
-            values = _array(x[name])
-            if field.kind == "categorical":
-                few = np.array(field.cardinalities) <= MAX_NATIVE_CATEGORIES
-                codes.append(values[:, few])
-                many.append(values[:, ~few])
-            elif field.kind != "tokens":
-                dense.append(values.reshape(rows, -1))
-        return np.concatenate(dense, 1), np.concatenate(codes, 1), np.concatenate(many, 1)
-
-
 def point_references(
-    spec: DataSpec, train: tuple[Inputs, np.ndarray], splits: Mapping[str, Inputs], seed: int = 0
+    spec: DataSpec,
+    train: tuple[Inputs, np.ndarray],
+    splits: Mapping[str, Inputs],
+    seed: int = 0,
+    boosting: Boosting | None = None,
 ) -> dict[str, Outputs]:
     """Fit a constant predictor, a linear model and gradient boosting for a task with one target per row.
 
@@ -119,6 +79,7 @@ def point_references(
         train: inputs `[N, …]` and target `[N]` of the training split.
         splits: inputs of the splits to predict.
         seed: seed of the boosting's own hold-out for early stopping.
+        boosting: gradient boosting that is fitted on these rows already.
 
     Returns:
         name -> split -> logits `[N]`, logits `[N, K]` or values `[N]`. Gradient boosting is left out where all
@@ -126,13 +87,13 @@ def point_references(
     """
     x, y = train
     num_classes = max(spec.num_classes, 2)
-    classify = spec.task in ("binary", "multiclass")
+    classify = spec.task in CLASSIFICATION
 
-    def outputs(model: Any, features: Design) -> np.ndarray:
+    def outputs(model: Any, predicted: np.ndarray) -> np.ndarray:
         if not classify:
-            return model.predict(features)
-        probability = np.full((features.shape[0], num_classes), PROBABILITY_FLOOR)
-        probability[:, model.classes_.astype(int)] = model.predict_proba(features)
+            return predicted
+        probability = np.full((len(predicted), num_classes), PROBABILITY_FLOOR)
+        probability[:, model.classes_.astype(int)] = predicted
         return _logits(probability, spec.task)
 
     references: dict[str, Outputs] = {"constant": {}}
@@ -149,14 +110,14 @@ def point_references(
         design = features.fit_transform(x)
         linear = LogisticRegression(max_iter=200, tol=1e-3) if classify else Ridge(alpha=1.0)
         linear.fit(design, y)
-        return {split: outputs(linear, features.transform(inputs)) for split, inputs in splits.items()}
+        predict = linear.predict_proba if classify else linear.predict
+        return {
+            split: outputs(linear, predict(features.transform(inputs))) for split, inputs in splits.items()
+        }
 
     def fit_boosting() -> Outputs:
-        trees = TreeFeatures(spec, seed)
-        design = trees.fit_transform(x, y)
-        kind = HistGradientBoostingClassifier if classify else HistGradientBoostingRegressor
-        boosting = kind(categorical_features=trees.categorical, random_state=seed).fit(design, y)
-        return {split: outputs(boosting, trees.transform(inputs)) for split, inputs in splits.items()}
+        trees = boosting or Boosting(spec, seed).fit(x, y)
+        return {split: outputs(trees.model, trees.predict(inputs)) for split, inputs in splits.items()}
 
     fits = {"linear": fit_linear}
     if any(field.kind != "tokens" for field in spec.inputs.values()):

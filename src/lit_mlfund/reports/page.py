@@ -12,7 +12,7 @@ from typing import Any
 from lit_mlfund.reports.data_text import size_text, target_text
 from lit_mlfund.reports.holes import Holes
 from lit_mlfund.reports.run_files import read_json, shown_paths, typed_command
-from lit_mlfund.reports.terminal import left_out_lines, number, result_table
+from lit_mlfund.reports.terminal import number, result_table, table_notes
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1d2329;max-width:60rem;margin:2rem auto;padding:0 1rem}
@@ -121,7 +121,7 @@ def _table(metrics: dict[str, Any]) -> str:
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
-    missing = "".join(f'<p class="quiet">{html.escape(line)}</p>' for line in left_out_lines(metrics))
+    missing = "".join(f'<p class="quiet">{html.escape(line)}</p>' for line in table_notes(metrics))
     return f"<table><tr>{head}</tr>{body}</table>{missing}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,28 @@ def result_table(metrics: dict[str, Any], split: str = "test") -> tuple[list[str
     return header, rows
 
 
-def left_out_lines(metrics: dict[str, Any]) -> list[str]:
-    """Return a line for each reference that is missing in the table, with the reason."""
+def table_notes(metrics: dict[str, Any]) -> list[str]:
+    """Return the lines below the table: what this model averages, and each missing reference with the reason."""
     left_out = metrics.get("references_left_out", {})
     return [
-        f"{name.replace('_', ' ')} is left out: {reason} (references_seconds)"
-        for name, reason in left_out.items()
+        *_blend_lines(metrics.get("blend", {})),
+        *(
+            f"{name.replace('_', ' ')} is left out: {reason} (references_seconds)"
+            for name, reason in left_out.items()
+        ),
     ]
+
+
+def _blend_lines(blend: dict[str, Any]) -> Iterator[str]:
+    if "left_out" in blend:
+        yield f"this model is the network alone: boosting was {blend['left_out']} (references_seconds)"
+    elif blend:
+        share, metric, values = blend["share"], blend["metric"], blend["values"]
+        yield (
+            f"this model is {share:.0%} network and {1 - share:.0%} gradient boosting, the best average by validation "
+            f"{metric}: {number(values[f'{share:g}'])}; the network alone has {number(values['1'])}, "
+            f"boosting alone {number(values['0'])}"
+        )
 
 
 def _interval(entry: dict[str, float]) -> str:
@@ -181,7 +197,7 @@ def run_text(run_dir: Path) -> str:
     parts = []
     if "splits" in metrics:
         parts += ["", fitting_table(*result_table(metrics), terminal_width())]
-        parts += [*(wrap(line, terminal_width()) for line in left_out_lines(metrics)), ""]
+        parts += [*(wrap(line, terminal_width()) for line in table_notes(metrics)), ""]
     if findings or "splits" in metrics:
         parts.append(findings_text(findings))
     if (run_dir / "report.html").exists():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -46,17 +47,23 @@ def evaluate_references(
 ) -> tuple[dict[str, dict[str, Evaluation]], dict[str, str]]:
     """Return reference -> split -> its evaluation, on the rows on which the module was evaluated.
 
-    Also return the references that are left out, as they took longer than `seconds` each, with the reason. A terminal
-    shows which one is being fitted.
+    Also return the references that are left out, as they took longer than `seconds` each, with the reason.
     """
     evaluated: dict[str, dict[str, Evaluation]] = {}
+    with fitting_references(seconds) as fitting:
+        for name, split, values in module.references(data, REFERENCE_SPLITS, seed):
+            evaluated.setdefault(name, {})[split] = module.evaluation(values)
+    return evaluated, fitting.left_out
+
+
+@contextmanager
+def fitting_references(seconds: float | None) -> Iterator[Fitting]:
+    """Limit each reference that is fitted in the block, and show on a terminal which one that is."""
     with Fitting(seconds, _show_on_terminal).active() as fitting:
         try:
-            for name, split, values in module.references(data, REFERENCE_SPLITS, seed):
-                evaluated.setdefault(name, {})[split] = module.evaluation(values)
+            yield fitting
         finally:
             _show_on_terminal("", 0.0)
-    return evaluated, fitting.left_out
 
 
 def _show_on_terminal(name: str, elapsed: float) -> None:

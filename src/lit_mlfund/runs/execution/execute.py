@@ -35,6 +35,7 @@ from lit_mlfund.runs.assembly.objects import (
 )
 from lit_mlfund.runs.doctor.collect import Source
 from lit_mlfund.runs.doctor.doctor import Doctor, doctor_of
+from lit_mlfund.runs.evaluation.blending import blend_checkpoints, require_rows
 from lit_mlfund.runs.evaluation.measure import (
     evaluate_references,
     intervals,
@@ -155,6 +156,8 @@ def _prepare(
         data.watch.compare(recorded_sources(run_dir))
     if (replaced := apply_budget(config, data)) and is_first_process():
         rewrite(run_dir, config, f"by the number of training rows: {' '.join(replaced)}")
+    if config.get("blend"):
+        require_rows(data)
     lr_find = replace_auto_lr(config, data, run_dir) if config.train else None
     with fitting("the model"):
         module = build_module(config, data.spec)
@@ -194,9 +197,19 @@ def _train_and_measure(
     logged = _logged(training)  # before a checkpoint is loaded, which resets the callbacks to its epoch
     numbers = training_numbers(training.trainer, training.progress) if config.train else {}
     REQUEST.check()
+    measured = config.get("checkpoint", "best")
+    files = {"best": checkpoints.best_path, "last": checkpoints.last_path}
+    blend: dict[str, Any] = {}
+    if config.get("blend"):
+        seconds = config.get("references_seconds")
+        blends = blend_checkpoints(training.trainer, module, data, files, config.seed, seconds)
+        blend = blends[measured]
+        name = config.monitor.removeprefix("val/")
+        result["objective"]["value"] = blend.pop("validation", {}).get(name, checkpoints.best_value)
+        REQUEST.check()
     if not config.test:
         return
-    checkpoint = checkpoints.last_path if config.get("checkpoint") == "last" else checkpoints.best_path
+    checkpoint = files[measured]
     splits = measure_splits(
         training.trainer, module, data, checkpoint=str(checkpoint) if checkpoint.exists() else None
     )
@@ -221,6 +234,7 @@ def _train_and_measure(
             "splits": splits,
             "references": references,
             **({"references_left_out": left_out} if left_out else {}),
+            **({"blend": blend} if blend else {}),
             "numbers": numbers,
             **logged,
         },

@@ -99,6 +99,7 @@ class Run:
             data.load_state_dict(state[type(data).__qualname__])
             module = build_module(config, DataSpec.from_dict(metadata["spec"]))
             module.load_state_dict(state["state_dict"])
+            module.on_load_checkpoint(state)
         except (LookupError, RuntimeError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, ConfigError):
                 raise
