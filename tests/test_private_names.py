@@ -25,6 +25,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
+from sklearn.ensemble import HistGradientBoostingClassifier
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch import nn
 from torch.distributed.fsdp import fully_shard
@@ -32,7 +33,7 @@ from torch.distributed.fsdp import fully_shard
 import lit_mlfund
 
 SOURCE = Path(lit_mlfund.__file__).parent
-DISTRIBUTIONS = {"hydra": "hydra-core"}  # where it is not called like its module
+DISTRIBUTIONS = {"hydra": "hydra-core", "sklearn": "scikit-learn"}  # where it is not called like its module
 UNDOCUMENTED = {"fit_loop", "epoch_loop", "validate_loop", "test_loop", "predict_loop"}
 HYDRA_KEYS = {"_target_", "_args_", "_convert_", "_partial_", "_recursive_", "_self_"}  # documented
 
@@ -51,6 +52,9 @@ INSTANCES = {
         logger=False, enable_checkpointing=False, accelerator="cpu"
     ),
     "lightning.pytorch.strategies.ModelParallelStrategy()": ModelParallelStrategy,
+    "sklearn.ensemble.HistGradientBoostingClassifier()": lambda: HistGradientBoostingClassifier(
+        categorical_features=[0], max_iter=1, early_stopping=False
+    ).fit([[0], [1]], [0, 1]),
     "tensorboard.summary.writer.event_file_writer.EventFileWriter()": lambda: EventFileWriter(mkdtemp()),
     "torch.optim.AdamW()": lambda: torch.optim.AdamW([torch.zeros(1)], fused=True),
     "torch.distributed.fsdp.fully_shard()": fully_sharded,
@@ -153,6 +157,14 @@ USES = [
         ("callbacks/weights.py", "callbacks/vitals.py"),
         "measures all updates in one call",
         {"torch._foreach_norm": "function"},
+    ),
+    Use(
+        ("references/trees.py",),
+        "copies fitted trees",
+        {
+            f"sklearn.ensemble.HistGradientBoostingClassifier().{name}": "attribute"
+            for name in ("_predictors", "_baseline_prediction", "_preprocessor")
+        },
     ),
     Use(("optim/groups.py",), "exempts from weight decay", {"torch.nn.modules.batchnorm._NormBase": "class"}),
     Use(

@@ -146,6 +146,11 @@ class TaskModule(TrainedModule):
         """Return losses `[N]` against targets drawn from the model's predictions, and weights; None if impossible."""
         return None, None
 
+    def on_train_start(self) -> None:
+        """Leave a blend out while the network is trained: one of a checkpoint, from which training goes on."""
+        super().on_train_start()
+        self.blend = None
+
     # --- evaluation -----------------------------------------------------------------------------------
 
     def evaluate(self, outputs: Any, split: str) -> Evaluation:
@@ -264,9 +269,7 @@ class TaskModule(TrainedModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the sums of an interrupted training for `on_train_start`, and restore the blend unless it goes on."""
+        """Keep the sums of an interrupted training for `on_train_start`, and restore the blend."""
         state = checkpoint.get("lit_mlfund", {})
         self._interrupted = state.get("running")
-        self.blend = None
-        if "blend" in state and not (self._trainer is not None and self._trainer.state.fn == "fit"):
-            self.blend = Blend.from_state(state["blend"], self.spec)
+        self.blend = Blend.from_state(state["blend"], self.spec) if "blend" in state else None
