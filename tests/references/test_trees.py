@@ -78,7 +78,15 @@ def test_numbers_on_a_threshold_go_where_they_went_in_the_fit() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("left", 10**6), ("right", -1), ("feature", 99), ("split", 10**5), ("roots", -3), ("classes", 7)],
+    [
+        ("left", 10**6),
+        ("right", -1),
+        ("feature", 99),
+        ("split", 10**5),
+        ("roots", -3),
+        ("classes", 7),
+        ("sums", 1),
+    ],
 )
 def test_trees_of_a_damaged_file_are_refused(name: str, value: int) -> None:
     boosting, described, train = fitted("binary")

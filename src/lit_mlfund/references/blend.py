@@ -14,7 +14,7 @@ from lit_mlfund.data.serving.batch import Inputs
 from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.references.trees import PROBABILITY_FLOOR, Trees
 
-SHARES = (0.5, 0.25, 0.75, 0.0, 1.0)  # of the network; of equally good ones the first is chosen
+SHARES = (0.5, 0.25, 0.75, 0.0, 1.0)  # of the network; the first of equally good ones is chosen
 CRITERIA = {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"}  # by which, on validation
 
 
@@ -48,6 +48,15 @@ class Blend(nn.Module):
             return output
         task = self.trees.spec.task
         return averaged(output, _as_output(self.trees(x), task), self.share, task).to(output.dtype)
+
+
+def best_share(values: Mapping[float, float]) -> float:
+    """Return the share with the smallest value; of equally good ones ½, or that next to it.
+
+    >>> best_share({0.0: 0.3, 0.25: 0.2, 0.5: 0.2, 0.75: 0.3, 1.0: 0.4})
+    0.5
+    """
+    return min(SHARES, key=lambda share: values[share])
 
 
 def averaged(network: Tensor, trees: Tensor, share: float, task: str) -> Tensor:

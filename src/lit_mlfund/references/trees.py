@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # it imports scikit-learn, which takes a while and is not nee
 # HistGradientBoosting bins a feature into 255 at most; a category with more codes is target-encoded instead
 MAX_NATIVE_CATEGORIES = 255
 PROBABILITY_FLOOR = 1e-7
-ROWS_TIMES_TREES = 2**20  # that are walked at a time: a few tens of MB
+ROWS_TIMES_TREES = 2**18  # that are walked at a time: about ten MB
 WORD = 32  # bits in a word of scikit-learn's sets of categories
 TOLERANCE = 1e-6  # to which the trees have to predict what scikit-learn does
 CHECKED_ROWS = 1000
@@ -34,7 +34,8 @@ class Trees(nn.Module):
 
     Args:
         spec: names and shapes of the inputs.
-        state: as `state()` returns it: tensors, and the number `depth` of steps from a root to the deepest leaf.
+        state: as `state()` returns it: tensors, and the list `walked` of how many trees are deeper than 0, 1, … steps,
+            the deepest trees being the first ones.
 
     Raises:
         ValueError: the state is not one of trees for these inputs.
@@ -43,8 +44,8 @@ class Trees(nn.Module):
     def __init__(self, spec: DataSpec, state: dict[str, Any]):
         super().__init__()
         self.spec = spec
-        self.depth = int(state["depth"])
-        self._names = [name for name in state if name != "depth"]
+        self.walked = [int(number) for number in state["walked"]]
+        self._names = [name for name in state if name != "walked"]
         for name in self._names:
             self.register_buffer(name, torch.as_tensor(state[name]), persistent=False)
         self._check()
@@ -57,15 +58,16 @@ class Trees(nn.Module):
     value: Tensor
     split: Tensor  # row of `categories`, -1 for a split of numbers
     categories: Tensor
-    roots: Tensor  # [iterations, classes]
-    baseline: Tensor
+    roots: Tensor  # of the trees, by depth
+    sums: Tensor  # to which of the sums each tree is added
+    baseline: Tensor  # of the sums: one, or one for each of several classes
     classes: Tensor
     ordinals: Tensor  # of the codes of all few-valued columns, behind each other; NaN: not seen
     means: Tensor  # of the codes of all many-valued columns, behind each other
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds, and the constructor takes."""
-        return {"depth": self.depth, **{name: getattr(self, name) for name in self._names}}
+        return {"walked": self.walked, **{name: getattr(self, name) for name in self._names}}
 
     def forward(self, x: Inputs) -> Tensor:
         """Return probabilities `[B, K]` (binary too), or values `[B]`, in double precision."""
@@ -83,9 +85,14 @@ class Trees(nn.Module):
         return probability.index_copy(1, self.classes, part)
 
     def _raw(self, design: Tensor) -> Tensor:
-        """Walk all trees at once, and return their sums `[B, trees of an iteration]`."""
-        node = self.roots.flatten().expand(len(design), -1)
-        for _ in range(self.depth):
+        """Walk all trees at once, shallow ones no further than their leaves, and return their sums."""
+        reached = self.roots.expand(len(design), -1)
+        values = []
+        for number in [*self.walked, 0]:
+            values.append(self.value[reached[:, number:]])
+            node = reached[:, :number]
+            if not number:
+                break
             x = design.gather(1, self.feature[node])
             split = self.split[node]
             code = x.nan_to_num(0).long().clamp(0, self.categories.shape[1] * WORD - 1)
@@ -93,9 +100,9 @@ class Trees(nn.Module):
             inside = (word >> (code % WORD)) & 1 == 1
             goes_left = torch.where(split < 0, x <= self.threshold[node], inside)
             goes_left = torch.where(x.isnan(), self.missing_left[node] == 1, goes_left)
-            node = torch.where(goes_left, self.left[node], self.right[node])
-        by_iteration = self.value[node].view(len(design), *self.roots.shape)
-        return self.baseline + by_iteration.sum(1)
+            reached = torch.where(goes_left, self.left[node], self.right[node])
+        by_tree = torch.cat(values[::-1], 1)
+        return self.baseline.expand(len(design), -1).index_add(1, self.sums, by_tree)
 
     def _design(self, x: Inputs) -> Tensor:
         """Return the columns that scikit-learn's trees see: first the codes, then numbers, then means."""
@@ -130,12 +137,14 @@ class Trees(nn.Module):
         nodes, columns = len(self.feature), self._num_columns()
         within = [(self.left, nodes), (self.right, nodes), (self.roots, nodes), (self.feature, columns)]
         within += [(self.split + 1, len(self.categories) + 1), (self.classes, max(self.spec.num_classes, 2))]
+        within += [(self.sums, self.baseline.numel())]
         sizes = {len(part) for part in (self.left, self.right, self.threshold, self.value, self.split)}
         few, many = (sum(_sizes(self.spec, few)) for few in (True, False))
         if (
             any(part.numel() and not 0 <= int(part.min()) <= int(part.max()) < end for part, end in within)
             or sizes != {nodes}
-            or not 0 <= self.depth <= nodes
+            or sorted(self.walked, reverse=True) != self.walked
+            or not all(0 <= number <= len(self.roots) == len(self.sums) for number in self.walked)
             or (len(self.ordinals), len(self.means)) != (few, many)
         ):
             raise ValueError("the trees of the blend do not fit the data")
@@ -195,6 +204,8 @@ def _state(boosting: Boosting, spec: DataSpec) -> dict[str, Any]:
         coded = tree["is_categorical"].astype(bool) & ~leaf
         split.append(np.where(coded, first + tree["bitset_idx"].astype(np.int64), -1))
     joined = np.concatenate(nodes)
+    depths = np.array([tree["depth"].max() for tree in nodes])
+    order = np.argsort(-depths, kind="stable")
     classes = model.classes_ if boosting.classify else []
     columns = {
         "feature": np.where(joined["is_leaf"], 0, joined["feature_idx"]),
@@ -203,11 +214,12 @@ def _state(boosting: Boosting, spec: DataSpec) -> dict[str, Any]:
         "missing_left": joined["missing_go_to_left"],
         "split": np.concatenate(split),
         "categories": np.concatenate([*sets, np.zeros((1, 8), dtype=np.uint32)]),
-        "roots": starts[:-1].reshape(len(model._predictors), -1),
+        "roots": starts[:-1][order],
+        "sums": (np.arange(len(nodes)) % len(model._predictors[0]))[order],
         "classes": np.asarray(classes),
     }
     return {
-        "depth": int(joined["depth"].max()),
+        "walked": [int((depths > step).sum()) for step in range(depths.max())],
         **{name: torch.from_numpy(values.astype(np.int64)) for name, values in columns.items()},
         "threshold": torch.from_numpy(joined["num_threshold"].astype(np.float64)),
         "value": torch.from_numpy(joined["value"].astype(np.float64)),

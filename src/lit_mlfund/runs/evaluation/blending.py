@@ -15,7 +15,7 @@ from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.modules.base import BLEND_FORMAT
-from lit_mlfund.references.blend import CRITERIA, SHARES, Blend, averaged
+from lit_mlfund.references.blend import CRITERIA, SHARES, Blend, averaged, best_share
 from lit_mlfund.references.trees import Trees
 from lit_mlfund.runs.evaluation.measure import fitting_references
 from lit_mlfund.startup.environment import is_first_process
@@ -94,7 +94,7 @@ def _choose(module: TaskModule, network: Any, trees: torch.Tensor) -> dict[str, 
     for share in SHARES:
         output = averaged(network.output, trees, share, module.task).float()
         measured[share] = module.evaluate(network.with_flat_output(output), "val").values()
-    share = min(SHARES, key=lambda share: measured[share][metric])
+    share = best_share({share: values[metric] for share, values in measured.items()})
     return {
         "share": share,
         "metric": metric,
