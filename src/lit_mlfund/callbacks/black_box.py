@@ -172,7 +172,7 @@ def _with_origin(found: NonFinite, origin: Origin, batch: Any) -> NonFinite:
 def _file_rows(bad: Tensor, batch: Any) -> list[int]:
     """Return the rows of the file of examples with a bad value; none where its rows are no examples, or all are bad."""
     index = getattr(batch, "index", None)
-    if index is None or bad.ndim == 0 or len(bad) == 0 or len(bad) % len(index):
+    if index is None or not len(index) or bad.ndim == 0 or not len(bad) or len(bad) % len(index):
         return []
     bad = bad.unflatten(0, (-1, len(index))).any(0)  # of a model with members, whose batches follow each other
     if bool(bad.all()) and len(bad) > 1:
