@@ -171,7 +171,8 @@ def _stopped_too_early(evidence: Evidence, ladder: Ladder) -> Cause | None:
     if not isinstance(epochs, int) or (share < RECENT and falling < FALLING):
         return None
     lr = evidence.settings.get("optim.lr")
-    told = f"the third quarter of {len(evidence.history) or epochs} epochs still brought {falling:.0%} of the whole fall of the training loss"
+    trained = len(evidence.history) or epochs
+    told = f"the third quarter of {trained} epochs still brought {falling:.0%} of the whole fall of the training loss"
     if falling < FALLING:
         told = f"the last tenth of {epochs} epochs still brought {share:.0%} of the gain in val/{evidence.monitor}"
     return Cause(
