@@ -127,3 +127,30 @@ def test_a_folder_of_images_tells_what_it_leaves_out(mlfund: Command) -> None:
         told = mlfund(*command, f"run={trained.json['run']}", "data.path=x")
         assert told.code == 0, told.err
         assert told.json["rows"] == 40 and told.json["notes"]["left_out"] == 4
+
+
+@pytest.mark.parametrize("cache", ["null", "caches"])
+def test_a_category_of_new_values_only_is_left_out(mlfund: Command, table: Path, cache: str) -> None:
+    frame = pl.read_parquet(table).sort("day").with_row_index("place")
+    weeks = frame.with_columns(week="w" + (pl.col("place") // 10).cast(pl.String))
+    weeks.drop("place", "label", "kind").write_csv("weeks.csv")
+    trained = mlfund(
+        "train", "task=regression", "data=table", "data.path=weeks.csv", "data.target=value", "data.time=day",
+        f"data.cache={cache}", *QUICK, "trainer.max_epochs=1",
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    assert "week (none of its values in training occurs in val or test)" in " ".join(trained.out.split())
+    run = trained.json["run"]
+    assert "none of its values" in (Path(run) / "report.html").read_text()
+    record = json.loads((Path(run) / "provenance.json").read_text())["data"]["columns"]
+    assert "week" in record["dropped"] and "week" not in record["categorical"]
+
+    weeks.drop("place", "label", "kind", "week").write_csv("new.csv")
+    for path in ("weeks.csv", "new.csv"):
+        measured = mlfund("evaluate", f"run={run}", f"data.path={path}")
+        assert measured.code == 0, measured.err
+        assert measured.json["notes"]["unknown_categories"] == 0
+        predicted = mlfund("predict", f"run={run}", f"data.path={path}", f"output={path}.parquet")
+        assert predicted.code == 0, predicted.err
+    one, other = (pl.read_parquet(f"{path}.parquet")["prediction"] for path in ("weeks.csv", "new.csv"))
+    assert one.to_list() == other.to_list()
