@@ -129,6 +129,28 @@ def test_a_folder_of_images_tells_what_it_leaves_out(mlfund: Command) -> None:
         assert told.json["rows"] == 40 and told.json["notes"]["left_out"] == 4
 
 
+@pytest.mark.parametrize("split", ["data.time=day", "data.group=noise", "data.time=day data.group=team"])
+@pytest.mark.parametrize("cache", ["null", "caches"])
+def test_predictions_are_those_of_their_rows(mlfund: Command, table: Path, split: str, cache: str) -> None:
+    frame = pl.read_parquet(table).drop("label", "kind").sample(fraction=1, shuffle=True, seed=1)
+    frame = frame.with_columns(team=pl.col("noise").rank("ordinal") // 9)
+    frame.write_csv("mixed.csv")
+    trained = mlfund(
+        "train", "task=regression", "data=table", "data.path=mixed.csv", "data.target=value", *split.split(),
+        f"data.cache={cache}", *QUICK, "trainer.max_epochs=2",
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    run = trained.json["run"]
+    predicted = mlfund("predict", f"run={run}", "data.path=mixed.csv", "output=all.parquet")
+    assert predicted.code == 0, predicted.err
+    whole = pl.read_parquet("all.parquet")["prediction"]
+    seen = pl.read_parquet(Path(run) / "predictions" / "test.parquet")
+    rows = seen["row"].to_numpy()
+    assert len(rows) >= 100 and not (rows == range(rows.min(), rows.min() + len(rows))).all()
+    assert seen["prediction"].to_numpy() == pytest.approx(whole.to_numpy()[rows], rel=1e-5, abs=1e-6)
+    assert seen["target"].to_numpy() == pytest.approx(frame["value"].to_numpy()[rows], rel=1e-5)
+
+
 @pytest.mark.parametrize("cache", ["null", "caches"])
 def test_a_category_of_new_values_only_is_left_out(mlfund: Command, table: Path, cache: str) -> None:
     frame = pl.read_parquet(table).sort("day").with_row_index("place")
