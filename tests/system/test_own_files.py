@@ -152,6 +152,25 @@ def test_predictions_are_those_of_their_rows(mlfund: Command, table: Path, split
 
 
 @pytest.mark.parametrize("cache", ["null", "caches"])
+def test_three_rows_of_a_class_are_in_three_splits(mlfund: Command, table: Path, cache: str) -> None:
+    frame = (
+        pl.read_parquet(table)
+        .with_row_index("place")
+        .with_columns(seldom=pl.col("place").is_in([5, 405, 777]))
+    )
+    frame.drop("place", "label", "kind").write_parquet("seldom.parquet")
+    trained = mlfund(
+        "train", "task=binary", "data=table", "data.path=seldom.parquet", "data.target=seldom",
+        f"data.cache={cache}", *QUICK, "trainer.max_epochs=1",
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    assert trained.json["test"]["auroc"]["value"] is not None
+    target = json.loads((Path(trained.json["run"]) / "provenance.json").read_text())["data"]["target"]
+    assert target["classes"]["true"] == 1
+    assert pl.read_parquet(Path(trained.json["run"]) / "predictions" / "test.parquet")["target"].sum() == 1
+
+
+@pytest.mark.parametrize("cache", ["null", "caches"])
 def test_a_category_of_new_values_only_is_left_out(mlfund: Command, table: Path, cache: str) -> None:
     frame = pl.read_parquet(table).sort("day").with_row_index("place")
     weeks = frame.with_columns(week="w" + (pl.col("place") // 10).cast(pl.String))
