@@ -34,7 +34,15 @@ import lit_mlfund
 SOURCE = Path(lit_mlfund.__file__).parent
 DISTRIBUTIONS = {"hydra": "hydra-core"}  # where it is not called like its module
 UNDOCUMENTED = {"fit_loop", "epoch_loop", "validate_loop", "test_loop", "predict_loop"}
-DOCUMENTED = {"_target_", "_args_", "_convert_", "_partial_", "_recursive_", "_self_", "_exit"}  # of Hydra and os
+DOCUMENTED = {
+    "_target_",
+    "_args_",
+    "_convert_",
+    "_partial_",
+    "_recursive_",
+    "_self_",
+    "_exit",
+}  # of Hydra and os
 
 
 def fully_sharded() -> nn.Module:
