@@ -35,7 +35,15 @@ import lit_mlfund
 SOURCE = Path(lit_mlfund.__file__).parent
 DISTRIBUTIONS = {"hydra": "hydra-core", "sklearn": "scikit-learn"}  # where it is not called like its module
 UNDOCUMENTED = {"fit_loop", "epoch_loop", "validate_loop", "test_loop", "predict_loop"}
-HYDRA_KEYS = {"_target_", "_args_", "_convert_", "_partial_", "_recursive_", "_self_"}  # documented
+DOCUMENTED = {
+    "_target_",
+    "_args_",
+    "_convert_",
+    "_partial_",
+    "_recursive_",
+    "_self_",
+    "_exit",
+}  # of Hydra and os
 
 
 def fully_sharded() -> nn.Module:
@@ -105,6 +113,11 @@ USES = [
         {f"{EPOCH_LOOP}.val_loop.run": "function"},
     ),
     Use(
+        ("callbacks/stop_on_signal.py",),
+        "tells whether a validation is due behind a batch",
+        {f"{EPOCH_LOOP}.total_batch_idx": "attribute"},
+    ),
+    Use(
         ("modules/training.py",),
         "shards a model, where there is a trainer",
         {
@@ -141,7 +154,7 @@ USES = [
         },
     ),
     Use(("data/serving/loader.py",), "detects changed batches", {"torch.Tensor._version": "attribute"}),
-    Use(("modules/guard.py",), "detects changed buffers", {"torch.Tensor._version": "attribute"}),
+    Use(("modules/steps/guard.py",), "detects changed buffers", {"torch.Tensor._version": "attribute"}),
     Use(
         ("diagnostics/first_nonfinite.py",),
         "observes every operation of a step that is replayed",
@@ -247,7 +260,7 @@ def test_the_installed_release_has_it(use: Use, path: str, kind: str) -> None:
 
 
 def is_private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__") and name not in HYDRA_KEYS
+    return name.startswith("_") and not name.startswith("__") and name not in DOCUMENTED
 
 
 def names_in(file: Path) -> Iterator[str]:

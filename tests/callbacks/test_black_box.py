@@ -16,7 +16,7 @@ from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.losses import BinaryCrossEntropyLoss
 from lit_mlfund.modules import BinaryModule
-from lit_mlfund.modules.guard import NonFiniteStep
+from lit_mlfund.modules.steps.guard import NonFiniteStep
 from lit_mlfund.runs.assembly.trainer import build_trainer
 from lit_mlfund.startup.signals import StopRequest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +113,53 @@ def test_torch_is_not_imported(folder: Path, words: list[str]) -> None:
     ended = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+GROUPS = {
+    "table": ("task=binary", "data.target=y"),
+    "text": ("task=binary", "data.text=a", "data.target=y"),
+    "interactions": ("task=retrieval", "data.user=a", "data.item=b"),
+    "images": ("task=binary", "data.target=y", "data.image=a"),
+    "letor": ("task=ranking",),
+    "text_lm": ("task=multiclass",),
+}
+KINDS = ("csv", "tsv", "csv.gz", "parquet", "arrow", "feather", "ipc", "txt")
+
+
+def test_every_group_refuses_wrong_files_without_torch(folder: Path) -> None:
+    """In one process, as the imports of each would take most of the time."""
+    Path("empty.txt").touch()
+    Path("latin.txt").write_bytes(b"caf\xe9 " * 100)
+    commands = [
+        ["train", *options, f"data={group}", f"data.path=gone.{kind}"]
+        for group, options in GROUPS.items()
+        for kind in KINDS
+    ]
+    commands += [
+        ["train", *options, f"data={group}", "data.path=empty.txt"]
+        for group, options in GROUPS.items()
+        if group != "images"
+    ]
+    commands += [
+        [
+            "train",
+            *(word.replace("=a", "=aa") for word in GROUPS[group]),
+            f"data={group}",
+            f"data.path=t.{kind}",
+        ]
+        for group in ("text", "interactions", "images")
+        for kind in ("csv", "csv.gz", "parquet", "arrow")
+    ]
+    commands += [["train", *GROUPS["text_lm"], "data=text_lm", "data.path=latin.txt"]]
+    code = (
+        "import json, sys\nfrom lit_mlfund.cli import main\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    assert main(words) == 2, words\n    assert 'torch' not in sys.modules, words"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, json.dumps(commands)], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stderr.splitlines()
+    assert len(lines) == len(commands) and all(line.startswith("mlfund: ") for line in lines)
+    for words, line in zip(commands, lines):
+        name = words[-1].removeprefix("data.path=")
+        assert name in line, line

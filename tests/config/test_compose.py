@@ -69,9 +69,9 @@ def test_all_problems_at_once(house: Path) -> None:
 
 
 def test_a_parameter_that_no_file_spells_out_can_be_set(house: Path) -> None:
-    composed = config("model.activation=gelu", "optim.betas=[0.8,1]")
+    composed = config("model.activation=gelu", "optim.betas=[0.8,0]")
     assert composed["model"]["activation"] == "gelu"
-    assert composed["optim"]["betas"] == [0.8, 1.0]
+    assert composed["optim"]["betas"] == [0.8, 0.0]
 
 
 def test_unknown_options_do_not_hide_other_problems(house: Path) -> None:
@@ -100,6 +100,8 @@ def test_nothing_is_reported_below_an_option_that_cannot_be_guessed(house: Path)
     [
         ("nonsense", "nonsense: cannot be read; expected key=value"),
         ("optim.betas=[1,2", "optim.betas=[1,2: cannot be read; check its brackets, quotes and commas"),
+        ("data.decimal=,", "data.decimal=,: cannot be read; say data.decimal=comma"),
+        ("data.thousands='", "data.thousands=': cannot be read; say data.thousands=apostrophe"),
         ("name='x", "name='x: cannot be read; check its brackets, quotes and commas"),
         (
             "seed=1,2",

@@ -77,3 +77,32 @@ def test_a_loss_per_example_is_refused(composer: Composer, lines: list[str], pat
         f"{path}: training minimises the mean of a batch, but none keeps a loss per example"
     )
     assert composer.compose(["loss.reduction=mean"]).problems == []
+
+
+IMPOSSIBLE = {
+    "optim.lr": ("-1", "0", "nan", "inf", "-inf"),
+    "optim.weight_decay": ("-0.1", "nan", "inf"),
+    "optim.eps": ("-1e-8", "nan"),
+    "optim.betas": ("[0.9,1]", "[-0.1,0.999]", "[nan,0.999]"),
+}
+
+
+@pytest.mark.parametrize("key", IMPOSSIBLE)
+def test_values_of_an_optimizer_that_are_impossible(composer: Composer, key: str) -> None:
+    for value in IMPOSSIBLE[key]:
+        (problem,) = composer.compose(["task=regression", f"{key}={value}"]).problems
+        assert problem.startswith(f"{key} must "), problem
+    for value in {"optim.lr": ("1e-30", "auto"), "optim.betas": ("[0,0.5]",)}.get(key, ("0",)):
+        assert composer.compose(["task=regression", f"{key}={value}"]).problems == []
+
+
+def test_impossible_values_of_other_optimizers(composer: Composer) -> None:
+    for lines, words in (
+        (("optim=sgd", "optim.momentum=1"), "optim.momentum must be from 0 to below 1, got 1"),
+        (("optim=muon", "optim.momentum=nan"), "optim.momentum must be a finite number, got nan"),
+        (("optim=adafactor", "optim.lr=-1"), "optim.lr must be above 0, got -1"),
+        (("optim._target_=torch.optim.RMSprop", "optim.lr=0"), "optim.lr must be above 0, got 0"),
+        (("embedding=sparse", "embedding.eps=-1"), "embedding.eps must not be negative, got -1"),
+    ):
+        (problem,) = composer.compose(["task=ranking", *lines]).problems
+        assert problem.startswith(words), problem

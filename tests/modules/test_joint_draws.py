@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_mlfund.models.inputs import CategoricalEmbedding
-from lit_mlfund.modules.joint_draws import draw_jointly
+from lit_mlfund.modules.steps.joint_draws import draw_jointly
 
 
 def outputs(module: nn.Module, x: Tensor, seed: int = 3) -> list[Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_mlfund import losses
-from lit_mlfund.callbacks import BestAndLast, PreemptionFlag, Progress, StopOnPreemption
+from lit_mlfund.callbacks import BestAndLast, Progress, StopOnSignal
 from lit_mlfund.data.serving.batch import ListBatch, MixedBatch, PointBatch
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.data.serving.store import ListStore, PointStore
@@ -19,6 +19,7 @@ from lit_mlfund.datamodules import DataModule
 from lit_mlfund.models import MLP, TabM
 from lit_mlfund.modules import BinaryModule, MulticlassModule, RankingModule, RegressionModule
 from lit_mlfund.runs.assembly.trainer import build_trainer
+from lit_mlfund.startup.signals import StopRequest
 from tests.models.specs import make_inputs, make_spec
 
 POINT: list[tuple[Any, Any, nn.Module]] = [
@@ -155,7 +156,7 @@ def fit(
     cls = RankingModule if data.lists else BinaryModule
     module = cls(model(data.spec, **options), spec=data.spec)
     checkpoints = BestAndLast(folder)
-    callbacks = [Progress(), checkpoints, StopOnPreemption(PreemptionFlag(), checkpoints)]
+    callbacks = [Progress(), checkpoints, StopOnSignal(StopRequest(), checkpoints)]
     trainer = build_trainer(callbacks=callbacks, default_root_dir=str(folder), max_epochs=2)
     if lean:
         module.use_lean_steps(trainer)

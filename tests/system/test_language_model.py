@@ -66,6 +66,22 @@ def test_from_training_to_prediction(mlfund: Command, book: Path) -> None:
     assert "".join(pl.read_csv("out.csv", infer_schema=False)["character"]) == "+1=2\n2+2=4\nΩ+3=6\n"
 
 
+def test_an_encoding(mlfund: Command, book: Path) -> None:
+    book.write_bytes(book.read_text().replace("+", "±").encode("latin-1"))
+    quick = ("references=false", "logger=none", "trainer.max_epochs=1")
+    trained = mlfund("train", *SMALL, "data.encoding=latin-1", *quick)
+    assert trained.code == 0, trained.err
+    run = trained.json["run"]
+    Path("new.txt").write_bytes("1±1=2\n2±2=4\n3±3=6\n".encode("latin-1"))
+    measured = mlfund("evaluate", f"run={run}", "data.path=new.txt")
+    assert measured.json["notes"] == {"unknown_characters": 0}, measured.err
+    told = mlfund("predict", f"run={run}", "data.path=new.txt", "output=out.csv")
+    assert told.code == 0, told.err
+    assert "".join(pl.read_csv("out.csv", infer_schema=False)["character"]) == "±1=2\n2±2=4\n3±3=6\n"
+    wrong = mlfund("train", *SMALL, "data.encoding=latin1000", *quick)
+    assert wrong.code == 2 and "there is no encoding 'latin1000'" in wrong.err
+
+
 @pytest.mark.parametrize(
     ("content", "arguments", "words"),
     [

@@ -127,3 +127,71 @@ def test_a_folder_of_images_tells_what_it_leaves_out(mlfund: Command) -> None:
         told = mlfund(*command, f"run={trained.json['run']}", "data.path=x")
         assert told.code == 0, told.err
         assert told.json["rows"] == 40 and told.json["notes"]["left_out"] == 4
+
+
+@pytest.mark.parametrize("split", ["data.time=day", "data.group=noise", "data.time=day data.group=team"])
+@pytest.mark.parametrize("cache", ["null", "caches"])
+def test_predictions_are_those_of_their_rows(mlfund: Command, table: Path, split: str, cache: str) -> None:
+    frame = pl.read_parquet(table).drop("label", "kind").sample(fraction=1, shuffle=True, seed=1)
+    frame = frame.with_columns(team=pl.col("noise").rank("ordinal") // 9)
+    frame.write_csv("mixed.csv")
+    trained = mlfund(
+        "train", "task=regression", "data=table", "data.path=mixed.csv", "data.target=value", *split.split(),
+        f"data.cache={cache}", *QUICK, "trainer.max_epochs=2",
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    run = trained.json["run"]
+    predicted = mlfund("predict", f"run={run}", "data.path=mixed.csv", "output=all.parquet")
+    assert predicted.code == 0, predicted.err
+    whole = pl.read_parquet("all.parquet")["prediction"]
+    seen = pl.read_parquet(Path(run) / "predictions" / "test.parquet")
+    rows = seen["row"].to_numpy()
+    assert len(rows) >= 100 and not (rows == range(rows.min(), rows.min() + len(rows))).all()
+    assert seen["prediction"].to_numpy() == pytest.approx(whole.to_numpy()[rows], rel=1e-5, abs=1e-6)
+    assert seen["target"].to_numpy() == pytest.approx(frame["value"].to_numpy()[rows], rel=1e-5)
+
+
+@pytest.mark.parametrize("cache", ["null", "caches"])
+def test_three_rows_of_a_class_are_in_three_splits(mlfund: Command, table: Path, cache: str) -> None:
+    frame = (
+        pl.read_parquet(table)
+        .with_row_index("place")
+        .with_columns(seldom=pl.col("place").is_in([5, 405, 777]))
+    )
+    frame.drop("place", "label", "kind").write_parquet("seldom.parquet")
+    trained = mlfund(
+        "train", "task=binary", "data=table", "data.path=seldom.parquet", "data.target=seldom",
+        f"data.cache={cache}", *QUICK, "trainer.max_epochs=1",
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    assert trained.json["test"]["auroc"]["value"] is not None
+    target = json.loads((Path(trained.json["run"]) / "provenance.json").read_text())["data"]["target"]
+    assert target["classes"]["true"] == 1
+    assert pl.read_parquet(Path(trained.json["run"]) / "predictions" / "test.parquet")["target"].sum() == 1
+
+
+@pytest.mark.parametrize("cache", ["null", "caches"])
+def test_a_category_of_new_values_only_is_left_out(mlfund: Command, table: Path, cache: str) -> None:
+    frame = pl.read_parquet(table).sort("day").with_row_index("place")
+    weeks = frame.with_columns(week="w" + (pl.col("place") // 10).cast(pl.String))
+    weeks.drop("place", "label", "kind").write_csv("weeks.csv")
+    trained = mlfund(
+        "train", "task=regression", "data=table", "data.path=weeks.csv", "data.target=value", "data.time=day",
+        f"data.cache={cache}", *QUICK, "trainer.max_epochs=1",
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    assert "week (none of its values in training occurs in val or test)" in " ".join(trained.out.split())
+    run = trained.json["run"]
+    assert "none of its values" in (Path(run) / "report.html").read_text()
+    record = json.loads((Path(run) / "provenance.json").read_text())["data"]["columns"]
+    assert "week" in record["dropped"] and "week" not in record["categorical"]
+
+    weeks.drop("place", "label", "kind", "week").write_csv("new.csv")
+    for path in ("weeks.csv", "new.csv"):
+        measured = mlfund("evaluate", f"run={run}", f"data.path={path}")
+        assert measured.code == 0, measured.err
+        assert measured.json["notes"]["unknown_categories"] == 0
+        predicted = mlfund("predict", f"run={run}", f"data.path={path}", f"output={path}.parquet")
+        assert predicted.code == 0, predicted.err
+    one, other = (pl.read_parquet(f"{path}.parquet")["prediction"] for path in ("weeks.csv", "new.csv"))
+    assert one.to_list() == other.to_list()

@@ -65,6 +65,43 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return "data.cache=caches"
 
 
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_codes_with_leading_zeros(mlfund: Command, way: str, ending: str) -> None:
+    generator = np.random.default_rng(0)
+    code = generator.choice(["01234", "10115", "99999"], SIZE)
+    y = np.round(5.0 * (code == "01234") + generator.normal(size=SIZE), 3)
+    columns = {"zip": code, "amount": values()["amount"], "when": [f"{n:03}" for n in range(SIZE)], "y": y}
+    write(columns, f"x.{ending}")
+    train = (
+        "train",
+        "data=table",
+        f"data.path=x.{ending}",
+        "task=regression",
+        "data.target=y",
+        "data.time=when",
+        way,
+    )
+    trained = mlfund(*train, *QUICK)
+    assert trained.code == 0, trained.err
+    run = trained.json["run"]
+    data = provenance(run)
+    assert data["columns"]["categorical"] == {"zip": 3} and data["columns"]["numeric"] == ["amount"]
+    note = "zip: codes such as 01234, not numbers; data.decimal=point makes numbers of them"
+    assert note in data["notes"] and "zip: codes such as 01234" in trained.out
+    assert "when" in data["columns"]["dropped"]  # the time of a split stays a number
+    # without a leading zero, a new file is read as text, too; with one, it is the same code
+    for cells in (["99999", "10115"], ["01234", "99999"]):
+        write({"zip": cells, "amount": [1, 2]}, f"new.{ending}")
+        said = mlfund("predict", f"run={run}", f"data.path=new.{ending}", "output=out.csv")
+        assert said.code == 0, said.err
+        assert said.json["notes"]["unknown_categories"] == 0
+        assert Path("out.csv").read_text().splitlines()[1].startswith(cells[0] + ",")
+
+    numbers = mlfund(*train, "data.decimal=point", *QUICK)
+    assert numbers.code == 0, numbers.err
+    assert provenance(numbers.json["run"])["columns"]["numeric"] == ["zip", "amount"]
+
+
 @pytest.mark.parametrize("form", ["thousands", "decimal comma", "spaces", "apostrophe", "all thousands"])
 def test_numbers(mlfund: Command, way: str, form: str) -> None:
     found = values()

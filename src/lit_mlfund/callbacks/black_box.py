@@ -15,8 +15,8 @@ from torch import Tensor
 from lit_mlfund.atomic import whole_file
 from lit_mlfund.diagnostics.evidence import NonFinite
 from lit_mlfund.diagnostics.first_nonfinite import Origin, first_nonfinite
-from lit_mlfund.modules.guard import NonFiniteStep
 from lit_mlfund.modules.sharding import is_shared
+from lit_mlfund.modules.steps.guard import NonFiniteStep
 
 MAX_ROWS = 100
 
@@ -172,7 +172,12 @@ def _with_origin(found: NonFinite, origin: Origin, batch: Any) -> NonFinite:
 def _file_rows(bad: Tensor, batch: Any) -> list[int]:
     """Return the rows of the file of examples with a bad value; none where its rows are no examples, or all are bad."""
     index = getattr(batch, "index", None)
-    if index is None or bad.ndim == 0 or len(bad) != len(index) or (bool(bad.all()) and len(bad) > 1):
+    if index is None or not len(index) or bad.ndim == 0 or not len(bad) or len(bad) % len(index):
+        return []
+    bad = bad.unflatten(0, (-1, len(index))).any(
+        0
+    )  # of a model with members, whose batches follow each other
+    if bool(bad.all()) and len(bad) > 1:
         return []
     index, bad = index.cpu(), bad.cpu()
     if index.ndim > 1 and bad.shape[: index.ndim] == index.shape:

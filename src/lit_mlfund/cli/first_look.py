@@ -19,6 +19,7 @@ _COLUMNS: dict[str, tuple[tuple[str, ...], int]] = {
     "InteractionsDataModule": (("user", "item", "time"), 3),  # unlabelled rows need no time either
     "ImagesDataModule": (("target", "image", "group", "exclude"), 1),
     "LetorDataModule": ((), 0),
+    "TextLMDataModule": ((), 0),
 }
 _UNLABELLED = {"query", "text", "user", "image"}  # needed in a file to predict, too
 _SPLIT_FILES = ("val_path", "test_path")
@@ -26,6 +27,7 @@ _SIDE_FILES = ("users_path", "items_path")
 # How a text file is read; where one of these is given, its columns are left to the data module.
 _READING = ("encoding", "separator", "header", "missing", "decimal", "thousands", "date_format")
 _FOLDERS = {"ImagesDataModule"}
+_NO_TABLES = {"LetorDataModule", "TextLMDataModule"}
 _HEADER = 2**16  # bytes of a text file that are looked at first
 _SMALL = 2**24  # bytes of a text file that is read as a whole where its header is not plain
 
@@ -124,7 +126,11 @@ def _look(name: str, data: Mapping[str, Any], key: str, columns: tuple[str, ...]
     if name in _FOLDERS and Path(path).is_dir():
         return
     file = find_file(path)
-    if name == "LetorDataModule":
+    if name == "TextLMDataModule" and file.stat().st_size <= _SMALL:
+        from lit_mlfund.data.reading.documents import read_text
+
+        read_text(path, data.get("encoding"))
+    if name in _NO_TABLES:
         return
     asked = [column for column_key in columns for column in _listed(data.get(column_key))]
     is_text = file.name.lower().removesuffix(".gz").endswith((".csv", ".tsv"))

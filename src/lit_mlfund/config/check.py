@@ -19,6 +19,7 @@ from lit_mlfund.config.type_hints import MISSING, Hint, TypeMismatch, coerce, me
 
 _HYDRA_KEYS = {"_target_", "_args_", "_convert_", "_partial_", "_recursive_"}
 _PLAIN = Section()
+_BOUNDED = ("lit_mlfund.", "torch.")  # what the parameters of others may be is theirs to say
 
 
 def check(config: dict[str, Any], catalog: Catalog) -> list[str]:
@@ -103,6 +104,9 @@ def _check_node(node: dict[str, Any], path: str, section: Section = _PLAIN) -> I
         elif key in target.parameters:
             if node[key] not in section.placeholders.get(key, ()):
                 yield from _check_value(node, key, target.parameters[key], key_path)
+                if key in section.ranges and target.path.startswith(_BOUNDED):
+                    problem = section.ranges[key].problem(node[key])
+                    yield from [f"{key_path} {problem}"] if problem else []
         elif target.open and not key.startswith("_"):
             yield from _check_inner(node[key], key_path)
         else:

@@ -18,6 +18,9 @@ _PLAIN_KEY = re.compile(r"\+{0,2}[A-Za-z_][\w.]*")
 _PLAIN_TEXT = re.compile(
     r"""(?!(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool)\()[^\[\]{}'",]+"""
 )
+# Marks that Hydra's grammar takes for its own, and the words that say them.
+_MARKS = {",": "comma", "'": "apostrophe"}
+_KEYS_OF_MARKS = ("data.decimal", "data.thousands", "data.separator")
 _QUOTED_KEY = re.compile(r"""(["'])([\w.*?$/+-]+)\1(?=\s*:)""")
 
 
@@ -53,8 +56,7 @@ def read_overrides(lines: Iterable[str], catalog: Catalog, sweep: bool) -> Overr
         try:
             override = parse(line)
         except OverrideParseException:
-            remedy = "check its brackets, quotes and commas" if "=" in line else "expected key=value"
-            result.problems.append(f"{line}: cannot be read; {remedy}")
+            result.problems.append(f"{line}: cannot be read; {_remedy(line)}")
             continue
         if override.is_sweep_override() and not sweep:
             key, _, values = line.partition("=")
@@ -68,6 +70,13 @@ def read_overrides(lines: Iterable[str], catalog: Catalog, sweep: bool) -> Overr
         elif checked is not None:
             result.lines.append(checked)
     return result
+
+
+def _remedy(line: str) -> str:
+    key, equals, value = line.partition("=")
+    if key in _KEYS_OF_MARKS and value in _MARKS:
+        return f"say {key}={_MARKS[value]}"
+    return "check its brackets, quotes and commas" if equals else "expected key=value"
 
 
 def parse(line: str) -> Override:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
+from math import inf, isfinite
 from typing import Literal
 
 from lit_mlfund.config.type_hints import Hint, parse
@@ -43,6 +44,40 @@ DEFAULTS = {value.name: value.default for value in fields(Values) if value.defau
 
 
 @dataclass(frozen=True)
+class Range:
+    """Bounds a number, or each number of a list, in `words`: `least` is allowed unless `above`, `limit` is not."""
+
+    words: str
+    least: float = 0.0
+    above: bool = False
+    limit: float = inf
+
+    def problem(self, value: object) -> str | None:
+        """Return what is wrong with a value, None where nothing is or it is no number."""
+        for number in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                continue
+            if not isfinite(number):
+                return f"must be a finite number, got {number}"
+            if not self.least <= number < self.limit or (self.above and number == self.least):
+                return f"{self.words}, got {number}"
+        return None
+
+
+POSITIVE = Range("must be above 0", above=True)
+NOT_NEGATIVE = Range("must not be negative")
+SHARE = Range("must be from 0 to below 1", limit=1.0)
+RATES = {
+    "lr": POSITIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "momentum": SHARE,
+    "betas": SHARE,
+    "eps": NOT_NEGATIVE,
+    "clip": POSITIVE,
+}
+
+
+@dataclass(frozen=True)
 class Section:
     """Describes a group of the configuration: one node with a `_target_`, or several by name.
 
@@ -50,6 +85,7 @@ class Section:
     offered       arguments that the program passes to targets that take them
     own           keys that the program reads itself, with their type
     placeholders  by parameter of the target, words that the program replaces with a value
+    ranges        by parameter of our targets and of torch's, what is possible
     """
 
     several: bool = False
@@ -58,6 +94,7 @@ class Section:
     offered: tuple[str, ...] = ()
     own: dict[str, Hint] = field(default_factory=dict)
     placeholders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    ranges: dict[str, Range] = field(default_factory=dict)
 
 
 SECTIONS: dict[str, Section] = {
@@ -67,11 +104,12 @@ SECTIONS: dict[str, Section] = {
         supplied=("params",),
         own={"lr_by_pattern": parse("dict[str, float]")},
         placeholders={"lr": ("auto", "by_rows"), "weight_decay": ("by_rows",)},
+        ranges=RATES,
     ),
     "schedule": Section(optional=True, supplied=("optimizer",), offered=("num_steps", "mode")),
     "regularization": Section(several=True),
     "model": Section(offered=("spec",)),
-    "embedding": Section(optional=True),
+    "embedding": Section(optional=True, ranges=RATES | {"lr": NOT_NEGATIVE}),
     "data": Section(),
     # preferences of the data set, in effect unless something else is chosen
     "recommended": Section(

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from lit_mlfund.data.preprocessing.features import Encoded
+from lit_mlfund.data.preprocessing.novel_categories import Cells, novel_categories
 from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles, zero_weights_error
 from lit_mlfund.data.reading.frames import Source, name_of
 from lit_mlfund.data.reading.scan import Scan, lists_are_contiguous, whole_lists
@@ -81,10 +82,14 @@ class FrameDataModule(DataModule):
             min_count=self.min_count,
             per_query=self.per_query,
         )
-        stores: dict[str, Store] = {}
-        encoded: dict[str, Encoded] = {}
-        for split, table in tables.items():
-            stores[split], encoded[split] = encoder.store(table)
+        stores, encoded = _encode(tables, encoder)
+        if self.encoder is None:
+            cells = {
+                split: Cells(len(tables[split]), part.known, part.unknown) for split, part in encoded.items()
+            }
+            if novel := novel_categories(cells, lambda columns: tables.items()):
+                encoder = encoder.without(novel, tables["train"].source)
+                stores, encoded = _encode(tables, encoder)
         self.encoder, self.stores = encoder, stores
         self.spec = encoder.spec(len(stores["train"]))
         self.summary = self._summarize(tables, encoded)
@@ -181,3 +186,11 @@ class FrameDataModule(DataModule):
             counts = store.y.long().bincount(minlength=len(target.classes)).tolist()
             return {"classes": dict(zip(target.classes, counts))}
         return {"mean": target.mean, "std": target.std}
+
+
+def _encode(tables: dict[str, Table], encoder: Encoder) -> tuple[dict[str, Store], dict[str, Encoded]]:
+    """Return the store of each split, and what was counted while it was encoded."""
+    pairs = {split: encoder.store(table) for split, table in tables.items()}
+    return {split: pair[0] for split, pair in pairs.items()}, {
+        split: pair[1] for split, pair in pairs.items()
+    }

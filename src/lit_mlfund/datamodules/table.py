@@ -102,7 +102,7 @@ class TableDataModule(FrameDataModule):
         if missing_target not in ("error", "drop"):
             raise ValueError(f"data.missing_target must be error or drop, got {missing_target!r}")
         self.missing_target = missing_target
-        self.reader = TableReader(parsing, {*exclude, *categorical})
+        self.reader = TableReader(parsing, {*exclude, *categorical}, never_codes={target})
         if task is None:
             task = "ranking" if query is not None else self.infer_task(path, target)
         if task not in self.tasks:
@@ -134,7 +134,8 @@ class TableDataModule(FrameDataModule):
         )
         labels = target if task in ("binary", "multiclass") else None
         untouched = {labels, query, group, split, *exclude, *categorical}
-        self.reader = TableReader(parsing, untouched, {target, weight}, self.typed_columns())
+        numbers = {target, weight}
+        self.reader = TableReader(parsing, untouched, numbers, self.typed_columns(), {*numbers, time})
         self.path = path
         self.group = group
         self.split = split
@@ -258,11 +259,8 @@ class TableDataModule(FrameDataModule):
             return [
                 f"{cut}: drawn from {name_of(self.path)} (split_seed {self.split_seed}), {group!r} kept together"
             ]
-        return (
-            [f"{cut}: drawn from {name_of(self.path)} at random (split_seed {self.split_seed})"]
-            if cut
-            else []
-        )
+        drawn = f"{cut}: drawn from {name_of(self.path)} at random (split_seed {self.split_seed})"
+        return [drawn] if cut else []
 
     def _describe_dropped(self, counts: Mapping[str, int | str]) -> list[str]:
         count = counts.get("rows_without_target", 0)

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from torch import Tensor
 
+from lit_mlfund.data.parsing.options import check_encoding
 from lit_mlfund.data.preprocessing.characters import UNKNOWN, Characters
 from lit_mlfund.data.reading.documents import documentation, read_text, repeated_share, split_text
 from lit_mlfund.data.reading.errors import DataError
@@ -31,11 +32,12 @@ class TextLMDataModule(DataModule):
     half a window of context (except for the first ones).
 
     Args:
-        path: a UTF-8 text file; its end is the test split, the part before that validation.
+        path: a text file; its end is the test split, the part before that validation.
         val_path, test_path: separate files for these splits …
         val_fraction, test_fraction: … or fractions of the text.
         length: characters in a window, the longest context of a model.
         stride: characters from one training window to the next; an epoch shows each `length / stride` times.
+        encoding: encoding of the files, such as `latin-1`; None is UTF-8, or UTF-16 with a mark at its start.
     """
 
     tasks = ("multiclass",)
@@ -55,6 +57,7 @@ class TextLMDataModule(DataModule):
         test_fraction: float = 0.1,
         length: int = 128,
         stride: int = 128,
+        encoding: str | None = None,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
         for name, value in (("length", length), ("stride", stride)):
@@ -62,7 +65,10 @@ class TextLMDataModule(DataModule):
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if path is None and (val_path or test_path):
             raise ValueError("val_path and test_path go with a path of the training text")
+        if encoding is not None:
+            check_encoding(encoding)
         self.path = path
+        self.encoding = encoding
         self.split_paths = {"val": val_path, "test": test_path}
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.length = length
@@ -117,7 +123,7 @@ class TextLMDataModule(DataModule):
             yield self.serve(store.subset(slice(first, last + 1))), pl.DataFrame({"character": characters})
 
     def _read_new(self, path: str) -> tuple[str, WindowStore]:
-        text = read_text(path)
+        text = read_text(path, self.encoding)
         ids = self._fitted_characters().encode(text)
         unknown = _num_unknown(ids)
         if unknown > MAX_UNKNOWN * len(ids):
@@ -134,9 +140,13 @@ class TextLMDataModule(DataModule):
         self.watch.add(
             *(Signature.of(path) for path in (self.path, *self.split_paths.values()) if path is not None)
         )
-        separate = {split: read_text(path) for split, path in self.split_paths.items() if path is not None}
+        separate = {
+            split: read_text(path, self.encoding)
+            for split, path in self.split_paths.items()
+            if path is not None
+        }
         shares = {split: share for split, share in self.fractions.items() if split not in separate}
-        texts = split_text(read_text(self.path), shares) | separate
+        texts = split_text(read_text(self.path, self.encoding), shares) | separate
         return {split: texts[split] for split in ("train", "val", "test")}
 
     def _notes(self, texts: dict[str, str]) -> list[str]:

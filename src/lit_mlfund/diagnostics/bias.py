@@ -10,15 +10,18 @@ from lit_mlfund.diagnostics.optimisation import Cause, optimisation
 
 LARGE = 0.1  # share of a reference's gain over the constant; a gap below it is told, but is no warning
 FEW_STEPS = 1000
+RANKING = ("auroc", "average_precision", "accuracy", "macro_f1")  # metrics that no temperature changes
 
 
 def cause_of_bias(evidence: Evidence, ladder: Ladder, gaps: list[Gap]) -> Cause:
     """Return what holds a model back that has not overfitted."""
-    ranks_well = all(gap.metric == "log_loss" for gap in gaps)
-    miscalibrated = _miscalibrated(evidence) if ranks_well else None
+    miscalibrated = _miscalibrated(evidence) if all(gap.metric == "log_loss" for gap in gaps) else None
     if miscalibrated is not None and miscalibrated.name == "over_confident":
         return miscalibrated
-    # outputs that have not grown yet are cautious, too: the training comes before their temperature
+    # outputs that have not grown yet are cautious, too: the training comes before their temperature, and a model that
+    # ranks worse than a reference, by however little, has not come as far
+    if any(gap.metric in RANKING for gap in ladder.gaps()):
+        miscalibrated = None
     if evidence.settings.get("model") == "Linear" and _is_as_good_as_linear(evidence, ladder):
         return _capacity(evidence)
     cause = optimisation(evidence, ladder) or miscalibrated or _below_linear(evidence, ladder)

@@ -171,7 +171,8 @@ def _stopped_too_early(evidence: Evidence, ladder: Ladder) -> Cause | None:
     if not isinstance(epochs, int) or (share < RECENT and falling < FALLING):
         return None
     lr = evidence.settings.get("optim.lr")
-    told = f"the third quarter of {epochs} epochs still brought {falling:.0%} of the whole fall of the training loss"
+    trained = len(evidence.history) or epochs
+    told = f"the third quarter of {trained} epochs still brought {falling:.0%} of the whole fall of the training loss"
     if falling < FALLING:
         told = f"the last tenth of {epochs} epochs still brought {share:.0%} of the gain in val/{evidence.monitor}"
     return Cause(
@@ -188,12 +189,10 @@ def _stopped_too_early(evidence: Evidence, ladder: Ladder) -> Cause | None:
 
 
 def _falling(evidence: Evidence) -> float:
-    """Return the share of the whole fall of the training loss that came in the third quarter of all allowed epochs.
+    """Return the share of the whole fall of the training loss that came in the third quarter of the training.
 
     Schedules let the rate go to zero, and with it the fall: the last quarter tells nothing.
     """
-    if len(evidence.history) < (evidence.settings.get("trainer.max_epochs") or 0):
-        return 0.0
     entries = evidence.history if len(evidence.history) >= 4 else evidence.losses
     losses = [entry["train/loss"] for entry in entries if math.isfinite(entry.get("train/loss", math.nan))]
     start = evidence.initial.get("loss", math.nan)

@@ -12,8 +12,8 @@ from torch import Tensor
 from lit_mlfund.data.serving.batch import MixedBatch, PointBatch
 from lit_mlfund.modules.base import TaskModule
 from lit_mlfund.modules.curvature import losses_of_draws
-from lit_mlfund.modules.members import training_outputs
 from lit_mlfund.modules.outputs import PointOutputs
+from lit_mlfund.modules.steps.members import training_outputs
 
 
 class PointModule(TaskModule):

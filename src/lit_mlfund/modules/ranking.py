@@ -13,8 +13,8 @@ from lit_mlfund.data.serving.batch import ListBatch
 from lit_mlfund.losses import LambdaRankLoss
 from lit_mlfund.metrics import Evaluation, evaluate_queries, ranking_values
 from lit_mlfund.modules.base import TaskModule
-from lit_mlfund.modules.members import training_outputs
 from lit_mlfund.modules.outputs import ListOutputs
+from lit_mlfund.modules.steps.members import training_outputs
 
 
 class RankingModule(TaskModule):

@@ -7,7 +7,6 @@ norms are summed as tensors and read every `log_every_n_steps`.
 from __future__ import annotations
 
 import inspect
-import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -18,16 +17,16 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lit_mlfund.data.serving.batch import Batch
-from lit_mlfund.data.serving.chunks import Chunks
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.models.inputs import InputEncoder
 from lit_mlfund.modules.clipping import clip_norm, clip_value
 from lit_mlfund.modules.curvature import Curvature
-from lit_mlfund.modules.guard import StepGuard
-from lit_mlfund.modules.joint_draws import draw_jointly
 from lit_mlfund.modules.lean import steps_per_call
 from lit_mlfund.modules.sharding import shard, spread_tables
 from lit_mlfund.modules.step_statistics import RunningStatistics
+from lit_mlfund.modules.steps.guard import StepGuard
+from lit_mlfund.modules.steps.joint_draws import draw_jointly
+from lit_mlfund.modules.steps.length import num_optimizer_steps
 from lit_mlfund.optim import adamw, anneals, parameter_groups
 
 OptimizerFactory = Callable[[Any], torch.optim.Optimizer]
@@ -282,26 +281,3 @@ class TrainedModule(LightningModule):
 
     def on_validation_end(self) -> None:  # after the callbacks': checkpoints hold the evaluated weights
         self._optimizer_mode("train")
-
-
-def num_optimizer_steps(trainer: Any) -> int:
-    """Return the number of optimizer steps of the whole training, over which schedules are planned.
-
-    Raises:
-        ValueError: the training has no end.
-
-    Not `trainer.estimated_stepping_batches`: that sets up the train loader before a checkpoint is restored, and the
-    loader would then begin its epoch anew.
-    """
-    if trainer.datamodule is None:
-        return int(trainer.estimated_stepping_batches)
-    loader = trainer.datamodule.train_dataloader()
-    num_batches = len(loader.loader if isinstance(loader, Chunks) else loader)
-    limit = trainer.overfit_batches or trainer.limit_train_batches
-    num_batches = int(num_batches * limit) if isinstance(limit, float) else min(num_batches, limit)
-    steps = math.ceil(num_batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or -1)
-    if trainer.max_steps != -1:
-        steps = trainer.max_steps if steps < 0 else min(steps, trainer.max_steps)
-    if steps < 0:
-        raise ValueError("trainer: a schedule needs an end: set max_epochs or max_steps")
-    return steps

@@ -119,14 +119,30 @@ def evaluation_text(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", fitting_table(*table, terminal_width()), ""])
 
 
-def start_text(run_dir: Path) -> str:
-    """Format the text shown before training starts: the data as they were interpreted, the model, the folder."""
+def start_text(run_dir: Path, facts: bool = True) -> str:
+    """Format the text shown before training starts: the data as they were interpreted, the model, the folder.
+
+    Without `facts` it leaves out the data, which an earlier run has told.
+    """
     provenance = read_json(run_dir / "provenance.json")
-    data = provenance["data"]
-    lines = [f"{provenance['task']}  {size_text(data)}"]
+    lines = [facts_text(provenance["task"], provenance["data"])] if facts else []
+    lines.append(wrap(f"model  {provenance['num_parameters']:,} parameters", terminal_width()))
+    if plan := provenance.get("budget"):
+        lines.append(wrap(f"train  {budget_text(plan)}", terminal_width()))
+    return "\n".join([*lines, f"run    {run_dir}"])
+
+
+def facts_text(task: str, data: dict[str, Any]) -> str:
+    """Format the data as they were interpreted: rows, target, columns, how the rows were split.
+
+    Args:
+        task: the name of the task.
+        data: the summary of a data module.
+    """
+    lines = [f"{task}  {size_text(data)}"]
     if queries := size_text(data, "queries"):
         lines.append(f"  lists: {queries}")
-    if target := target_text(provenance["task"], data):
+    if target := target_text(task, data):
         lines.append(f"  target: {target}")
     for kind, columns in data.get("columns", {}).items():
         pairs = [] if isinstance(columns, str) else _pairs(columns)
@@ -145,11 +161,8 @@ def start_text(run_dir: Path) -> str:
                 f"  {title}: " + "  ".join(f"{split} {count:,} cells" for split, count in counts.items())
             )
     lines += [f"  {note}" for note in data.get("notes", [])]
-    lines.append(f"model  {provenance['num_parameters']:,} parameters")
-    if plan := provenance.get("budget"):
-        lines.append(f"train  {budget_text(plan)}")
     width = terminal_width()
-    return "\n".join([*(wrap(line, width) for line in lines), f"run    {run_dir}"])
+    return "\n".join(wrap(line, width) for line in lines)
 
 
 def terminal_width() -> int:

@@ -74,6 +74,21 @@ def test_wrong_files_are_named(tmp_path: Path, content: bytes, message: str) -> 
         read_text(str(tmp_path / "book.txt"))
 
 
+def test_encodings(tmp_path: Path) -> None:
+    text, path = "Käse für 3 €\nund Brot\n", tmp_path / "book.txt"
+    path.write_bytes(text.encode("cp1252"))
+    assert read_text(str(path), "cp1252") == text
+    with pytest.raises(
+        DataError, match=r"book\.txt: line 1: byte 0xe4 is not valid UTF-8; say data\.encoding="
+    ):
+        read_text(str(path))
+    path.write_bytes(text.encode("utf-16"))  # with a mark
+    assert read_text(str(path)) == read_text(str(path), "utf-16") == text
+    path.write_bytes(text.encode())
+    with pytest.raises(DataError, match=r"book\.txt: it is not written in ascii \("):
+        read_text(str(path), "ascii")
+
+
 def test_reading_leaves_marks_of_files_out(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_bytes("\N{BYTE ORDER MARK}eins\r\nzwei".encode())
     assert read_text(str(tmp_path / "book.txt")) == "eins\nzwei"

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from lit_mlfund.data.reading import split
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.split import (
     split_at_random,
@@ -64,6 +65,27 @@ def test_at_random_stratified_by_class():
     assert 999 in splits["train"]  # the only one of its class
     again = split_at_random(1000, SHARES, seed=0, classes=classes)
     assert all(np.array_equal(again[name], splits[name]) for name in splits)
+
+
+@pytest.mark.parametrize("block", [5, 2**16])
+@pytest.mark.parametrize("shares", [{"val": 0.15, "test": 0.15}, {"val": 0.4, "test": 0.5}, {"val": 0.05}])
+def test_rare_classes_are_in_every_split(
+    monkeypatch: pytest.MonkeyPatch, shares: dict[str, float], block: int
+) -> None:
+    monkeypatch.setattr(split, "BLOCK", block)
+    sizes = [300, 1, 2, 3, 4, 5, 3, 2]
+    classes = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    for seed in range(5):
+        splits = split_at_random(len(classes), shares, seed=seed, classes=classes)
+        assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(len(classes)))
+        found = np.array([np.bincount(classes[rows], minlength=len(sizes)) for rows in splits.values()])
+        assert (found[0] > 0).all()  # train has them all
+        for code, size in enumerate(sizes):
+            assert size < len(splits) or (found[:, code] > 0).all()
+    # of five rows and more, the shares decide
+    if shares["val"] == 0.15:
+        assert found[:, 5].tolist() == [3, 1, 1] and found[:, 4].tolist() == [2, 1, 1]
+        assert found[:, 0].tolist() == [210, 45, 45]
 
 
 def test_only_requested_splits():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from lit_mlfund.data.disk.label_counts import LabelCounts
+from lit_mlfund.data.preprocessing.label_counts import LabelCounts
 from lit_mlfund.data.reading.scan import Scan
 from lit_mlfund.data.reading.split import SPLITS, draw_groups, draw_rows, split_labels, split_table
 from lit_mlfund.data.reading.table import Table

@@ -22,7 +22,7 @@ from typing import Any
 
 from lit_mlfund.atomic import WriteError, to_json, write_json
 
-FORMAT = 3  # version of the files; a cache of any other version is rebuilt
+FORMAT = 4  # version of the files; a cache of any other version is rebuilt
 MANIFEST = "cache.json"
 READ_SIZE = 2**22  # bytes per read
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import polars as pl
 from lit_mlfund.atomic import to_json
 from lit_mlfund.data.disk.assign_splits import split_assigner, whole_file_assigner
 from lit_mlfund.data.disk.cache import Cache, find, open_or_make, rebuild, remove_others, user_cache_folder
-from lit_mlfund.data.disk.encode_to_disk import convert
+from lit_mlfund.data.disk.encode_to_disk import convert, rows_by_split
 from lit_mlfund.data.disk.streaming_fit import fit_scan
 from lit_mlfund.data.parsing.options import Parsing
+from lit_mlfund.data.preprocessing.novel_categories import Cells, novel_categories
 from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.file_watch import Signature, Watch
@@ -202,6 +204,13 @@ def _fit_and_convert(
         fitted = fit_scan(*sources["path"], roles, positive=request.positive, min_count=request.min_count)
         encoder, sample = replace(fitted.encoder, per_query=request.per_query), [fitted.sample, fitted.rows]
     splits = convert(sources, encoder, folder)
+    cells = {split: Cells(part["rows"], part["known"], part["unknown"]) for split, part in splits.items()}
+    novel = novel_categories(cells, partial(rows_by_split, sources)) if sample is not None else {}
+    if novel:
+        for file in folder.iterdir():  # encoded with columns that are not features
+            file.unlink()
+        encoder = encoder.without(novel, scan.path)
+        splits = convert(sources, encoder, folder)
     boolean = [name for name in encoder.features.source if scan.schema[name] == pl.Boolean]
     return {
         "encoder": encoder.to_dict(),

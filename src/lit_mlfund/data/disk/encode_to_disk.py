@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ class SplitCounts:
     grades: Counter[float] = field(default_factory=Counter)  # documents by relevance
     imputed: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
+    known: Counter[str] = field(default_factory=Counter)
     classes: Counter[int] = field(default_factory=Counter)  # rows by class code, of a target with classes
     weighted: bool = False
 
@@ -39,6 +41,7 @@ class SplitCounts:
         self.rows += len(next(iter(store.x.values())))
         self.imputed.update(encoded.imputed)
         self.unknown.update(encoded.unknown)
+        self.known.update(encoded.known)
         if isinstance(store, ListStore):
             self.queries += len(store)
             self.longest = max(self.longest, int(store.lengths.max()))
@@ -58,6 +61,7 @@ class SplitCounts:
             "grades": {f"{grade:g}": self.grades[grade] for grade in sorted(self.grades)},
             "imputed": dict(self.imputed),
             "unknown": dict(self.unknown),
+            "known": dict(self.known),
             "classes": classes,
         }
 
@@ -101,6 +105,15 @@ def convert(sources: dict[str, tuple[Scan, SplitAssigner]], encoder: Encoder, fo
         if not count.weighted:
             raise zero_weights_error(f"{source} ({split})", encoder.roles.weight)
     return {split: {**count.to_dict(), "layout": writers[split].layout} for split, count in counts.items()}
+
+
+def rows_by_split(
+    sources: dict[str, tuple[Scan, SplitAssigner]], columns: list[str]
+) -> Iterator[tuple[str, Table]]:
+    """Yield the columns of `sources` (see `convert`) piece by piece, each with the name of its split."""
+    for scan, split_of in sources.values():
+        for piece in scan.pieces([*columns, *split_of.columns]):
+            yield from _parts(piece, split_of(piece))
 
 
 def _parts(piece: Table, codes: np.ndarray) -> list[tuple[str, Table]]:

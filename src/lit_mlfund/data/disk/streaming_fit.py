@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lit_mlfund.data.disk.assign_splits import SplitAssigner
-from lit_mlfund.data.disk.label_counts import LabelCounts
 from lit_mlfund.data.preprocessing.features import CategoricalColumn
+from lit_mlfund.data.preprocessing.label_counts import LabelCounts
 from lit_mlfund.data.preprocessing.table_encoder import Encoder, Roles
 from lit_mlfund.data.preprocessing.target import Target, refuse_missing
 from lit_mlfund.data.reading.errors import DataError

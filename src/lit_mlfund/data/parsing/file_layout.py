@@ -14,7 +14,7 @@ from lit_mlfund.data.parsing.options import Parsing
 HEAD = 2**17  # bytes of a file that its layout is recognised from
 SEPARATORS = ",;\t|"
 MOST_TITLES = 30  # lines before a header
-_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def find_layout(head: bytes, options: Parsing, whole: bool, separator: str | Non
     Raises:
         UnicodeError: the bytes are not of the encoding that was given.
     """
-    encoding = options.encoding or next((name for bom, name in _BOMS if head.startswith(bom)), "utf-8")
+    encoding = options.encoding or next((name for bom, name in BOMS if head.startswith(bom)), "utf-8")
     notes = [f"encoding: {encoding}"] if encoding != "utf-8" and options.encoding is None else []
     decoder = codecs.getincrementaldecoder(encoding)("replace" if options.encoding is None else "strict")
     text = decoder.decode(head, final=whole).removeprefix("\ufeff")

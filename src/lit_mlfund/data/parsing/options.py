@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -62,12 +61,7 @@ class Parsing:
     ) -> Self:
         """Check the options of a data module; raise a ValueError that names the option."""
         if encoding is not None:
-            try:
-                codecs.lookup(encoding)
-            except LookupError:
-                raise ValueError(
-                    f"data.encoding: there is no encoding {encoding!r}; try latin-1, cp1252, cp1250, cp1251, utf-16"
-                ) from None
+            check_encoding(encoding)
         if header is not None and header < 0:
             raise ValueError(f"data.header must be the number of a line, or 0 for no header; got {header}")
         marks = {
@@ -113,3 +107,13 @@ class Parsing:
         if isinstance(self.date_format, Mapping):
             return self.date_format.get(column)
         return self.date_format
+
+
+def check_encoding(encoding: str) -> None:
+    """Raise a ValueError that names the option where there is no such encoding of text."""
+    try:
+        "".encode(encoding)  # `codecs.lookup` knows base64 and the like, too
+    except LookupError:
+        raise ValueError(
+            f"data.encoding: there is no encoding {encoding!r}; try latin-1, cp1252, cp1250, cp1251, utf-16"
+        ) from None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -108,11 +108,12 @@ class CategoricalColumn:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Holds the inputs of a model, and per column the number of cells imputed or not in the vocabulary."""
+    """Holds the inputs of a model, and per column the number of cells imputed, or not in the vocabulary, or in it."""
 
     x: Inputs
     imputed: dict[str, int]
     unknown: dict[str, int]
+    known: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -173,12 +174,21 @@ class Preprocessor:
                 dropped[name] = coded
             else:
                 categorical.append(coded)
-        if not numeric and not categorical:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
-            raise DataError(
-                f"{table.source}: no column can serve as a feature ({reasons or 'there is none'})"
-            )
-        return cls(tuple(source), tuple(dates), tuple(numeric), tuple(categorical), dropped)
+        fitted = cls(tuple(source), tuple(dates), tuple(numeric), tuple(categorical), dropped)
+        fitted._refuse_nothing(table.source)
+        return fitted
+
+    def without(self, reasons: Mapping[str, str], source: str) -> Self:
+        """Return the preprocessor without some of its categories; a DataError names `source` if nothing is left."""
+        kept = tuple(column for column in self.categorical if column.name not in reasons)
+        fitted = dataclasses.replace(self, categorical=kept, dropped={**self.dropped, **reasons})
+        fitted._refuse_nothing(source)
+        return fitted
+
+    def _refuse_nothing(self, source: str) -> None:
+        if not self.numeric and not self.categorical:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.dropped.items())
+            raise DataError(f"{source}: no column can serve as a feature ({reasons or 'there is none'})")
 
     @property
     def columns(self) -> list[str]:
@@ -213,6 +223,7 @@ class Preprocessor:
         x: Inputs = {}
         imputed: dict[str, int] = {}
         unknown: dict[str, int] = {}
+        known: dict[str, int] = {}
         if self.numeric:
             # a row per column: writing columns into row-major memory would traverse all of it for each column
             numeric = np.empty((self.fields["numeric"].shape[0], len(table)), dtype=np.float32)
@@ -230,10 +241,11 @@ class Preprocessor:
             codes = np.empty((len(self.categorical), len(table)), dtype=np.int64)
             for position, coded in enumerate(self.categorical):
                 codes[position], count = coded.transform(table)
+                known[coded.name] = int(np.count_nonzero(codes[position]))
                 if count:
                     unknown[coded.name] = count
             x["categorical"] = torch.from_numpy(np.ascontiguousarray(codes.T))
-        return Encoded(x, imputed, unknown)
+        return Encoded(x, imputed, unknown, known)
 
     def _numbers(self, table: Table) -> Iterator[np.ndarray]:
         """Yield the raw values of each of `numeric`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -92,6 +93,10 @@ class Encoder:
         schema = infer_schema(train, roles.required(labelled=True), excluded, roles.categorical)
         features = Preprocessor.fit(train, schema, min_count=min_count, time=roles.time)
         return cls(roles, features, target, per_query)
+
+    def without(self, reasons: Mapping[str, str], source: str) -> Self:
+        """Return the encoder without some of its categories, as `Preprocessor.without` does."""
+        return dataclasses.replace(self, features=self.features.without(reasons, source))
 
     def store(
         self, table: Table, labelled: bool = True, part: bool = False

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Self, cast
 
 import polars as pl
 
+from lit_mlfund.data.parsing.codes_in_text import padded_cell
 from lit_mlfund.data.parsing.dates_in_text import iso_dtype, parse_iso
 from lit_mlfund.data.parsing.file_layout import HEAD, Layout, find_layout
 from lit_mlfund.data.parsing.options import Parsing
@@ -89,6 +90,16 @@ class CsvFile:
             and not self.options.names(column.name)
             and (dtype := iso_dtype(column)) is not None
         )
+
+    def has_padded_cells(self) -> bool:
+        """Return whether there is a cell of digits that starts with a zero."""
+        pattern, end = padded_cell(self.layout.separator), b""
+        with self.open() as stream:
+            while read := stream.read(READ):
+                if pattern.search(end + read):
+                    return True
+                end = read[-64:]
+        return False
 
     def _source(self) -> Path | io.BytesIO:
         """Return what polars can read: the file itself, or its text where that takes some preparation."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from lit_mlfund.data.parsing.file_layout import BOMS
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.data.reading.read import find_file
 from lit_mlfund.data.reading.split import SPLITS, split_starts
@@ -73,22 +74,28 @@ def _end_of_line(text: str, position: int) -> int:
     return position if position == 0 or line_break < 0 else line_break + 1
 
 
-def read_text(path: str) -> str:
-    """Read a UTF-8 file, without its byte order mark and with newlines as line ends.
+def read_text(path: str, encoding: str | None = None) -> str:
+    """Read a file, without its byte order mark and with newlines as line ends.
+
+    Without an `encoding` it is UTF-8, or UTF-16 with a mark at its start.
 
     Raises:
-        DataError: no such file, an empty one, or invalid UTF-8; the message names the line.
+        DataError: no such file, an empty one, or one of another encoding; for UTF-8 the message names the line.
     """
     try:
         content = find_file(path).read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
+    known = encoding or next((name for bom, name in BOMS if content.startswith(bom)), "utf-8")
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode(known).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
+        if encoding is not None or known != "utf-8":
+            raise DataError(f"{path}: it is not written in {encoding or known} ({error})") from error
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{path}: line {line}: byte {content[error.start]:#04x} is not valid UTF-8; save the text as UTF-8"
+            f"{path}: line {line}: byte {content[error.start]:#04x} is not valid UTF-8; say data.encoding=cp1252 "
+            "(Western Europe on Windows), latin-1 or another, or save the text as UTF-8"
         ) from error
     if not text.strip():
         raise DataError(f"{path}: the file is empty")

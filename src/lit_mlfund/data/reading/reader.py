@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
+from lit_mlfund.data.parsing.codes_in_text import CodeEvidence
 from lit_mlfund.data.parsing.column_formats import Ambiguous, Format, FormatFinder, Found, from_dict, to_dict
 from lit_mlfund.data.parsing.dates_in_text import DateFormat
 from lit_mlfund.data.parsing.numbers_in_text import NumberFormat
@@ -30,9 +31,11 @@ class TableReader:
         untouched: columns that stay as they are read: labels, ids, and what is excluded.
         never_dates: columns whose whole numbers are amounts.
         only: all columns that are not untouched; None for any.
+        never_codes: columns whose whole numbers are no codes, whatever zeros they start with.
 
     Attributes:
         formats: those of columns that are not read as they stand, once there was a table.
+        codes: columns of digits with leading zeros, which stay text.
         remarks: what was recognised in it and would surprise.
     """
 
@@ -42,11 +45,14 @@ class TableReader:
         untouched: Collection[str | None] = (),
         never_dates: Collection[str | None] = (),
         only: Collection[str | None] | None = None,
+        never_codes: Collection[str | None] = (),
     ) -> None:
         self.options = options or Parsing()
         self.untouched = {name for name in untouched if name is not None}
         self.never_dates = {name for name in never_dates if name is not None}
         self.only = only
+        self.never_codes = set(never_codes)
+        self.codes: list[str] = []
         self.formats: dict[str, Format] | None = None
         self.header: bool | None = None
         self.separator: str | None = None
@@ -65,13 +71,18 @@ class TableReader:
             table = Table.of(read_table(source, csv), str(source))
         frame = table.frame
         if self.formats is None:
+            notes: list[str] = []
+            if csv is not None and (names := self._may_be_codes(frame.schema, csv)):
+                text = csv.read(names).head(frame.height)
+                notes = self._find_codes(names, [text])
+                frame = frame.with_columns(text.select(self.codes))
             finder = self._finder(frame.schema, csv)
             finder.add(frame)
             if csv is not None and finder.commas and (floats := self._floats(frame.schema)):
                 text = csv.read(floats).head(frame.height)
                 finder = self._finder(frame.schema | dict.fromkeys(floats, pl.String()), csv, floats)
                 finder.add(frame.with_columns(text))
-            self._decide(finder, source, csv)
+            self._decide(finder, source, csv, notes)
         if csv is not None and (names := self._spelt_as_text(frame.schema)):
             frame = frame.with_columns(csv.read(names).head(frame.height))
         return self._convert(replace(table, frame=frame))
@@ -82,14 +93,20 @@ class TableReader:
         csv = self._open_csv(path)
         first = None
         if self.formats is None:
+            notes: list[str] = []
             first = schema, batches = scan_table(path, csv)
+            if csv is not None and (names := self._may_be_codes(schema, csv)):
+                _, texts = scan_table(path, csv, lambda _: names)
+                notes = self._find_codes(names, texts(names, scanning.MAX_ROWS))
+                if self.codes:
+                    first = schema, batches = scan_table(path, csv, lambda _: self.codes)
             finder = self._finder(schema, csv)
             self._look(finder, batches)
             if csv is not None and finder.commas and (floats := self._floats(schema)):
-                schema, batches = scan_table(path, csv, lambda _: floats)
+                schema, batches = scan_table(path, csv, lambda _: [*floats, *self.codes])
                 finder = self._finder(schema, csv, floats)
                 self._look(finder, batches)
-            self._decide(finder, path, csv)
+            self._decide(finder, path, csv, notes)
 
         def read(path: str) -> tuple[pl.Schema, Batches]:
             if first is not None and not self._spelt_as_text(first[0]):
@@ -108,6 +125,8 @@ class TableReader:
         state: dict[str, Any] = {}
         if self.formats:
             state["formats"] = to_dict(self.formats)
+        if self.codes:
+            state["codes"] = list(self.codes)
         if self.header is False:
             state["header"] = False
         if self.separator not in (None, ","):
@@ -117,6 +136,7 @@ class TableReader:
     def restore(self, state: dict[str, Any]) -> None:
         """Restore the result of `state`."""
         self.formats = from_dict(state.get("formats", {}))
+        self.codes = list(state.get("codes", ()))
         self.header, self.separator = state.get("header", True), state.get("separator")
 
     def _open_csv(self, path: str) -> CsvFile | None:
@@ -138,6 +158,26 @@ class TableReader:
     def _floats(self, schema: pl.Schema) -> list[str]:
         return [name for name, dtype in schema.items() if dtype == pl.Float64 and name not in self.untouched]
 
+    def _may_be_codes(self, schema: pl.Schema, csv: CsvFile) -> list[str]:
+        """Return the columns that are read as whole numbers and may be codes."""
+        if self.only is not None or self.options.decimal is not None:
+            return []
+        known = self.untouched | self.never_codes
+        names = [name for name, dtype in schema.items() if dtype.is_integer() and name not in known]
+        return names if names and csv.has_padded_cells() else []
+
+    def _find_codes(self, names: list[str], texts: Iterable[pl.DataFrame]) -> list[str]:
+        """Find `codes` among columns that are given as text, and return what to tell of them."""
+        evidence = {name: CodeEvidence() for name in names}
+        for frame in texts:
+            for name in names:
+                evidence[name].add(frame[name])
+        self.codes = [name for name in names if evidence[name].certain]
+        return [
+            f"{name}: codes such as {evidence[name].example}, not numbers; data.decimal=point makes numbers of them"
+            for name in self.codes
+        ]
+
     def _look(self, finder: FormatFinder, batches: Batches) -> None:
         if not finder.open:
             return
@@ -146,7 +186,7 @@ class TableReader:
             if not finder.open:
                 break
 
-    def _decide(self, finder: FormatFinder, source: Source, csv: CsvFile | None) -> None:
+    def _decide(self, finder: FormatFinder, source: Source, csv: CsvFile | None, notes: list[str]) -> None:
         try:
             found: Found = finder.find()
         except Ambiguous as error:
@@ -154,11 +194,12 @@ class TableReader:
         self.formats = found.formats
         if csv is not None:
             self.header, self.separator = csv.layout.header, csv.layout.separator
-        self.remarks = [*(csv.layout.notes if csv is not None else ()), *found.remarks]
+        self.remarks = [*(csv.layout.notes if csv is not None else ()), *notes, *found.remarks]
 
     def _spelt_as_text(self, schema: pl.Schema) -> list[str]:
-        """Return the columns of numbers with a point that stands between thousands."""
-        return [
+        """Return the columns that would be numbers: codes, and those with a point between thousands."""
+        codes = [name for name in self.codes if name in schema and schema[name].is_integer()]
+        return codes + [
             name
             for name, found in (self.formats or {}).items()
             if isinstance(found, NumberFormat) and found.decimal == "," and schema.get(name) == pl.Float64

@@ -118,7 +118,7 @@ def split_by_group(groups: np.ndarray, fractions: dict[str, float], seed: int) -
 def split_at_random(
     size: int, fractions: dict[str, float], seed: int, classes: np.ndarray | None = None
 ) -> Splits:
-    """Draw rows from `seed`, stratified by `classes [N]` if given (the only row of a class goes to train)."""
+    """Draw rows from `seed`, stratified by `classes [N]` if given (see `draw_rows`)."""
     return _collect(draw_rows(size, fractions, seed, classes), fractions, f"only {size} rows")
 
 
@@ -141,6 +141,8 @@ def draw_rows(
 ) -> np.ndarray:
     """Draw the split of each row, int8 `[size]`: 0 is train, then those of `fractions`; classes alike.
 
+    Each split has a row of every class that has as many rows as there are splits, and train one of every class.
+
     It takes 5 bytes a row beside `classes` (9 from 2^32 rows on), of which one remains.
 
     Args:
@@ -148,11 +150,13 @@ def draw_rows(
     """
     order = np.arange(size, dtype=np.uint32 if size <= 2**32 else np.int64)
     np.random.default_rng(seed).shuffle(order)
+    stratified = classes is not None
     classes = np.broadcast_to(np.uint8(0), size) if classes is None else classes
     blocks = [slice(start, start + BLOCK) for start in range(0, size, BLOCK)]
     counts = np.zeros(int(classes.max(initial=0)) + 1, dtype=np.int64)
     for block in blocks:
         counts += np.bincount(classes[block], minlength=len(counts))
+    rare = _ends_in_rare_classes(counts, fractions) if stratified else {}
     seen = np.zeros_like(counts)  # rows of each class in the blocks before
     split_of = np.empty(size, dtype=np.int8)
     for block in blocks:
@@ -161,9 +165,31 @@ def draw_rows(
         own = classes[by_class]
         in_block = np.bincount(own, minlength=len(counts))
         rank = np.arange(len(rows)) - np.repeat(np.cumsum(in_block) - in_block - seen, in_block)
-        split_of[by_class] = _split_codes((rank + 0.5) / counts[own], fractions)
+        codes = _split_codes((rank + 0.5) / counts[own], fractions)
+        for count, ends in rare.items():
+            is_rare = counts[own] == count
+            codes[is_rare] = np.searchsorted(ends, rank[is_rare], side="right")
+        split_of[by_class] = codes
         seen += in_block
     return split_of
+
+
+def _ends_in_rare_classes(counts: np.ndarray, fractions: dict[str, float]) -> dict[int, np.ndarray]:
+    """Return where each split but the last ends among the rows of a class, by size of the class.
+
+    It returns only those sizes of which shares alone would leave out a split.
+    """
+    ends, num_splits = {}, len(fractions) + 1
+    for count in np.unique(counts[counts > 0]).tolist():
+        sizes = np.bincount(_split_codes((np.arange(count) + 0.5) / count, fractions), minlength=num_splits)
+        needed = range(num_splits if count >= num_splits else 1)
+        empty = [split for split in needed if not sizes[split]]
+        for split in empty:
+            sizes[sizes.argmax()] -= 1
+            sizes[split] += 1
+        if empty:
+            ends[count] = np.cumsum(sizes)[:-1]
+    return ends
 
 
 def split_starts(fractions: dict[str, float]) -> list[float]:

@@ -73,6 +73,7 @@ class DataCache:
 
     def __init__(self) -> None:
         self.last: LoadedData | None = None
+        self.told = ""
 
     def load(self, section: dict[str, Any], data: DataModule) -> DataModule:
         """Set up `data` and return it; or return another data module that shares the cached data."""
@@ -96,6 +97,14 @@ def shared_data() -> Iterator[None]:
         yield
     finally:
         _cache = None
+
+
+def told_before(text: str) -> bool:
+    """Return whether the run before in `shared_data` told the same of its data; remember what this one tells."""
+    if _cache is None:
+        return False
+    before, _cache.told = _cache.told, text
+    return text == before
 
 
 def load_data(config: DictConfig) -> DataModule:

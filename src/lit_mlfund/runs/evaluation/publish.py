@@ -10,9 +10,10 @@ from omegaconf import DictConfig
 
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.reports import run_text, start_text, write_card
+from lit_mlfund.reports import facts_text, run_text, start_text, write_card
 from lit_mlfund.reports.holes import Holes
 from lit_mlfund.reports.run_files import read_json
+from lit_mlfund.runs.assembly.data_reuse import told_before
 from lit_mlfund.runs.assembly.loggers import flat_values
 from lit_mlfund.startup.streams import say
 
@@ -37,10 +38,21 @@ def report(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
 
 
 def show_start(run_dir: Path) -> None:
-    """Print what a run trains on, from its `provenance.json`."""
+    """Print what a run trains on, from its `provenance.json`; of the runs of a sweep the first tells the data."""
     holes = Holes()
     with holes.leave("text of the start"):
-        say(start_text(run_dir))
+        provenance = read_json(run_dir / "provenance.json")
+        say(start_text(run_dir, facts=not told_before(facts_text(provenance["task"], provenance["data"]))))
+    for line in holes.lines():
+        say(line)
+
+
+def show_facts(task: str, data: DataModule) -> None:
+    """Print what the runs of a sweep will train on, before they have folders."""
+    holes = Holes()
+    with holes.leave("text of the start"):
+        if not told_before(text := facts_text(task, data.summary)):
+            say(text)
     for line in holes.lines():
         say(line)
 

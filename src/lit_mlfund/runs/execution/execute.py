@@ -22,7 +22,7 @@ from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics.finding import Finding, changed_data
 from lit_mlfund.memory import OutOfMemory, fitting
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.modules.guard import NonFiniteStep
+from lit_mlfund.modules.steps.guard import NonFiniteStep
 from lit_mlfund.reports.run_files import read_json
 from lit_mlfund.runs.assembly.budget import apply_budget
 from lit_mlfund.runs.assembly.data_reuse import load_data

@@ -23,7 +23,7 @@ from lit_mlfund.config.instantiate import instantiate
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics.learning_rate import Recommendation, recommend
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.modules.guard import NonFiniteStep
+from lit_mlfund.modules.steps.guard import NonFiniteStep
 from lit_mlfund.runs.assembly.budget import apply_budget
 from lit_mlfund.runs.assembly.objects import (
     build_data,

@@ -10,11 +10,13 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
+from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.runs.assembly.budget import apply_budget
 from lit_mlfund.runs.assembly.objects import build_data, quiet_lightning, seed_everything
+from lit_mlfund.runs.evaluation.publish import show_facts
 from lit_mlfund.runs.execution.execute import execute
 from lit_mlfund.runs.execution.lock import run_lock
 from lit_mlfund.runs.execution.run_folder import freeze
@@ -77,6 +79,7 @@ class StackedSweep:
             training = StackedTraining(members, sizes, data)
         except ValueError as error:
             raise ConfigError(problems_of(error) or [f"sweep=stacked: {error}"]) from error
+        show_facts(task_name(configs[0]), data)
         folders = [freeze(_without_sweep(config), self.plan.command) for config in configs]
         started = time.perf_counter()
         results: list[dict[str, Any]] = []

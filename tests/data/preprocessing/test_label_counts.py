@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from lit_mlfund.data.disk.label_counts import LabelCounts
+from lit_mlfund.data.preprocessing.label_counts import LabelCounts
 
 
 def test_pieces_add_up() -> None:
