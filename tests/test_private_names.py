@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -62,7 +63,7 @@ INSTANCES = {
     "lightning.pytorch.strategies.ModelParallelStrategy()": ModelParallelStrategy,
     "sklearn.ensemble.HistGradientBoostingClassifier()": lambda: HistGradientBoostingClassifier(
         categorical_features=[0], max_iter=1, early_stopping=False
-    ).fit([[0], [1]], [0, 1]),
+    ).fit(np.array([[0], [1]]), [0, 1]),
     "tensorboard.summary.writer.event_file_writer.EventFileWriter()": lambda: EventFileWriter(mkdtemp()),
     "torch.optim.AdamW()": lambda: torch.optim.AdamW([torch.zeros(1)], fused=True),
     "torch.distributed.fsdp.fully_shard()": fully_sharded,
