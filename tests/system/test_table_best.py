@@ -175,6 +175,7 @@ def test_without_the_time_for_boosting_the_network_stands_alone(
         (["data.cache=cache"], "boosting needs all training rows in memory"),
         (["task=regression", "data.target=value", "loss=quantile"], "boosting predicts means"),
         (["trainer.strategy=fsdp"], "does not work with trainer.strategy=fsdp"),
+        (["trainer.precision=bf16-true"], "use -mixed instead of trainer.precision=bf16-true"),
         (["train=false"], "leave out train=false"),
         (["blend=forest"], "blend: expected boosting or null, got forest"),
     ],

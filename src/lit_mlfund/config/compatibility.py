@@ -261,6 +261,8 @@ def _blends(config: dict[str, Any]) -> Iterator[str]:
         yield "blend: boosting predicts means, and loss=quantile does not; leave one out"
     if isinstance(trainer, dict) and trainer.get("strategy") == "fsdp":
         yield "blend: boosting does not work with trainer.strategy=fsdp; leave one out"
+    if isinstance(trainer, dict) and str(trainer.get("precision")) in ("16-true", "bf16-true"):
+        yield f"blend: boosting compares exact numbers; use -mixed instead of trainer.precision={trainer['precision']}"
     if config.get("train") is False:
         yield "blend: boosting is averaged with a network after its training; leave out train=false"
 
