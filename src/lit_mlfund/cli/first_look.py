@@ -127,9 +127,16 @@ def _look(name: str, data: Mapping[str, Any], key: str, columns: tuple[str, ...]
         return
     file = find_file(path)
     if name == "TextLMDataModule" and file.stat().st_size <= _SMALL:
+        from lit_mlfund.config.errors import ConfigError
+        from lit_mlfund.data.parsing.options import check_encoding
         from lit_mlfund.data.reading.documents import read_text
 
-        read_text(path, data.get("encoding"))
+        if isinstance(encoding := data.get("encoding"), str):
+            try:
+                check_encoding(encoding)
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
+        read_text(path, encoding)
     if name in _NO_TABLES:
         return
     asked = [column for column_key in columns for column in _listed(data.get(column_key))]

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from lit_mlfund.diagnostics.evidence import Evidence
@@ -24,6 +23,8 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
         logits: `[B]` for 0/1 targets, `[B, K]` for class numbers.
         target: `[B]`.
     """
+    from scipy.optimize import minimize_scalar  # slow, and not needed before a training has ended
+
     logits, target = logits.double().cpu(), target.cpu()
 
     def loss(log_t: float) -> float:

@@ -117,7 +117,8 @@ class RetrievalModule(TaskModule):
 
     def metric_values(self, outputs: PairOutputs, split: str) -> dict[str, Tensor]:
         ranks = self.ranks(outputs, split)
-        behind_all = self.source.pairs(split).num_items + 1  # the rank of an item that the search leaves out
+        # an item that the search leaves out is behind the whole corpus
+        behind_all = len(next(iter(self.source.corpus(split).values()))) + 1
         outputs.rank = (ranks.num_above + 1 + (ranks.num_tied - 1) // 2).clamp(max=behind_all)
         return retrieval_values(ranks)
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from lit_mlfund.config.errors import ConfigError
-from lit_mlfund.runs.execution.way_on import go_on
 from lit_mlfund.startup.parent import PARENT
 from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
 
@@ -126,6 +125,8 @@ class _Group:
 
 def _reason(run_dir: Path, group: _Group) -> str:
     """Return one sentence that names the rank that was ended from outside, and how to go on."""
+    from lit_mlfund.runs.execution.way_on import go_on  # reads YAML, which the command line does without
+
     size = len(group.processes)
     for rank, code in enumerate(group.codes):
         if code is not None and code < 0 and rank not in group.killed:
