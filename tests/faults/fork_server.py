@@ -67,10 +67,16 @@ def run(folder: Path, arguments: Sequence[str], kill: Kill | None = None, limit:
     """Call the command line in `folder`, in a fork."""
     folder.mkdir(parents=True, exist_ok=True)
     output, notes = (folder.with_name(f"{folder.name}.{name}") for name in (OUTPUT, NOTES))
-    started = time.perf_counter()
+    output.touch()  # here, as the child may be killed before it can
+    begun, begins = os.pipe()
     child = os.fork()
     if child == 0:
-        _child(folder, arguments, kill, output, notes)
+        os.close(begun)
+        _child(folder, arguments, kill, output, notes, begins)
+    os.close(begins)
+    os.read(begun, 1)  # moments count from where the command line begins
+    os.close(begun)
+    started = time.perf_counter()
     if kill is not None and kill.after is not None:
         time.sleep(kill.after)
         with suppress(ProcessLookupError):
@@ -91,7 +97,9 @@ def run(folder: Path, arguments: Sequence[str], kill: Kill | None = None, limit:
     return Ended(os.waitstatus_to_exitcode(status), text, operations, time.perf_counter() - started)
 
 
-def _child(folder: Path, arguments: Sequence[str], kill: Kill | None, output: Path, notes: Path) -> None:
+def _child(
+    folder: Path, arguments: Sequence[str], kill: Kill | None, output: Path, notes: Path, begins: int
+) -> None:
     code = 99
     try:
         os.chdir(folder)
@@ -102,6 +110,8 @@ def _child(folder: Path, arguments: Sequence[str], kill: Kill | None, output: Pa
 
         counter = _Counter(folder, kill.operation if kill else None)
         sys.addaudithook(counter)
+        os.write(begins, b"!")
+        os.close(begins)
         code = main(list(arguments))
         counter.folder = "\0"
         notes.write_text(str(counter.count))

@@ -38,7 +38,7 @@ class Case:
         """Yield random kills; one in three is a signal that can be caught."""
         for _ in range(count):
             number = generator.choice([signal.SIGKILL] * 4 + [signal.SIGTERM, signal.SIGINT])
-            yield Kill(number, after=generator.uniform(0.0, 1.1 * self.whole.seconds))
+            yield Kill(number, after=generator.uniform(0.005, 1.1 * self.whole.seconds))
 
     def operations(self) -> Iterator[Kill]:
         """Yield a kill at every operation on a file."""
