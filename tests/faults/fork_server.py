@@ -90,7 +90,9 @@ def run(folder: Path, arguments: Sequence[str], kill: Kill | None = None, limit:
             os.waitpid(child, 0)
             return Ended(-999, output.read_text(errors="replace") + "\nhangs", 0, limit)
         time.sleep(0.005)
-    operations = int(notes.read_text()) if notes.exists() else 0
+    operations = int(
+        (notes.read_text() if notes.exists() else "") or 0
+    )  # a kill may come while it is written
     notes.unlink(missing_ok=True)
     text = output.read_text(errors="replace")
     output.unlink()
