@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from lit_mlfund.startup.signals import STOPPED, Stopped, StopRequest
+from lit_mlfund.startup.signals import STOPPED, Stopped, StopRequest, unmasked
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,18 @@ def test_an_ignored_ctrl_c_stays_ignored() -> None:
         assert not request.raised
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_stop_that_a_clean_up_has_replaced() -> None:
+    """As where a library, interrupted in the middle, raises while it puts its own state back."""
+    with pytest.raises(Stopped) as raised, unmasked():
+        try:
+            try:
+                raise Stopped("stopped by a signal", signal.SIGINT)
+            finally:
+                None.state  # type: ignore[attr-defined]  # noqa: B018
+        except AttributeError as error:
+            raise ValueError("run.yaml cannot be read") from error
+    assert (raised.value.code, raised.value.reason) == (130, "stopped by a signal")
+    with pytest.raises(ValueError, match="of its own"), unmasked():
+        raise ValueError("an error of its own")

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    from lit_mlfund.startup.signals import INTERRUPTED, Stopped
+    from lit_mlfund.startup.signals import INTERRUPTED, Stopped, unmasked
     from lit_mlfund.startup.streams import prepare_streams, warn
 
     prepare_streams()
@@ -37,7 +37,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # classes of the user's own, as in `_target_: my_losses.Tilted`
     try:
-        return _dispatch(arguments)
+        with unmasked():
+            return _dispatch(arguments)
     except Stopped as stopped:
         warn(f"mlfund: {stopped}")
         return int(str(stopped.code))

@@ -42,6 +42,20 @@ class Stopped(SystemExit):
         return next(status for status, code in STOPPED.items() if code == self.code)
 
 
+@contextmanager
+def unmasked() -> Iterator[None]:
+    """Raise `Stopped` where the clean-up of a library, cut short by it, has replaced it by an error of its own."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, Stopped):
+                raise Stopped(cause.reason, cause.number) from None
+            cause = cause.__cause__ or cause.__context__
+        raise
+
+
 class StopRequest:
     """Records the first of `SIGNALS` that arrives while it is installed."""
 

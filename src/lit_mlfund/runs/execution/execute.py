@@ -58,7 +58,7 @@ from lit_mlfund.runs.execution.run_folder import load_frozen, rewrite
 from lit_mlfund.runs.execution.unreported import marked
 from lit_mlfund.runs.execution.way_on import stopped_result
 from lit_mlfund.startup.environment import is_first_process
-from lit_mlfund.startup.signals import REQUEST, Stopped
+from lit_mlfund.startup.signals import REQUEST, Stopped, unmasked
 from lit_mlfund.startup.streams import prepare_streams
 
 Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
@@ -98,7 +98,8 @@ def execute(
     training: Training | None = None
     doctor = doctor_of(config)
     try:
-        prepared = _prepare(config, run_dir, resume, data, doctor)
+        with unmasked():
+            prepared = _prepare(config, run_dir, resume, data, doctor)
         training = prepared.training
         _train_and_measure(config, run_dir, resume, result, prepared, fit or _fit, doctor)
     except Stopped as stopped:

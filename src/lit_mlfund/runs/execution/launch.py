@@ -13,7 +13,7 @@ from lit_mlfund.runs.execution.way_on import stopped_result
 from lit_mlfund.runs.execution.workers import run_workers
 from lit_mlfund.startup.environment import is_first_process, launcher_world
 from lit_mlfund.startup.fast_imports import importing
-from lit_mlfund.startup.signals import REQUEST, Stopped
+from lit_mlfund.startup.signals import REQUEST, Stopped, unmasked
 
 
 def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
         try:
             if (world := launcher_world()) and world[0] > 0:
                 return execute_here(run_dir, resume)
-            with run_lock(run_dir) as lock:
+            with run_lock(run_dir) as lock, unmasked():
                 workers = 1 if world else num_workers(load_frozen(run_dir)["trainer"])
                 if workers > 1:
                     return run_workers(run_dir, workers, resume, lock=lock)
