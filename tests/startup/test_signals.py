@@ -73,3 +73,6 @@ def test_a_stop_that_a_clean_up_has_replaced() -> None:
     assert (raised.value.code, raised.value.reason) == (130, "stopped by a signal")
     with pytest.raises(ValueError, match="of its own"), unmasked():
         raise ValueError("an error of its own")
+    error = ValueError("its own cause")
+    with pytest.raises(ValueError, match="its own cause"), unmasked():
+        raise error from error

@@ -49,9 +49,11 @@ def unmasked() -> Iterator[None]:
         yield
     except Exception as error:
         cause: BaseException | None = error
-        while cause is not None:
+        passed: set[int] = set()  # an error may be its own cause
+        while cause is not None and id(cause) not in passed:
             if isinstance(cause, Stopped):
                 raise Stopped(cause.reason, cause.number) from None
+            passed.add(id(cause))
             cause = cause.__cause__ or cause.__context__
         raise
 
