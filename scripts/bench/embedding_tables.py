@@ -32,7 +32,9 @@ from lit_mlfund.runs.assembly.objects import build_module, build_trainer, quiet_
 BATCH = 1024
 
 
-def make_case(embedding: str, rows: int, columns: int, steps: int, more: list[str]) -> Case:
+def make_case(
+    embedding: str, rows: int, columns: int, steps: int, more: list[str], batch_size: int = BATCH
+) -> Case:
     def tensors(size: int) -> tuple[Tensor, ...]:
         return torch.randn(size, 13), torch.randint(rows, (size, columns)), torch.randint(2, (size,)).float()
 
@@ -40,7 +42,7 @@ def make_case(embedding: str, rows: int, columns: int, steps: int, more: list[st
     fields = numeric(13) | {"categorical": Field("categorical", (columns,), names, (rows,) * columns)}
     overrides = [*BINARY, "model=dlrm", f"embedding={embedding}", "callbacks=none", *more]
     spec = DataSpec("binary", fields, classes=("no", "yes"))
-    return Case(2.0, overrides, spec, BATCH, steps, tensors, *points("numeric", "categorical"))
+    return Case(2.0, overrides, spec, batch_size, steps, tensors, *points("numeric", "categorical"))
 
 
 def seconds_per_step(case: Case, device: str) -> float:

@@ -19,8 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 import torch.nn.functional as F
+from embedding_tables import make_case
 from loop import make_config, silence
-from loop_cases import BINARY, Case, CaseData, label_outputs, numeric, points
+from loop_cases import Case, CaseData, label_outputs
 from loop_contestants import Clock, fit, hand
 from torch import Tensor, nn
 
@@ -30,17 +31,6 @@ from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.runs.assembly.objects import build_module, quiet_lightning
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12}  # FLOP/s, NVIDIA's data sheets
-
-
-def dlrm(rows: int, columns: int, batch: int, steps: int) -> Case:
-    def tensors(size: int) -> tuple[Tensor, ...]:
-        return torch.randn(size, 13), torch.randint(rows, (size, columns)), torch.randint(2, (size,)).float()
-
-    names = tuple(f"c{column}" for column in range(columns))
-    fields = numeric(13) | {"categorical": Field("categorical", (columns,), names, (rows,) * columns)}
-    overrides = [*BINARY, "model=dlrm", "model.dropout=0", "callbacks=none", "logger=none"]
-    spec = DataSpec("binary", fields, classes=("no", "yes"))
-    return Case(1.0, overrides, spec, batch, steps, tensors, *points("numeric", "categorical"))
 
 
 def decoder(
@@ -89,11 +79,11 @@ def second_epoch(case: Case, device: str, held: bool = True) -> float:
 
 
 def show_dlrm(args: argparse.Namespace) -> None:
-    sizes = (1_000, 4, 256, 10) if args.small else (100_000, 26, 16_384, 60)
-    case = dlrm(*sizes)
+    rows, columns, batch_size, steps = (1_000, 4, 256, 10) if args.small else (100_000, 26, 16_384, 60)
+    case = make_case("dense", rows, columns, steps, ["model.dropout=0", "logger=none"], batch_size)
     config = make_config(case, args.device)
-    print(f"\nDLRM, 13 numbers, {sizes[1]} tables of {sizes[0]:,} rows of width 16, batch {sizes[2]:,}")
-    rows = case.batch_size * case.steps
+    print(f"\nDLRM, 13 numbers, {columns} tables of {rows:,} rows of width 16, batch {batch_size:,}")
+    num_rows = batch_size * steps
     taken: dict[str, list[float]] = {"hand": [], "copied": [], "held": []}
     for _ in range(args.repeats):
         with silence():
@@ -101,7 +91,7 @@ def show_dlrm(args: argparse.Namespace) -> None:
             for name in ("copied", "held"):
                 taken[name].append(second_epoch(case, args.device, held=name == "held"))
     for name, seconds in taken.items():
-        print(f"{name:10}{rows / statistics.median(seconds) / 1e6:10.2f} million rows/s", flush=True)
+        print(f"{name:10}{num_rows / statistics.median(seconds) / 1e6:10.2f} million rows/s", flush=True)
 
 
 def show_decoder(args: argparse.Namespace) -> None:
