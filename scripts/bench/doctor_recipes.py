@@ -98,6 +98,15 @@ FAULTS = (
         "dead", "report", ("interaction",), ("model._target_=doctor_recipes.Net", *LONG), ("model.fault=dead",),
         ("dead_units", "vanishing_gradients", "frozen_parameters"),
     ),
+    Recipe(
+        "not_zeroed", "report", ("breast_cancer", "interaction"),
+        ("optim._target_=torch.optim.SGD", "optim.lr=0.01", *LONG),
+        ("optim._target_=doctor_recipes.KeepsGradients",), ("gradients_not_zeroed",),
+    ),
+    Recipe(
+        "blind_monitor", "report", ("rare",), ("model=mlp", *LONG), ("monitor=val/accuracy",),
+        ("class_imbalance", "stopped_too_early"),
+    ),
     Recipe("random_labels", "report", ("random",), (), LONG, ("no_signal",)),
 )  # fmt: skip
 HEALTHY = (
@@ -161,6 +170,13 @@ class Net(nn.Module):
             hidden = F.dropout(hidden, 0.8)
         output = self.head(hidden).squeeze(-1)
         return output.sigmoid() if self.fault == "sigmoid" else output
+
+
+class KeepsGradients(torch.optim.SGD):
+    """An optimizer that never zeroes its gradients."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        pass
 
 
 class LogOfProbability(nn.Module):

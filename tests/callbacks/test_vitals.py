@@ -58,3 +58,46 @@ def test_order_of_the_rows() -> None:
     y = (torch.rand(BATCH * STEPS, generator=generator) < 0.4).float()
     assert 0.4 < spread(y) < 2
     assert spread(y.sort().values) > 20
+
+
+class KeepsGradients(torch.optim.SGD):
+    """An optimizer whose author forgot something."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        pass
+
+
+@pytest.mark.parametrize("lean", [True, False])
+@pytest.mark.parametrize("accumulated", [1, 3])
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, KeepsGradients])
+def test_gradients_of_earlier_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: type, accumulated: int, lean: bool
+) -> None:
+    monkeypatch.setattr(torch.optim, "AdamW", optimizer)
+    vitals = Vitals()
+    fit(tmp_path, vitals, lean=lean, accumulate_grad_batches=accumulated)
+    leftover = vitals.leftover()
+    assert leftover is not None and len(vitals.updates()) >= 4
+    if optimizer is torch.optim.SGD:
+        assert leftover == 0
+    else:
+        assert leftover > 0.5
+
+
+@pytest.mark.parametrize("lean", [True, False])
+def test_waiting_for_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lean: bool) -> None:
+    clock = [
+        0.0
+    ]  # a clock that only batches move: of each epoch, those behind the first of it or of its first chunk
+    batch = PointStore.batch
+
+    def slow(store: PointStore, index: Tensor) -> object:
+        clock[0] += len(index) == BATCH
+        return batch(store, index)
+
+    monkeypatch.setattr(PointStore, "batch", slow)
+    monkeypatch.setattr("lit_mlfund.callbacks.vitals.time.perf_counter", lambda: clock[0])
+    vitals = Vitals()
+    fit(tmp_path, vitals, lean=lean)
+    first = 10 if lean else 1
+    assert (vitals.waited, vitals.worked) == (EPOCHS * (STEPS - first), 0)

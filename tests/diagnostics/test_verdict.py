@@ -327,3 +327,41 @@ def test_an_undefined_metric_that_is_not_monitored_is_told_too() -> None:
     }
     (finding,) = [part for part in verdict(run(splits=splits)) if part.name == "undefined_metric"]
     assert finding.symptom.startswith("test/accuracy cannot be computed")
+
+
+def test_gradients_that_are_not_zeroed() -> None:
+    assert named(run(leftover=0.0)) == []
+    assert named(run(leftover=2.0)) == ["gradients_not_zeroed"]
+
+
+def test_waiting_for_batches() -> None:
+    assert named(run(loading={"waited": 20.0, "worked": 21.0})) == []
+    assert named(run(loading={"waited": 4.0, "worked": 1.0})) == []  # of no use to hurry
+    one, two = (run(loading={"waited": waited, "worked": 10.0}) for waited in (20.0, 21.0))
+    assert named(one) == ["data_loader_bottleneck"]
+    assert [f.to_dict() for f in verdict(one)] == [
+        f.to_dict() for f in verdict(two)
+    ]  # no seconds: a repeat is equal
+
+
+@pytest.mark.parametrize("share, expected", [(0.95, ["class_imbalance"]), (0.6, ["stopped_too_early"])])
+def test_accuracy_that_cannot_choose(share: float, expected: list[str]) -> None:
+    losses = (0.3, 0.2, 0.15, 0.12, 0.12)
+    blind = run(
+        monitor="accuracy",
+        model=(0.7, 0.6),
+        train=(0.7, 0.6),
+        history=[
+            {"val/accuracy": 0.7, "val/log_loss": loss, "val/auroc": 0.7, "train/loss": loss}
+            for loss in losses
+        ],
+    )
+    constant = {"constant": blind.references["constant"] | {"accuracy": near(share)}}
+    blind = dataclasses.replace(
+        blind, references=blind.references | constant, settings=blind.settings | {"checkpoint": "best"}
+    )
+    assert named(blind)[:1] == expected
+    if expected == ["class_imbalance"]:
+        (finding, *_) = verdict(blind)
+        assert finding.evidence["epochs"] == {"chosen": 1, "by log loss": 4}
+        assert finding.fixes == ["monitor=val/log_loss", "monitor=val/auroc"]

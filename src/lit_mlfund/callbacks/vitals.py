@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,13 @@ class Vitals(Callback):
         self._armed = False
         self._before: list[Tensor] = []
         self._means: list[Tensor] = []
+        self._leftovers: list[Tensor] = []
+        self._step_ended: float | None = None
+        self._step_started: float | None = None
+        self.waited, self.worked = (
+            0.0,
+            0.0,
+        )  # seconds for batches and in steps; not of the first batch of an epoch
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:
@@ -96,16 +103,28 @@ class Vitals(Callback):
         if bool(torch.isfinite(outputs.output).all()):
             self.initial |= module.evaluate(outputs, "train").values()
 
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._step_ended = None
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self._step_started = time.perf_counter()
+        if self._step_ended is not None:
+            self.waited += self._step_started - self._step_ended
+
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if self._step_started is not None and self._step_ended is not None:
+            self.worked += time.perf_counter() - self._step_started
         if len(self._means) < MAX_BATCHES and trainer.current_epoch == 0:
             for part in batch if isinstance(batch, tuple) else (batch,):
                 if isinstance(part, PointBatch):
                     self._means.append(part.y.float().mean())
-        self._remove()
+        if not self._armed:  # under accumulation the step comes some batches later
+            self._remove()
         if self._groups and trainer.global_step >= self._next:
             self._watch(trainer)
+        self._step_ended = time.perf_counter()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._remove()
@@ -115,10 +134,29 @@ class Vitals(Callback):
         self._next = int(max(trainer.global_step, 1) * GROWTH) + 1
         optimizer = trainer.optimizers[0]
         self._armed = True  # for one step: several may follow before the hooks can be removed
+        self._remove()
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
         ]
+        parameter = next(
+            (p for group in self._groups.values() for p in group.parameters if p.requires_grad), None
+        )
+        if parameter is not None:
+            self._hooks.append(parameter.register_hook(self._leftover_of(parameter)))
+
+    def _leftover_of(self, parameter: nn.Parameter) -> Callable[[Tensor], None]:
+        """Return a hook that notes what the first gradient of a step is added to: nothing, if it was zeroed."""
+        waiting = [True]
+
+        def hook(gradient: Tensor) -> None:
+            if waiting:
+                waiting.clear()
+                old = parameter.grad
+                size = torch.zeros((), device=gradient.device) if old is None else _dense(old.detach()).norm()
+                self._leftovers.append(size / _dense(gradient.detach()).norm().clamp(min=1e-30))
+
+        return hook
 
     def _remove(self) -> None:
         for hook in self._hooks:
@@ -180,6 +218,11 @@ class Vitals(Callback):
         """Return by sampled step the largest update-to-weight ratio of a layer."""
         ratios = [_ratios(torch.stack(group.norms)) for group in self._groups.values() if group.norms]
         return [] if not ratios else torch.stack(ratios).amax(0).tolist()
+
+    def leftover(self) -> float | None:
+        """Return the median over the sampled steps of ‖gradient before backward‖ / ‖gradient that was added to it‖."""
+        later = self._leftovers[1:]  # before the first step there can be none
+        return float(torch.stack(later).float().median()) if later else None
 
     def batch_spread(self, store: Any, batch_size: int) -> float | None:
         """Return the variance of the mean target of the first batches, over that of batches drawn at random."""

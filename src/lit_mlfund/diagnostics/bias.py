@@ -10,6 +10,7 @@ from lit_mlfund.diagnostics.optimisation import Cause, optimisation
 
 LARGE = 0.1  # share of a reference's gain over the constant; a gap below it is told, but is no warning
 FEW_STEPS = 1000
+MAJORITY = 0.8  # share of one class, from which accuracy hardly tells one epoch from another
 RANKING = ("auroc", "average_precision", "accuracy", "macro_f1")  # metrics that no temperature changes
 
 
@@ -24,12 +25,56 @@ def cause_of_bias(evidence: Evidence, ladder: Ladder, gaps: list[Gap]) -> Cause:
         miscalibrated = None
     if evidence.settings.get("model") == "Linear" and _is_as_good_as_linear(evidence, ladder):
         return _capacity(evidence)
-    cause = optimisation(evidence, ladder) or miscalibrated or _below_linear(evidence, ladder)
+    cause = (
+        _blind_monitor(evidence)
+        or optimisation(evidence, ladder)
+        or miscalibrated
+        or _below_linear(evidence, ladder)
+    )
     if cause is None and math.isnan(ladder.train_skill(ladder.primary)):
         return Cause(
             "inconclusive", "training rows were not measured, so bias and variance cannot be told apart"
         )
     return cause or _capacity(evidence)
+
+
+def _blind_monitor(evidence: Evidence) -> Cause | None:
+    """Recognise that one class prevails so much that accuracy chose an epoch long before the best."""
+    share = evidence.references.get("constant", {}).get("accuracy")
+    val = evidence.splits.get("val", {}).get("accuracy")
+    if (
+        evidence.monitor != "accuracy"
+        or evidence.settings.get("checkpoint") != "best"
+        or val is None
+        or share is None
+    ):
+        return None
+    epochs = [entry for entry in evidence.history if "val/accuracy" in entry and "val/log_loss" in entry]
+    if share.value < MAJORITY or len(epochs) < 2:
+        return None
+    values, losses = ([entry[name] for entry in epochs] for name in ("val/accuracy", "val/log_loss"))
+    chosen, best = values.index(max(values)), losses.index(min(losses))
+    fall = losses[0] - losses[best]
+    if (
+        chosen >= best
+        or max(values) - values[best] > val.high - val.low
+        or losses[chosen] - losses[best] < LARGE * fall
+    ):
+        return None
+    return Cause(
+        "class_imbalance",
+        f"{share.value:.0%} of the rows are of one class, so that val/accuracy hardly changed: it chose epoch "
+        f"{chosen + 1} with val/log_loss {losses[chosen]:.3g}, and epoch {best + 1} has {losses[best]:.3g}",
+        {
+            "share of the largest class": share.value,
+            "threshold": MAJORITY,
+            "epochs": {"chosen": chosen + 1, "by log loss": best + 1},
+        },
+        ["monitor=val/log_loss", *(["monitor=val/auroc"] if evidence.task == "binary" else [])],
+        {
+            "chance": "the epochs' accuracies lie within one 95 % interval, and their log losses do not agree with them"
+        },
+    )
 
 
 def _is_as_good_as_linear(evidence: Evidence, ladder: Ladder) -> bool:

@@ -146,6 +146,8 @@ class Evidence:
     losses        training loss by step, as logged
     batch_spread  variance of the mean target of a served batch, over that of a random batch
     updates       by sampled step the largest update-to-weight ratio of a layer
+    leftover      typical norm of the gradient before a backward pass, over that of the gradient that is added to it
+    loading       seconds that training waited for batches (`waited`) and took its steps (`worked`)
     others        findings of other parts of the run, which are passed on
     missing       what was not measured, and why
     cost          seconds that were spent on this evidence, by part
@@ -166,6 +168,8 @@ class Evidence:
     losses: list[dict[str, float]] = field(default_factory=list)
     batch_spread: float | None = None
     updates: list[float] = field(default_factory=list)
+    leftover: float | None = None
+    loading: dict[str, float] = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
     checks: Checks = field(default_factory=Checks)
     calibration: Calibration | None = None

@@ -10,6 +10,9 @@ from lit_mlfund.diagnostics.finding import Finding
 
 SPREAD = 5.0  # variance of the mean target of a batch, over that of a random batch
 WRONG_START = 2.0  # loss before training over that of a constant
+LEFTOVER = 1e-3  # gradient before a backward pass over what is added to it; zeroed ones give 0
+WAITING = 0.5  # share of the training time that passed without a batch
+LEAST_SECONDS = 10.0  # of training, below which waiting is no nuisance
 SCALE_RATIO = 1e4  # between the standard deviations of two numeric columns
 
 
@@ -51,8 +54,32 @@ def implementation(evidence: Evidence) -> Iterator[Finding]:
             evidence={"variance ratio": evidence.batch_spread, "threshold": SPREAD},
             ruled_out={"chance": f"random order gives about 1, and {SPREAD:g} practically never"},
         )
+    if evidence.leftover is not None and evidence.leftover > LEFTOVER:
+        yield Finding(
+            name="gradients_not_zeroed",
+            severity="warning",
+            symptom=f"Before a backward pass the gradient is {evidence.leftover:.3g} times what that pass adds to it: "
+            "gradients of earlier steps are not zeroed, and each step follows their sum.",
+            evidence={"gradient before over added": evidence.leftover, "threshold": LEFTOVER},
+            ruled_out={"accumulation": "only the first backward pass of an optimizer step was looked at"},
+        )
     yield from _start(evidence)
     yield from _scales(evidence)
+    yield from _loading(evidence)
+
+
+def _loading(evidence: Evidence) -> Iterator[Finding]:
+    """Recognise a training that mostly waits; without its seconds, as a repeated run has the same findings."""
+    waited, worked = (evidence.loading.get(part, 0.0) for part in ("waited", "worked"))
+    if waited + worked > LEAST_SECONDS and waited > WAITING * (waited + worked):
+        yield Finding(
+            name="data_loader_bottleneck",
+            severity="warning",
+            symptom=f"More than {WAITING:.0%} of the training time passed waiting for batches: reading or transforming "
+            "the rows takes longer than the steps.",
+            evidence={"threshold": WAITING},
+            ruled_out={"the start of an epoch": "its first batch and validation are not counted"},
+        )
 
 
 def _start(evidence: Evidence) -> Iterator[Finding]:

@@ -102,6 +102,8 @@ def evidence_of_run(
         losses=[_losses(entry) for entry in _thinned(source.logged["steps"])],
         batch_spread=vitals.batch_spread(store, source.data.batch_size),
         updates=vitals.updates(),
+        leftover=vitals.leftover(),
+        loading={"waited": round(vitals.waited, 3), "worked": round(vitals.worked, 3)},
         layers=layers,
         checks=checks,
         calibration=_calibration(module, source.measured),
