@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import OmegaConf
 
 from lit_mlfund.atomic import WriteError
 from lit_mlfund.config.compose import Composer
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.runs.execution.lifecycle import run_again, run_config
-from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.runs.execution.run_folder import load_frozen, rewrite
 
 Calls = list[tuple[Path, bool]]
 
@@ -166,6 +167,9 @@ def test_a_run_at_work_is_not_resumed(house: Path, executed: Calls) -> None:
     (folder / "result.json").unlink()
     with subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        rewrite(
+            folder, OmegaConf.create(load_frozen(folder)), "words became numbers"
+        )  # does not replace the lock
         with pytest.raises(ConfigError, match="run: another process is at work in"):
             run_again(str(folder), {})
         other.kill()  # a killed process holds nothing

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lit_mlfund.config.errors import ConfigError
-from lit_mlfund.runs.execution.run_folder import RUN_FILE
+
+LOCK_FILE = ".lock"
 
 
 @contextmanager
@@ -16,14 +17,15 @@ def run_lock(run_dir: Path) -> Iterator[int]:
     """Lock a run folder and yield the descriptor that holds the lock.
 
     The system releases the lock when all processes that have the descriptor have ended, however they end: workers that
-    inherit it keep the folder locked behind a parent that was killed.
+    inherit it keep the folder locked behind a parent that was killed. The lock lies on a file of its own, which nothing
+    replaces, and which is open for writing: NFS grants an exclusive lock on no other.
 
     On file systems without locks it has no effect.
 
     Raises:
         ConfigError: another process holds the lock.
     """
-    with open(run_dir / RUN_FILE) as file:
+    with open(run_dir / LOCK_FILE, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
