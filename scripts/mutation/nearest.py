@@ -35,9 +35,9 @@ BEYOND = {
 class Nearest:
     """Maps source files of a tree to its test files.
 
-    First those named like the file, wherever they lie; then those of the mirrored folder that name what only this file
-    defines, many names before few; then those of `BEYOND` (of a single file before all of these); then such of other
-    folders; then the rest of the mirrored folder.
+    First those named like the file, wherever they lie, and those that `BEYOND` lists for it alone; then those that name
+    what only this file defines, many names before few, the mirrored folder before others; then those of `BEYOND`; then
+    system tests, which are slow, by names; then the rest of the mirrored folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -62,11 +62,11 @@ class Nearest:
             (test for test in self.tests if test.stem.startswith(f"test_{file.stem}")), key=distance
         )
         near = sorted((test for test in self.tests if shared[test]), key=distance)
-        inside = [test for test in near if test.parent == folder]
+        quick = [test for test in near if "system" not in test.parts]
         beside = [test for test in self.tests if test.parent == folder]
         special = self._listed(file.relative_to(self.source).with_suffix("").as_posix())
         beyond = self._listed(parts) + self._listed(parts.split("/")[0])
-        found = [*named, *special, *inside, *beyond, *near, *beside]
+        found = [*named, *special, *quick, *beyond, *near, *beside]
         return list(dict.fromkeys(test.relative_to(self.root).as_posix() for test in found))
 
     def _listed(self, key: str) -> list[Path]:

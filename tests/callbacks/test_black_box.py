@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from lit_mlfund.callbacks import BestAndLast, BlackBox, Progress, StopOnSignal
+from lit_mlfund.callbacks.black_box import _with_inputs
+from lit_mlfund.data.serving.batch import PointBatch
 from lit_mlfund.data.serving.spec import DataSpec, Field
 from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
+from lit_mlfund.diagnostics.evidence import NonFinite
 from lit_mlfund.losses import BinaryCrossEntropyLoss
 from lit_mlfund.modules import BinaryModule
 from lit_mlfund.modules.steps.guard import NonFiniteStep
@@ -135,3 +138,10 @@ def test_dropout_is_drawn_again_as_it_was(tmp_path: Path) -> None:
     assert not torch.equal(stopped.random[0], state)
     first = torch.load(tmp_path / "nonfinite.pt", weights_only=True)["random"][0]
     assert torch.equal(first, stopped.random[0])
+
+
+def test_the_largest_value_of_a_batch_and_its_column() -> None:
+    x = torch.tensor([[1.0, -2.0, 3.0], [0.5, -40.0, 4.0]])
+    found = NonFinite(step=1, loss=math.inf, norm=1.0)
+    told = _with_inputs(found, PointBatch({"numeric": x}, torch.zeros(2)), SPEC)
+    assert (told.largest, told.largest_column) == (40.0, "b")

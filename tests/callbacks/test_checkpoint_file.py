@@ -28,6 +28,11 @@ def checkpoint(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     return tmp_path / "best.ckpt", state
 
 
+def test_folders_above_are_made(tmp_path: Path) -> None:
+    WholeFileCheckpointIO().save_checkpoint({"a": 1}, tmp_path / "new" / "checkpoints" / "last.ckpt")
+    assert torch.load(tmp_path / "new" / "checkpoints" / "last.ckpt") == {"a": 1}
+
+
 def equal(left: Any, right: Any) -> bool:
     if isinstance(left, dict):
         return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)

@@ -76,3 +76,10 @@ def test_validations_are_counted(options: dict[str, Any], expected: int) -> None
 def test_patience_is_checked() -> None:
     with pytest.raises(ValueError, match="patience must be at least 1, got 0"):
         EarlyStopping(0)
+
+
+@pytest.mark.parametrize("patience", [0, -3])
+def test_no_patience_at_all(patience: int) -> None:
+    with pytest.raises(ValueError, match=f"patience must be at least 1, got {patience}"):
+        EarlyStopping(patience)
+    assert EarlyStopping(1).patience == 1

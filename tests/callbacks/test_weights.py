@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,3 +90,16 @@ def test_groups_are_few() -> None:
     assert list(layer_groups(nn.Linear(2, 2))) == ["model"]
     with pytest.raises(ValueError, match="every_n_logs"):
         WeightStatistics(every_n_logs=0)
+
+
+def test_the_effective_size_is_logged_at_the_step_of_a_resumed_training() -> None:
+    logger = RecordingLogger()
+    trainer = SimpleNamespace(
+        loggers=[logger],
+        datamodule=SimpleNamespace(batch_size=32),
+        accumulate_grad_batches=4,
+        world_size=2,
+        global_step=70,
+    )
+    WeightStatistics().on_train_start(trainer, SimpleNamespace(model=nn.Linear(2, 1)))
+    assert logger.values == {"batch/effective_size": {70: 256}}

@@ -90,6 +90,16 @@ def test_a_new_file_for_a_run(folder: Path) -> None:
         first_look_at_run(folder, "t.csv", labelled=False)
 
 
+def test_columns_that_a_prediction_needs_too(folder: Path) -> None:
+    Path("run.yaml").write_text(
+        "data: {_target_: lit_mlfund.datamodules.TextDataModule, path: t.csv, text: words, target: label}"
+    )
+    with pytest.raises(DataError, match=r"t\.csv: no column 'words'; there are"):
+        first_look_at_run(folder, "t.csv", labelled=False)
+    with pytest.raises(DataError, match=r"no column 'words'; .*; no column 'label'"):
+        first_look_at_run(folder, "t.csv", labelled=True)
+
+
 @pytest.mark.parametrize(
     "words",
     [

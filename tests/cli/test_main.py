@@ -14,6 +14,7 @@ import pytest
 from lit_mlfund import __version__
 from lit_mlfund.cli import main
 from lit_mlfund.cli.help import VERBS
+from lit_mlfund.cli.train import parse
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 
@@ -31,6 +32,13 @@ def loaded_by(*arguments: str) -> tuple[list[str], int]:
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     return done.stdout.splitlines()[-1].split(), done.returncode
+
+
+def test_overrides_behind_a_flag() -> None:
+    parsed = parse(["--cfg", "job", "seed=1", "-m", "optim.lr=1,2", "--config-dir", "mine", "name=x"])
+    assert parsed.overrides == ["seed=1", "optim.lr=1,2", "name=x"]
+    assert (parsed.show, parsed.multirun, parsed.config_dir) == (True, True, "mine")
+    assert parse(["-c", "seed=1"]).overrides == ["seed=1"]
 
 
 def behave(function: Callable[[Path], dict[str, Any]]) -> None:

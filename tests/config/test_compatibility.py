@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lit_mlfund.config.catalog import catalog
+from lit_mlfund.config.compatibility import _blends, _ignored_weights
 from lit_mlfund.config.compose import Composer
 from lit_mlfund.config.options import options
 
@@ -124,3 +125,31 @@ def test_a_data_set_made_for_one_task(house: Path) -> None:
     assert problems("data=fixed") == ["data.task: regression is not the task, which is binary"]
     assert problems("data=fixed", "task=regression") == []
     assert {option.name: option.tasks for option in options(catalog(), "data")}["fixed"] == ("regression",)
+
+
+def test_boosting_beside_data_that_are_no_node() -> None:
+    config = {"blend": "boosting", "task": {"_target_": "lit_mlfund.modules.BinaryModule"}, "shape": "binary"}
+    assert [told for data in (None, {"path": "x.csv"}) for told in _blends({**config, "data": data})] == []
+    (told,) = _blends({**config, "data": {"_target_": "lit_mlfund.datamodules.DigitsDataModule"}})
+    assert "not for task=binary and DigitsDataModule" in told
+
+
+def test_a_loss_that_takes_no_weight_beside_weighted_rows() -> None:
+    config = {"loss": {"_target_": "torch.nn.BCEWithLogitsLoss"}, "data": {"weight": None}}
+    assert list(_ignored_weights(config)) == []
+    (told,) = _ignored_weights({**config, "data": {"weight": "w"}})
+    assert told.startswith(
+        "loss: torch.nn.BCEWithLogitsLoss takes no weight in forward, but data.weight weights rows"
+    )
+    assert (
+        list(
+            _ignored_weights(
+                {
+                    **config,
+                    "loss": {"_target_": "lit_mlfund.losses.BinaryCrossEntropyLoss"},
+                    "data": {"weight": "w"},
+                }
+            )
+        )
+        == []
+    )

@@ -7,7 +7,7 @@ from importlib import import_module
 import hydra.utils
 import pytest
 
-from lit_mlfund.config.moved import MODULES, current_path, current_targets
+from lit_mlfund.config.moved import MODULES, current_layout, current_path, current_targets
 from lit_mlfund.config.signatures import describe
 
 
@@ -33,3 +33,16 @@ def test_nested_targets_and_those_of_others() -> None:
 def test_a_configuration_of_the_users_own_still_works(path: str) -> None:
     assert hydra.utils.get_object(path) is hydra.utils.get_object(current_path(path))
     assert describe(path).parameters == describe(current_path(path)).parameters
+
+
+def test_keys_that_have_moved() -> None:
+    old = {
+        "task": {"name": "binary", "x": 1},
+        "data": {"max_epochs": 7, "monitor": "val/auroc", "batch_size": 8},
+    }
+    assert current_layout(old) == {
+        "task": {"x": 1},
+        "data": {"batch_size": 8},
+        "shape": "binary",
+        "recommended": {"max_epochs": 7, "monitor": "val/auroc"},
+    }

@@ -24,3 +24,10 @@ def test_a_sample_of_many_pieces_is_few_tables(monkeypatch: pytest.MonkeyPatch) 
         assert table.frame["x"].to_list() == table.rows.tolist() and table.frame.n_chunks() == 1
         samples[size] = table.rows.tolist()
     assert set(samples[4]) & set(samples[1000])  # a row is drawn by its number, whatever its piece
+
+
+def test_the_rows_of_a_sample_by_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming_fit, "SAMPLE", 1000)
+    monkeypatch.setattr(streaming_fit, "SAMPLE_ROWS", (10, 500))
+    assert [streaming_fit._Sample(width).least for width in (1, 3, 999)] == [500, 333, 10]
+    assert isinstance(streaming_fit._Sample(3).least, int)

@@ -51,3 +51,8 @@ def test_what_is_given():
 def test_earlier_files_tell():
     assert find_layout(b"amount\n1.234,5\n", Parsing(), whole=True, separator=";").separator == ";"
     assert find_layout(b"a,b\n1,2\n", Parsing(), whole=True, separator=";").separator == ","
+
+
+def test_a_header_line_that_was_named():
+    layout = find_layout(b"a, title, of, it\n\nx;y\n1;2\n", Parsing(header=3), whole=True)
+    assert (layout.separator, layout.skip, layout.header) == (";", 2, True)
