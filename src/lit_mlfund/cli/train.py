@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from lit_mlfund.atomic import to_json
 from lit_mlfund.cli.first_look import first_look, first_look_at_run
 from lit_mlfund.cli.keys import TRUST, take_trust
 from lit_mlfund.config.errors import ConfigError, suggestion
+from lit_mlfund.run_folders.names import find_run
 from lit_mlfund.startup.signals import STOPPED
 from lit_mlfund.startup.streams import say, warn
 
@@ -60,11 +60,12 @@ def run(arguments: list[str]) -> int:
     command = ["mlfund", "train", *arguments]
     values = plain_values(parsed.overrides, "run")
     if values is not None:
-        run_dir = str(values.pop("run"))
+        word = _typed(parsed.overrides, "run", values.pop("run"))
         if parsed.multirun or parsed.show:
             raise ConfigError("run=: a frozen run is executed as it is, without -m or --cfg")
-        first_look_at_run(Path(run_dir).expanduser(), trust=trust)
-        return report(run_again(run_dir, values, command, trust))
+        run_dir = find_run(word)
+        first_look_at_run(run_dir, trust=trust)
+        return report(run_again(str(run_dir), values, command, trust))
     if trust:
         raise ConfigError(f"{TRUST}: is for run=FOLDER; what you name on the command line is yours")
     if parsed.multirun and parsed.show:
@@ -86,6 +87,12 @@ def run(arguments: list[str]) -> int:
     if failed:
         warn(f"mlfund: {failed} of {len(results)} jobs failed")
     return 3 if failed else 0
+
+
+def _typed(lines: list[str], key: str, value: Any) -> str:
+    """Return a value as it was typed where Hydra read a number of it: `012345` and `1e2345` are pieces of names."""
+    typed = [line.partition("=")[2] for line in lines if line.lstrip("+").startswith(f"{key}=")]
+    return value if isinstance(value, str) else typed[-1]
 
 
 def report(result: dict[str, Any]) -> int:
