@@ -99,7 +99,15 @@ def _dispatch(arguments: list[str]) -> int:
     if "--help" in rest or "-h" in rest:
         print(help_text(verb))
         return DONE
-    return _run(verb, rest)
+    if verb == "list":  # which has no result but its text
+        return _run(verb, rest)
+    from lit_mlfund.cli.keys import take_output
+    from lit_mlfund.startup.screen import is_terminal
+    from lit_mlfund.startup.streams import OUTPUT
+
+    rest, given = take_output(rest)
+    with OUTPUT.set(**given | {"json": given["json"] or not is_terminal(sys.stdout)}):
+        return _run(verb, rest)
 
 
 def _run(verb: str, arguments: list[str]) -> int:

@@ -8,6 +8,7 @@ from lit_mlfund.config.errors import ConfigError, suggestion
 from lit_mlfund.run_folders.names import find_run
 
 TRUST = "--trust"
+OUTPUT_FLAGS = {"json": ("--json",), "quiet": ("-q", "--quiet"), "verbose": ("-v", "--verbose")}
 
 
 def take_trust(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -27,6 +28,19 @@ def take_trust(arguments: list[str]) -> tuple[list[str], list[str]]:
             raise ConfigError(f"{TRUST}: expected the name of a package, got {name or 'nothing'}")
         trust.append(name)
     return rest, trust
+
+
+def take_output(arguments: list[str]) -> tuple[list[str], dict[str, bool]]:
+    """Return the arguments without the flags of what is printed, and whether each of these was given.
+
+    Raises:
+        ConfigError: two flags that contradict each other.
+    """
+    given = {name: any(word in flags for word in arguments) for name, flags in OUTPUT_FLAGS.items()}
+    if given["quiet"] and given["verbose"]:
+        raise ConfigError("--quiet: says less, --verbose more; leave one of them out")
+    known = {flag for flags in OUTPUT_FLAGS.values() for flag in flags}
+    return [word for word in arguments if word not in known], given
 
 
 def read_keys(arguments: list[str], known: tuple[str, ...]) -> dict[str, str]:

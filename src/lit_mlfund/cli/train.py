@@ -11,7 +11,7 @@ from lit_mlfund.cli.keys import TRUST, take_trust
 from lit_mlfund.config.errors import ConfigError, suggestion
 from lit_mlfund.run_folders.names import find_run
 from lit_mlfund.startup.signals import STOPPED
-from lit_mlfund.startup.streams import say, warn
+from lit_mlfund.startup.streams import say_json, warn
 
 _FLAGS = ("-m", "--multirun", "--config-dir", "-cd", "--cfg", "-c", "--trust", "--help")
 
@@ -103,7 +103,7 @@ def report(result: dict[str, Any]) -> int:
     from lit_mlfund.startup.environment import is_first_process
 
     if is_first_process():
-        say(to_json(result), result=True)
+        say_json(to_json(result))
         if result["status"] != "done":
             warn(f"mlfund: {result['status']}: {result.get('reason', '')}")
     return {"done": 0, "crashed": 1, **STOPPED}.get(result["status"], 3)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lit_mlfund.reports.terminal import format_table, number
+from lit_mlfund.reports.tables import number
+from lit_mlfund.reports.terminal import table_text
 
 MAX_ROWS = 30
 
@@ -45,7 +46,7 @@ def sweep_text(results: Sequence[dict[str, Any]], mode: str = "min") -> str:
         ]
         for index in order[:MAX_ROWS]
     ]
-    text = format_table(header, rows)
+    text = table_text(header, rows)
     return text + (f"\n… and {len(order) - MAX_ROWS} more" if len(order) > MAX_ROWS else "")
 
 
