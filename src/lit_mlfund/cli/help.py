@@ -7,6 +7,7 @@ VERBS = {
     "evaluate": "measure a finished run on a split or on a new file",
     "predict": "predict the rows of a new file with a finished run",
     "doctor": "say again what is wrong with a finished run, from its evidence",
+    "runs": "list finished runs: what each was given, what came out, how it ended",
     "lr-find": "find the learning rate of a configuration: a number, the reason, a plot",
     "list": "list the options to choose from: losses, models, data, … one line each",
 }
@@ -62,6 +63,19 @@ of `output`. The last line is a summary as JSON, with what was unknown or missin
 
 Derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
 Nothing is trained and nothing written. The last line is JSON with the findings; docs/doctor.md explains each.""",
+    "runs": """mlfund runs [FOLDER] [task=…] [sort=test/auroc] [last=20] [over=seed]
+
+Lists the runs in a folder (runs by default) and below it, the newest first: what each was given, the objective, the
+test value with its interval, seconds, findings and status.
+
+  task=…       only the runs of this task
+  sort=…       time, seconds, objective or its name (val/auroc), test/<metric>: the best first
+  last=20      how many of them; all for all
+  over=seed    one row for runs that were given the same but for this key (or keys, with commas): means ± deviation
+
+Wherever a run is asked for (run=, or the first word of evaluate, predict and doctor), a name does: latest, latest-2
+(the second before it), a piece of a name that only one run has, sweep-name/3 (job 3 of a sweep), or any of these
+behind a folder: old_runs/latest.""",
     "lr-find": """mlfund lr-find [--config-dir DIR] [group=option …] [key=value …]
 
 Runs the learning-rate range test for what `mlfund train` would run with the same arguments: a fresh model takes a few

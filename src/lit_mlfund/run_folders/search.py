@@ -12,8 +12,8 @@ from pathlib import Path
 RUN_FILE = "run.yaml"
 SWEEPS = "sweeps"
 _DEEPEST = 4  # levels of folders above a run, as in RUNS_DIR/sweeps/SWEEP/RUN
-_OURS = ("jobs", "lr_find")  # hold no runs, and are not foreign
-_SWEEP_FILES = ("multirun.yaml", "jobs")
+_OURS = ("jobs", "leases", "lr_find")  # hold no runs, and are not foreign
+_SWEEP_FILES = ("jobs", "multirun.yaml", "sweep.json")
 _STAMP = re.compile(r"\d{8}-\d{6}(?=-)")
 
 
@@ -85,9 +85,14 @@ def _written(folder: Path) -> int | None:
     return stat.st_mtime_ns if stat.st_size else None
 
 
+def stamp_of(folder: Path) -> str:
+    """Return the time that the name of a run, or of its sweep, begins with; empty where neither does."""
+    match = _STAMP.match(folder.name) or _STAMP.match(folder.parent.name)
+    return match[0] if match else ""
+
+
 def _stamp(folder: Path, written: int) -> str:
-    """Return when a run was started: what its name or that of its sweep begins with, or when it was written."""
-    for name in (folder.name, folder.parent.name):
-        if match := _STAMP.match(name):
-            return match[0]
+    """Return when a run was started, by its name, or else when it was written."""
+    if stamp := stamp_of(folder):
+        return stamp
     return time.strftime("%Y%m%d-%H%M%S", time.localtime(written / 1e9))
