@@ -34,6 +34,7 @@ ORDER += ["datamodules", "modules", "callbacks", "reports", "runs", "sweeps", "c
 INNER = {
     "data": ["serving", "parsing", "reading", "preprocessing", "disk", "sources", "."],
     "modules": ["steps", "."],
+    "reports": [".", "comparison"],
     "runs": ["assembly", "evaluation", "doctor", "execution", "."],
     "sweeps": ["claims", ".", "stacked"],
 }

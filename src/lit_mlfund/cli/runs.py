@@ -43,7 +43,7 @@ def _last(values: dict[str, str]) -> int | None:
 
 
 def _listed(listing: Listing, sort: str) -> tuple[str, dict[str, Any]]:
-    from lit_mlfund.reports.run_table import run_record, runs_table
+    from lit_mlfund.reports.comparison.run_table import run_record, runs_table
     from lit_mlfund.run_folders.groups import common
 
     records = listing.records
@@ -54,7 +54,7 @@ def _listed(listing: Listing, sort: str) -> tuple[str, dict[str, Any]]:
 
 
 def _grouped(listing: Listing, sort: str, over: list[str]) -> tuple[str, dict[str, Any]]:
-    from lit_mlfund.reports.run_table import group_record, groups_table
+    from lit_mlfund.reports.comparison.run_table import group_record, groups_table
     from lit_mlfund.run_folders.groups import common, groups
 
     grouped = groups(listing.records, over)
@@ -66,7 +66,7 @@ def _grouped(listing: Listing, sort: str, over: list[str]) -> tuple[str, dict[st
 
 def _text(listing: Listing, table: tuple[list[str], list[list[str]]], shared: list[str], shown: int) -> str:
     """Format the table, what all of its rows were given, and how many folders it leaves out."""
-    from lit_mlfund.reports.run_table import fit_given
+    from lit_mlfund.reports.comparison.run_table import fit_given
     from lit_mlfund.reports.terminal import table_text, wrap
 
     width = OUTPUT.screen.text_width

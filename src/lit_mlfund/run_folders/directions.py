@@ -16,15 +16,21 @@ def direction(name: str, records: Iterable[Record] = ()) -> str:
 
     The metrics of a task of another package are looked up in the runs that monitored them.
     """
+    if known := known_direction(name):
+        return known
     metric = name.rpartition("/")[2]
-    if metric in _known():
-        return _known()[metric]
     for record in records:
         if record.objective[0].rpartition("/")[2] == metric:
             objective = read(record.folder / "metrics.json").get("objective")
             if isinstance(objective, dict) and objective.get("mode") in ("min", "max"):
                 return str(objective["mode"])
     return "min"
+
+
+def known_direction(name: str) -> str | None:
+    """Return `max` or `min` for a metric of our task shapes and for losses, else None."""
+    metric = name.rpartition("/")[2]
+    return "min" if metric == "loss" else _known().get(metric)
 
 
 @cache

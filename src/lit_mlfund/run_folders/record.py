@@ -8,6 +8,7 @@ import re
 import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -42,24 +43,13 @@ class Record:
     findings: tuple[str, ...] = ()
 
     @cached_property
-    def header(self) -> tuple[str, ...]:
-        """Return the lines of `run.yaml`; none where it cannot be read."""
-        try:
-            text = (self.folder / RUN_FILE).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ()
-        return tuple(text.splitlines())
-
-    @cached_property
     def given(self) -> tuple[str, ...]:
         """Return the overrides that the run was started with; those of its own job where it is one of a sweep."""
-        for line in self.header[1:]:
-            if not line.startswith("#"):
-                break
+        comments = _comments(self.folder / RUN_FILE)
+        for line in comments[1:]:
             if line.startswith(JOB):
                 return tuple(_words(line.removeprefix(JOB)))
-        first = self.header[0] if self.header else ""
-        return tuple(overrides(_words(first[1:]))) if first.startswith("#") else ()
+        return tuple(overrides(_words(comments[0][1:]))) if comments else ()
 
     @cached_property
     def task(self) -> str:
@@ -69,7 +59,10 @@ class Record:
         told = read(self.folder / "provenance.json").get("task")
         if isinstance(told, str):
             return told
-        match = _SHAPE.search("\n".join(self.header))
+        try:
+            match = _SHAPE.search((self.folder / RUN_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            match = None
         return match[1] if match else self.folder.parent.name
 
     @property
@@ -144,6 +137,15 @@ def number_of(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return value
+
+
+def _comments(file: Path) -> list[str]:
+    """Return the lines that a file begins with and that are comments; none where it cannot be read."""
+    try:
+        with open(file, encoding="utf-8", errors="replace") as lines:
+            return [line.rstrip("\n") for line in takewhile(lambda line: line.startswith("#"), lines)]
+    except OSError:
+        return []
 
 
 def _words(line: str) -> list[str]:

@@ -226,7 +226,7 @@ def _train_and_measure(
     references = {name: {split: intervals(e) for split, e in by.items()} for name, by in evaluated.items()}
     result["test"] = splits["test"]
     result["references"] = {name: measured["test"] for name, measured in references.items()}
-    write_predictions(run_dir / "predictions", module)
+    write_predictions(run_dir, module)
     show_projection(run_dir, config, module, data)
     write_json(
         run_dir / "metrics.json",
