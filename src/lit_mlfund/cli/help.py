@@ -8,6 +8,7 @@ VERBS = {
     "predict": "predict the rows of a new file with a finished run",
     "doctor": "say again what is wrong with a finished run, from its evidence",
     "runs": "list finished runs: what each was given, what came out, how it ended",
+    "compare": "set runs side by side: what differs, the metrics with paired differences, the curves",
     "lr-find": "find the learning rate of a configuration: a number, the reason, a plot",
     "list": "list the options to choose from: losses, models, data, … one line each",
 }
@@ -76,6 +77,15 @@ test value with its interval, seconds, findings and status.
 Wherever a run is asked for (run=, or the first word of evaluate, predict and doctor), a name does: latest, latest-2
 (the second before it), a piece of a name that only one run has, sweep-name/3 (job 3 of a sweep), or any of these
 behind a folder: old_runs/latest.""",
+    "compare": """mlfund compare RUN RUN … [over=seed] [output=compare.html]
+
+Sets runs side by side: overrides, configuration, data and versions that differ, then the metrics of the test split.
+Where two runs were measured on the same test rows, the difference to the first run has its *paired* bootstrap interval
+and is called better or worse if that excludes 0; else it says "other rows". The page has the learning curves, too.
+
+  RUN          a run folder or a name: latest, latest-2, a piece of a name, sweep-name/3
+  over=seed    join runs that were given the same but for this key: means ± deviation, differences paired over it
+  output=…     where the page is written""",
     "lr-find": """mlfund lr-find [--config-dir DIR] [group=option …] [key=value …]
 
 Runs the learning-rate range test for what `mlfund train` would run with the same arguments: a fresh model takes a few
