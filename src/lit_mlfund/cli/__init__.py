@@ -123,6 +123,8 @@ def _run(verb: str, arguments: list[str]) -> int:
         from lit_mlfund.cli.lr_find import run
     elif verb == "runs":
         from lit_mlfund.cli.runs import run
+    elif verb == "show":
+        from lit_mlfund.cli.show import run
     elif verb == "compare":
         from lit_mlfund.cli.compare import run
     else:

@@ -8,6 +8,7 @@ VERBS = {
     "predict": "predict the rows of a new file with a finished run",
     "doctor": "say again what is wrong with a finished run, from its evidence",
     "runs": "list finished runs: what each was given, what came out, how it ended",
+    "show": "say again what a run said, and how its configuration differs from the defaults",
     "compare": "set runs side by side: what differs, the metrics with paired differences, the curves",
     "lr-find": "find the learning rate of a configuration: a number, the reason, a plot",
     "list": "list the options to choose from: losses, models, data, … one line each",
@@ -77,6 +78,11 @@ test value with its interval, seconds, findings and status.
 Wherever a run is asked for (run=, or the first word of evaluate, predict and doctor), a name does: latest, latest-2
 (the second before it), a piece of a name that only one run has, sweep-name/3 (job 3 of a sweep), or any of these
 behind a folder: old_runs/latest.""",
+    "show": """mlfund show RUN
+
+Says again what a run said (data, results, findings), and lists the values of its configuration that are not the
+defaults of the options that it was given. RUN is a run folder or a name: latest, latest-2, a piece of a name,
+sweep-name/3. The last line is its result.json, with what was given and the configuration.""",
     "compare": """mlfund compare RUN RUN … [over=seed] [output=compare.html]
 
 Sets runs side by side: overrides, configuration, data and versions that differ, then the metrics of the test split.
