@@ -13,7 +13,18 @@ from lit_mlfund.run_folders.names import find_run
 from lit_mlfund.startup.signals import STOPPED
 from lit_mlfund.startup.streams import say_json, warn
 
-_FLAGS = ("-m", "--multirun", "--config-dir", "-cd", "--cfg", "-c", "--trust", "--help")
+_FLAGS = (
+    "-m",
+    "--multirun",
+    "--config-dir",
+    "-cd",
+    "--cfg",
+    "-c",
+    "--fresh",
+    "--dry-run",
+    "--trust",
+    "--help",
+)
 
 
 @dataclass
@@ -24,6 +35,8 @@ class Arguments:
     config_dir: str | None = None
     multirun: bool = False
     show: bool = False
+    fresh: bool = False
+    dry_run: bool = False
 
 
 def parse(arguments: list[str]) -> Arguments:
@@ -36,6 +49,10 @@ def parse(arguments: list[str]) -> Arguments:
             parsed.overrides.append(word)
         elif flag in ("-m", "--multirun") and not has_value:
             parsed.multirun = True
+        elif flag == "--fresh" and not has_value:
+            parsed.fresh = True
+        elif flag == "--dry-run" and not has_value:
+            parsed.dry_run = True
         elif flag in ("--cfg", "-c") and not has_value:
             parsed.show = True
             if rest[:1] == ["job"]:  # as in Hydra's `--cfg job`
@@ -63,6 +80,10 @@ def run(arguments: list[str]) -> int:
         word = _typed(parsed.overrides, "run", values.pop("run"))
         if parsed.multirun or parsed.show:
             raise ConfigError("run=: a frozen run is executed as it is, without -m or --cfg")
+        if parsed.fresh or parsed.dry_run:
+            raise ConfigError(
+                "run=: a frozen run is executed as it is; --fresh and --dry-run are for a sweep"
+            )
         run_dir = find_run(word)
         first_look_at_run(run_dir, trust=trust)
         return report(run_again(str(run_dir), values, command, trust))
@@ -70,6 +91,8 @@ def run(arguments: list[str]) -> int:
         raise ConfigError(f"{TRUST}: is for run=FOLDER; what you name on the command line is yours")
     if parsed.multirun and parsed.show:
         raise ConfigError("--cfg: shows one configuration, not those of a sweep; leave out -m or --cfg")
+    if parsed.show and (parsed.fresh or parsed.dry_run):
+        raise ConfigError("--cfg: shows one configuration; --fresh and --dry-run are for a sweep")
     if not parsed.multirun:
         composed = Composer(parsed.config_dir, parsed.overrides).checked(parsed.overrides)
         if parsed.show:
@@ -78,12 +101,21 @@ def run(arguments: list[str]) -> int:
             print(OmegaConf.to_yaml(OmegaConf.create(composed.config)), end="")
             return 0
         if str(composed.hydra.mode) != "RunMode.MULTIRUN" and not composed.config.get("sweep"):
+            if parsed.fresh or parsed.dry_run:
+                raise ConfigError(
+                    f"{'--fresh' if parsed.fresh else '--dry-run'}: is for a sweep, with -m or sweep=…"
+                )
             first_look(composed.config["data"])
             return report(run_config(composed.config, command))
+    if parsed.dry_run:
+        from lit_mlfund.sweeps.dry_run import dry_run
+
+        say(to_json(dry_run(parsed.overrides, parsed.config_dir, command, parsed.fresh)), result=True)
+        return 0
     from lit_mlfund.sweeps.sweep import sweep
 
-    results = sweep(parsed.overrides, parsed.config_dir, command)
-    failed = sum(result["status"] != "done" for result in results)
+    results = sweep(parsed.overrides, parsed.config_dir, command, fresh=parsed.fresh)
+    failed = sum(result["status"] not in ("done", "pruned") for result in results)
     if failed:
         warn(f"mlfund: {failed} of {len(results)} jobs failed")
     return 3 if failed else 0
