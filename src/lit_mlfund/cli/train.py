@@ -110,7 +110,7 @@ def run(arguments: list[str]) -> int:
     if parsed.dry_run:
         from lit_mlfund.sweeps.dry_run import dry_run
 
-        say(to_json(dry_run(parsed.overrides, parsed.config_dir, command, parsed.fresh)), result=True)
+        say_json(to_json(dry_run(parsed.overrides, parsed.config_dir, command, parsed.fresh)))
         return 0
     from lit_mlfund.sweeps.sweep import sweep
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from lit_mlfund.reports.sweep_table import varied
-from lit_mlfund.reports.terminal import format_table, number
+from lit_mlfund.reports.tables import format_table, number
 from lit_mlfund.sweeps.plan import Plan, plan_sweep
 from lit_mlfund.sweeps.sweep import runner_of
 from lit_mlfund.sweeps.sweep_folder import ENDED_WELL

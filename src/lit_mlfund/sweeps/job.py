@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,11 +78,11 @@ class Job:
         problems += [*unresolved, *check(config, known)]
         if problems:
             raise ConfigError(problems)
-        return self.execute(number, config)
+        return self.execute(number, config, overrides)
 
-    def execute(self, number: int, config: dict[str, Any]) -> dict[str, Any]:
+    def execute(self, number: int, config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
         """Begin the run of a job in its folder, or go on with it."""
-        return run_config(config, self.command, self.sweep.run_folder(number, config))
+        return run_config(config, self.command, self.sweep.run_folder(number, config), overrides)
 
     def run(self, number: int, overrides: list[str], execute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Call `execute`, write its result or its failure to the folder of the sweep, and print it.

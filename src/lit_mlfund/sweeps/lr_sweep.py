@@ -96,7 +96,7 @@ class LearningRateSweep:
         overrides = [*self.plan.combinations[0].overrides, f"optim.lr={rate:g}"]
         with closing(job.sweep.turns({number: config})) as turns:
             for _ in turns:
-                return job.run(number, overrides, lambda: job.execute(number, config))
+                return job.run(number, overrides, lambda: job.execute(number, config, overrides))
         result = job.sweep.result(number)  # of this command before, or of another process
         assert result is not None
         job.show(number, result)

@@ -30,7 +30,7 @@ from lit_mlfund.runs.assembly.data_reuse import shared_data
 from lit_mlfund.startup.environment import launcher_world
 from lit_mlfund.startup.signals import REQUEST, Stopped
 from lit_mlfund.sweeps.job import Job
-from lit_mlfund.sweeps.plan import Plan, plan_sweep, typed_keys
+from lit_mlfund.sweeps.plan import Combination, Plan, plan_sweep, typed_keys
 from lit_mlfund.sweeps.sweep_folder import ENDED_WELL
 
 _POLL = 1.0  # seconds between two looks at what other processes do
@@ -142,8 +142,8 @@ def _run_sequentially(plan: Plan, job: Job) -> list[dict[str, Any]]:
         for number in turns:
             combination = plan.combinations[number]
 
-            def execute(number: int = number, config: dict[str, Any] = combination.config) -> dict[str, Any]:
-                return job.execute(number, config)
+            def execute(number: int = number, combination: Combination = combination) -> dict[str, Any]:
+                return job.execute(number, combination.config, combination.overrides)
 
             job.run(number, combination.overrides, execute)
             if is_first:  # imports of the first job stay alive: exclude them from further garbage collections

@@ -25,7 +25,10 @@ RERUN_KEYS = ("name", "runs_dir")  # allowed beside run=: where a repetition is 
 
 
 def run_config(
-    config: dict[str, Any], command: Sequence[str] = (), folder: Path | None = None
+    config: dict[str, Any],
+    command: Sequence[str] = (),
+    folder: Path | None = None,
+    given: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Freeze a checked configuration and execute it; return the contents of its `result.json`.
 
@@ -34,6 +37,7 @@ def run_config(
         command: the command line as typed.
         folder: the run folder, in place of a new one. A run that was begun in it is continued; one that has ended is
             not repeated.
+        given: the overrides of this job, where the command is that of a sweep.
 
     Raises:
         ConfigError, DataError, WriteError: the user's input or disk is wrong; no run folder is left.
@@ -42,7 +46,7 @@ def run_config(
         return _continued(folder)
     runs_dir = Path(config["runs_dir"]).expanduser().absolute()
     new_folders = [folder for folder in (runs_dir / task_name(config), runs_dir) if not folder.exists()]
-    run_dir = shared_run_folder(lambda: freeze(config, command, folder), runs_dir)
+    run_dir = shared_run_folder(lambda: freeze(config, command, folder, given), runs_dir)
     try:
         return launch(run_dir, resume=False)
     except Exception as error:

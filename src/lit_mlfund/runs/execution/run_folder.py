@@ -19,8 +19,9 @@ from lit_mlfund.atomic import WriteError, write_text
 from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.config.moved import current_layout
+from lit_mlfund.run_folders.record import JOB
+from lit_mlfund.run_folders.search import RUN_FILE
 
-RUN_FILE = "run.yaml"
 MOST_BYTES, DEEPEST, MOST_LINKS = (
     2**21,
     64,
@@ -29,7 +30,12 @@ MOST_BYTES, DEEPEST, MOST_LINKS = (
 _LINK = re.compile(r"(?<!\\)\$\{[\w.\[\]@-]+\}")  # of one value to another
 
 
-def freeze(config: dict[str, Any], command: Sequence[str] = (), folder: Path | None = None) -> Path:
+def freeze(
+    config: dict[str, Any],
+    command: Sequence[str] = (),
+    folder: Path | None = None,
+    given: Sequence[str] = (),
+) -> Path:
     """Create `<runs_dir>/<task>/<time>-<name>-<random>/run.yaml` and return its folder.
 
     Data paths are made absolute, so that the run can be resumed from anywhere.
@@ -38,12 +44,14 @@ def freeze(config: dict[str, Any], command: Sequence[str] = (), folder: Path | N
         config: checked, resolved configuration.
         command: the command line, as a comment for readers of the file.
         folder: replaces the folder named above; it does not exist.
+        given: the overrides of this job, where the command is that of a sweep; a comment, too.
 
     Raises:
         WriteError: the disk is full or read-only; no folder is left behind.
     """
     config = {**config, "run": None, "data": absolute_paths(config["data"])}
     text = f"# {shlex.join(command)}\n" if command else ""
+    text += f"{JOB}{shlex.join(line.lstrip('+') for line in given)}\n" if command and given else ""
     text += OmegaConf.to_yaml(OmegaConf.create(config))
     folder = folder or _unique_folder(config)
     with _new_folder(folder) as beside:

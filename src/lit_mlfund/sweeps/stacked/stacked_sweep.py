@@ -109,7 +109,7 @@ class StackedSweep:
         ended = has_ended(job.sweep.run_folder(number, configs[number]))
         if ended:
             overrides = self.plan.combinations[number].overrides
-            job.run(number, overrides, lambda: job.execute(number, configs[number]))
+            job.run(number, overrides, lambda: job.execute(number, configs[number], overrides))
         return ended
 
     def _train(
@@ -118,7 +118,8 @@ class StackedSweep:
         folders = {number: job.sweep.run_folder(number, config) for number, config in configs.items()}
         begun = {number for number, folder in folders.items() if folder.exists()}
         for number in folders.keys() - begun:
-            freeze(configs[number], self.plan.command, folders[number])
+            overrides = self.plan.combinations[number].overrides
+            freeze(configs[number], self.plan.command, folders[number], overrides)
         started = time.perf_counter()
         try:
             assert stack.training is not None
