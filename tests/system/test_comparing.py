@@ -112,3 +112,29 @@ def _evaluation(run: Path):
     frame = pl.read_parquet(run / "predictions" / "test.parquet")
     probability = torch.tensor(frame["probability"].to_list(), dtype=torch.float64)
     return evaluate_binary(probability.logit(), torch.tensor(frame["target"].to_list()))
+
+
+def test_jobs_of_a_sweep(mlfund: Command, table: Path) -> None:
+    data = (
+        "task=regression",
+        "data=table",
+        f"data.path={table}",
+        "data.target=value",
+        "data.exclude=[label,kind]",
+    )
+    swept = mlfund("train", "-m", *data, *QUICK, "optim.lr=0.01,0.1", "seed=0,1", "name=rates")
+    assert swept.code == 0
+    runs = [json.loads(line)["run"] for line in swept.out.splitlines() if line.startswith("{")]
+    assert mlfund("show", "rates/3").json["run"] == runs[3]
+    groups = mlfund("runs", "over=seed").json["groups"]
+    assert sorted(group["runs"] for group in groups) == [[runs[1], runs[0]], [runs[3], runs[2]]]
+    for group in groups:
+        values = [
+            json.loads((Path(run) / "result.json").read_text())["test"]["rmse"]["value"]
+            for run in group["runs"]
+        ]
+        assert group["test"]["rmse"]["mean"] == pytest.approx(sum(values) / 2)
+        assert group["test"]["rmse"]["deviation"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    compared = mlfund("compare", *(f"rates/{job}" for job in range(4)), "over=seed")
+    assert compared.json["given"] == {"optim.lr": ["0.01", "0.1"]}
+    assert compared.json["metrics"]["rmse"][1]["difference"] is not None and "± " in compared.err

@@ -20,10 +20,12 @@ def run(arguments: list[str]) -> int:
     """Check the arguments, compare, write the page, print the tables, and return the exit code."""
     words = [word for word in arguments if is_run_word(word, _KEYS)]
     values = read_keys([word for word in arguments if word not in words], _KEYS)
-    records = _records(words)
+    records, problems = _records(words)
     output = Path(values.get("output", "compare.html")).expanduser().absolute()
     if output.suffix != ".html" or not output.parent.is_dir() or output.is_dir():
-        raise ConfigError(f"output: expected a file that ends in .html in a folder that exists, got {output}")
+        problems.append(f"output: expected a file that ends in .html in a folder that exists, got {output}")
+    if problems:
+        raise ConfigError(problems)
     over = [key for key in values.get("over", "").split(",") if key]
     from lit_mlfund.reports.comparison.compare import compare, compare_groups
     from lit_mlfund.reports.comparison.compare_page import compare_page
@@ -45,8 +47,8 @@ def run(arguments: list[str]) -> int:
     return 0 if say_json(to_json({**comparison_record(comparison), "report": output})) and told else 2
 
 
-def _records(words: list[str]) -> list[Record]:
-    """Return the records of the runs that were named; ConfigError with all problems."""
+def _records(words: list[str]) -> tuple[list[Record], list[str]]:
+    """Return the records of the runs that were named, and what is wrong with these."""
     problems, folders = [], []
     for word in words:
         try:
@@ -67,6 +69,4 @@ def _records(words: list[str]) -> list[Record]:
             problems.append(f"run: {folder / 'result.json'} is damaged")
         else:
             records.append(record)
-    if problems:
-        raise ConfigError(problems)
-    return records
+    return records, problems
