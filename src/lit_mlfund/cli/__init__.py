@@ -127,6 +127,8 @@ def _run(verb: str, arguments: list[str]) -> int:
         from lit_mlfund.cli.show import run
     elif verb == "compare":
         from lit_mlfund.cli.compare import run
+    elif verb == "leaderboard":
+        from lit_mlfund.cli.leaderboard import run
     else:
         from lit_mlfund.cli.listing import run
     return run(arguments)

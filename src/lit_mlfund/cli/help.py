@@ -10,6 +10,7 @@ VERBS = {
     "runs": "list finished runs: what each was given, what came out, how it ended",
     "show": "say again what a run said, and how its configuration differs from the defaults",
     "compare": "set runs side by side: what differs, the metrics with paired differences, the curves",
+    "leaderboard": "rank the runs of folders or of a sweep: a CSV file, and a page to sort, filter and look at",
     "lr-find": "find the learning rate of a configuration: a number, the reason, a plot",
     "list": "list the options to choose from: losses, models, data, … one line each",
 }
@@ -92,6 +93,15 @@ and is called better or worse if that excludes 0; else it says "other rows". The
   RUN          a run folder or a name: latest, latest-2, a piece of a name, sweep-name/3
   over=seed    join runs that were given the same but for this key: means ± deviation, differences paired over it
   output=…     where the page is written""",
+    "leaderboard": """mlfund leaderboard [FOLDER …] [task=…] [sort=test/auroc] [output=leaderboard.html]
+
+Ranks all runs in folders (runs by default), or of a sweep, by the objective or another value. Writes a page in one
+file (a table to sort and filter, each setting against the value, parallel coordinates, the importance of each
+setting, the learning curves of the best) and beside it the same table as CSV.
+
+  FOLDER       a folder with runs, the folder of a sweep, or a piece of a sweep's name
+  task=…       only the runs of this task
+  sort=…       objective, its name (val/auroc), test/<metric> or seconds: the best first""",
     "lr-find": """mlfund lr-find [--config-dir DIR] [group=option …] [key=value …]
 
 Runs the learning-rate range test for what `mlfund train` would run with the same arguments: a fresh model takes a few

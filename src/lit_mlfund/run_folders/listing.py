@@ -56,7 +56,7 @@ def list_runs(
         names = sorted({record.task for record in _read(found.runs, None, None, [])})
         raise ConfigError(f"task: no run in {root} is of task {task}; {suggestion(task, names)}")
     if sort != TIME:
-        records = _sorted(records, sort)
+        records = sorted_runs(records, sort)
     shown = records if every else records[:last]
     return Listing(root, shown, len(found.runs) - len(damaged), sorted([*found.others, *damaged]))
 
@@ -77,7 +77,7 @@ def _read(
             needed = None if needed is None else needed - 1
 
 
-def _sorted(records: list[Record], column: str) -> list[Record]:
+def sorted_runs(records: list[Record], column: str) -> list[Record]:
     """Sort by a value, the best first and runs without it last."""
     values = {record.folder: record.value(column) for record in records}
     if records and all(value is None for value in values.values()):

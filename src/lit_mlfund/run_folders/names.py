@@ -59,7 +59,7 @@ def _sweeps(head: str, around: Path, runs_dir: Path) -> list[Path]:
 
 
 def _job(word: str, sweep: Path, number: int) -> Path:
-    """Return the folder of a job's run; where the sweep was moved, the folder of that name in its new place."""
+    """Return the folder of a job's run."""
     record = read(sweep / "jobs" / f"{number}.json")
     if not record:
         jobs = sorted(int(file.stem) for file in (sweep / "jobs").glob("*.json") if file.stem.isdigit())
@@ -70,12 +70,36 @@ def _job(word: str, sweep: Path, number: int) -> Path:
             f"run: {word}: job {number} has no folder: {record.get('reason', 'it did not start')}"
         )
     folder = Path(str(record["run"]))
+    moved = moved_run(folder, sweep)
+    if moved is None:
+        raise ConfigError(f"run: {word}: the folder of job {number} is gone: {folder}")
+    return moved
+
+
+def moved_run(folder: Path, sweep: Path) -> Path | None:
+    """Return the folder of a sweep's run: where the sweep was moved, the one of that name in its new place."""
     if folder.is_dir():
         return folder
-    moved = [run for run in find_runs(sweep.parent.parent).runs if run.name == folder.name]
-    if not moved:
-        raise ConfigError(f"run: {word}: the folder of job {number} is gone: {folder}")
-    return moved[0]
+    return next((run for run in find_runs(sweep.parent.parent).runs if run.name == folder.name), None)
+
+
+def find_folder(word: str, runs_dir: str | Path = RUNS_DIR) -> Path:
+    """Return the folder of runs, or of a sweep, that `word` stands for: itself, or a piece of the name of a sweep.
+
+    Raises:
+        ConfigError: none fits, or several do: with the candidates.
+    """
+    folder = Path(word).expanduser().absolute()
+    if folder.is_dir():
+        return folder
+    sweeps = find_sweeps(Path(runs_dir).expanduser().absolute())
+    fitting = [sweep for sweep in sweeps if word in sweep.name]
+    if not fitting:
+        known = f"; the latest are {_listed(sweeps)}" if sweeps else ""
+        raise ConfigError(
+            f"there is no folder {folder}, and no sweep in {runs_dir} has {word} in its name{known}"
+        )
+    return _only(word, fitting, "sweeps")
 
 
 def _only(word: str, fitting: Sequence[Path], kind: str) -> Path:

@@ -22,7 +22,7 @@ td,th{padding:.3rem .8rem .3rem 0;text-align:left;vertical-align:top;border-bott
 thead th{white-space:nowrap} td.num,th.num{text-align:right;white-space:nowrap;padding:.3rem 0 .3rem 1.2rem}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1rem}
 figure{margin:0} figcaption{font-weight:600;font-size:.9rem} svg{width:100%;height:auto;display:block}
-svg text{fill:var(--quiet);font:11px system-ui,sans-serif}
+svg text{fill:var(--quiet);font:11px system-ui,sans-serif;paint-order:stroke;stroke:var(--ground);stroke-width:3px}
 svg .grid{stroke:var(--line)} svg .end{font-weight:600;fill:var(--ink)}
 .key{list-style:none;padding:0;margin:0 0 1rem;display:flex;flex-wrap:wrap;gap:.3rem 1.5rem;font-size:.9rem}
 .key svg{display:inline-block;width:2.6rem;height:.8rem;vertical-align:middle;margin-right:.4rem}
