@@ -7,6 +7,7 @@ import json
 import math
 import random
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,5 @@ def test_axes_place_numbers_by_value_or_logarithm_and_words_side_by_side() -> No
     many = Axis.of([str(number) for number in range(101)])
     places = [at for at, _ in many.ticks]
     assert many.ticks[0] == (0, "0") and many.ticks[-1] == (1, "100") and len(places) == 5
-    assert all(
-        right - left >= 0.2 for left, right in zip(places, places[1:])
-    )  # labels do not lie on each other
+    # labels do not lie on each other
+    assert all(right - left >= 0.2 for left, right in pairwise(places))
