@@ -17,12 +17,24 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "lit_mlfund"
 # A folder imports only from folders before it. Files beside the folders come before all of them, but for
 # `python -m lit_mlfund`, which is the command line.
-ORDER = ["losses", "metrics", "models", "optim", "startup", "config", "data", "references", "diagnostics"]
+ORDER = [
+    "losses",
+    "metrics",
+    "models",
+    "optim",
+    "startup",
+    "config",
+    "run_folders",
+    "data",
+    "references",
+    "diagnostics",
+]
 ORDER += ["datamodules", "modules", "callbacks", "reports", "runs", "sweeps", "cli"]
 # The same inside a folder; `.` stands for the files that lie in it beside its subfolders.
 INNER = {
     "data": ["serving", "parsing", "reading", "preprocessing", "disk", "sources", "."],
     "modules": ["steps", "."],
+    "reports": [".", "comparison"],
     "runs": ["assembly", "evaluation", "doctor", "execution", "."],
     "sweeps": ["claims", ".", "stacked"],
 }

@@ -104,6 +104,11 @@ USES = [
         {"hydra._internal.core_plugins.basic_sweeper.BasicSweeper.split_arguments": "function"},
     ),
     Use(
+        ("sweeps/sweep.py",),
+        "launches the jobs of a sweep that are missing",
+        {"hydra._internal.callbacks.Callbacks": "class"},
+    ),
+    Use(
         ("callbacks/early_stopping.py",),
         "decides whether a member of a stacked sweep stops",
         {"lightning.pytorch.callbacks.EarlyStopping._evaluate_stopping_criteria": "function"},

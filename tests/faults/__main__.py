@@ -14,20 +14,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 def main() -> int:
     """Kill runs as asked, print what went wrong, and return 1 if anything did."""
-    from tests.faults.cases import CASES
+    from tests.faults.cases import CASES, SWEEPS
     from tests.faults.killing import kill_all
 
     parser = argparse.ArgumentParser(description="Kill runs, resume them, compare to the bit.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=200, help="kills at random moments, over all cases")
-    parser.add_argument("--cases", default=",".join(CASES), help="names, separated by commas")
+    parser.add_argument("--cases", default=",".join(CASES | SWEEPS), help="names, separated by commas")
     parser.add_argument(
         "--every", type=int, default=1, help="kill at each n-th operation on a file; 0 at none"
     )
     options = parser.parse_args()
     names = options.cases.split(",")
-    if unknown := set(names) - set(CASES):
-        parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    if unknown := set(names) - set(CASES | SWEEPS):
+        parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES | SWEEPS)}")
     started, kills, faulty = time.monotonic(), 0, 0
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         work = Path(folder, "work")

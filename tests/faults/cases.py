@@ -24,6 +24,9 @@ CASES: dict[str, tuple[str, ...]] = {
     "reported": (*TABLE, "logger=tensorboard", "references=true"),
 }  # fmt: skip
 
+SWEEP = (*TABLE, "model=mlp", "schedule=constant", "optim.lr=1e-3,1e-2", "seed=0,1", "trainer.max_epochs=2")
+SWEEPS: dict[str, tuple[str, ...]] = {"grid": ("-m", *SWEEP), "stack": ("-m", "sweep=stacked", *SWEEP)}
+
 
 def write_inputs(folder: Path) -> None:
     """Write the files that the cases read; not with polars, whose threads no fork would have."""

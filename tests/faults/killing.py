@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.faults import comparison, fork_server
-from tests.faults.cases import CASES, write_inputs
+from tests.faults.cases import CASES, SWEEPS, write_inputs
 from tests.faults.fork_server import Kill
 
+ALL_CASES = CASES | SWEEPS
 # Python's own end, where a signal comes before the handler stands, and ours
 ENDS = {signal.SIGTERM: (0, 143, -15), signal.SIGINT: (0, 130, -2), signal.SIGKILL: (0, -9)}
 
@@ -29,10 +30,10 @@ class Case:
         self.name, self.folder = name, folder
         folder.mkdir()
         write_inputs(folder)
-        self.arguments = ("train", *CASES[name])
+        self.arguments = ("train", *ALL_CASES[name])
         self.whole = fork_server.run(folder / "whole", self.arguments)
         assert self.whole.code == 0, self.whole.output
-        (self.expected,) = runs(folder / "whole")
+        self.expected = runs(folder / "whole")[0]
 
     def moments(self, generator: random.Random, count: int) -> Iterator[Kill]:
         """Yield random kills; one in three is a signal that can be caught."""
@@ -76,6 +77,38 @@ class Case:
             return [*lines, f"cannot be compared: {type(error).__name__}: {error}"]
 
 
+class SweepCase(Case):
+    """Runs one sweep undisturbed, then again and again with a kill, and with the same command again."""
+
+    def _faults(self, folder: Path, kill: Kill) -> list[str]:
+        ended = fork_server.run(folder, self.arguments, kill)
+        if ended.code not in ENDS[signal.Signals(kill.number)] or "Traceback" in ended.output:
+            return [f"ended with {ended.code}: {ended.output[-1500:]}"]
+        if ended.code == 0:  # it was not disturbed
+            return []
+        ended = fork_server.run(folder, self.arguments)
+        if ended.code != 0 or "Traceback" in ended.output:
+            return [f"the same command again ended with {ended.code}: {ended.output[-1500:]}"]
+        lines = [f"too much: {path}" for path in folder.rglob(".*")]
+        if len(started := runs(folder)) != len(runs(self.folder / "whole")):
+            lines.append(f"{len(started)} run folders")
+        found, wanted = (jobs(part) for part in (folder, self.folder / "whole"))
+        if found.keys() != wanted.keys():
+            return [*lines, f"jobs {sorted(found)} instead of {sorted(wanted)}"]
+        for number, run in found.items():
+            try:
+                lines += list(comparison.differences(run, wanted[number]))[:3]
+            except Exception as error:
+                lines.append(f"job {number} cannot be compared: {type(error).__name__}: {error}")
+        return lines
+
+
+def jobs(folder: Path) -> dict[int, Path]:
+    """Return the run folder of each job of the only sweep below a working folder."""
+    files = sorted(folder.glob("runs/sweeps/*/jobs/*.json"))
+    return {int(file.stem): Path(json.loads(file.read_text())["run"]) for file in files}
+
+
 def runs(folder: Path) -> list[Path]:
     """Return the run folders below a working folder."""
     return sorted(file.parent for file in folder.glob("runs/*/*/run.yaml"))
@@ -102,8 +135,8 @@ def kill_all(
     write_inputs(folder)
     generator = random.Random(seed)
     for number, name in enumerate(names):
-        fork_server.import_everything(folder / "warm", ("train", *CASES[name]))
-        case = Case(name, folder / name)
+        fork_server.import_everything(folder / "warm", ("train", *ALL_CASES[name]))
+        case = (SweepCase if name in SWEEPS else Case)(name, folder / name)
         share = count // len(names) + (number < count % len(names))
         kills = list(case.moments(generator, share))
         if operations:

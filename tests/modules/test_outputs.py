@@ -41,3 +41,26 @@ def test_flat_values_of_padded_lists() -> None:
     assert columns["query"].tolist() == [4, 4, 9] and columns["row"].tolist() == [7, 2, 0]
     again = outputs.with_flat_output(torch.tensor([5.0, 6.0, 7.0]))
     assert again.output.tolist() == [[5, 6, 0], [7, 0, 0]]
+
+
+def test_digest_tells_the_examples_whatever_was_predicted() -> None:
+    def outputs(output: float = 0.0, **changed: torch.Tensor) -> PointOutputs:
+        parts = {"target": torch.arange(4), "weight": torch.ones(4), "index": torch.arange(4) + 7} | changed
+        return PointOutputs(torch.full((4,), output), **parts)
+
+    same = [outputs(), outputs(3.0), outputs(target=torch.arange(4, dtype=torch.int32))]
+    assert len({one.digest() for one in same}) == 1
+    others = [
+        outputs(target=torch.tensor([0, 1, 3, 2])),
+        outputs(weight=torch.tensor([1.0, 1, 1, 2])),
+        outputs(index=torch.arange(4)),
+        outputs(index=torch.tensor([8, 7, 9, 10])),
+    ]
+    assert len({one.digest() for one in [same[0], *others]}) == 5
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    lists = ListOutputs(torch.zeros(2, 3), torch.ones(2, 3), mask, index=torch.tensor([4, 9]))
+    moved = ListOutputs(torch.zeros(2, 3), torch.ones(2, 3), mask.flip(0), index=torch.tensor([4, 9]))
+    none = torch.zeros(0, 5)
+    wider = join([lists, ListOutputs(none, none, none.bool(), index=torch.zeros(0).long())])
+    assert wider.mask.shape == (2, 5)
+    assert lists.digest() == wider.digest() != moved.digest()

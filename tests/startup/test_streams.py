@@ -28,7 +28,7 @@ def test_ascii() -> None:
 
 
 def test_json_in_ascii_has_the_same_values() -> None:
-    done = run('say(\'{"a – b": "größe 😀"}\', result=True)', PYTHONIOENCODING="ascii")
+    done = run('OUTPUT.json = True; say_json(\'{"a – b": "größe 😀"}\')', PYTHONIOENCODING="ascii")
     assert json.loads(done.stdout.decode("ascii")) == {"a – b": "größe 😀"}
 
 

@@ -49,7 +49,12 @@ def test_every_combination_is_a_run_of_its_own(
     assert [result["run"] for result in results] == [str(folder) for folder, _ in executed]
     assert results[2]["overrides"] == ["task=regression", "loss=huber", "++seed=0"]
     (folder,) = Path("runs/sweeps").iterdir()
-    assert sorted(file.name for file in folder.iterdir()) == ["jobs", "multirun.yaml"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "jobs",
+        "leases",
+        "multirun.yaml",
+        "sweep.json",
+    ]
     assert json.loads((folder / "jobs" / "3.json").read_text()) == results[3]
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["runs"]  # nothing of Hydra's beside it
 

@@ -76,6 +76,20 @@ def read_checkpoint(path: str | Path, way_on: str = "", mmap: bool = False) -> d
     return state
 
 
+def holds_training(path: Path) -> bool:
+    """Return whether training can go on from a checkpoint: it is there, with the state of its optimizer.
+
+    One that cannot be read is told when it is loaded.
+    """
+    if not path.is_file():
+        return path.exists()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:
+        return True
+    return not isinstance(state, dict) or "optimizer_states" in state
+
+
 def require_whole(path: str | Path, way_on: str = "") -> None:
     """Compare every record of a checkpoint with its CRC-32, which torch writes but does not check when it loads.
 

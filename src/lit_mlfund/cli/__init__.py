@@ -99,7 +99,15 @@ def _dispatch(arguments: list[str]) -> int:
     if "--help" in rest or "-h" in rest:
         print(help_text(verb))
         return DONE
-    return _run(verb, rest)
+    if verb == "list":  # which has no result but its text
+        return _run(verb, rest)
+    from lit_mlfund.cli.keys import take_output
+    from lit_mlfund.startup.screen import is_terminal
+    from lit_mlfund.startup.streams import OUTPUT
+
+    rest, given = take_output(rest)
+    with OUTPUT.set(**given | {"json": given["json"] or not is_terminal(sys.stdout)}):
+        return _run(verb, rest)
 
 
 def _run(verb: str, arguments: list[str]) -> int:
@@ -113,6 +121,14 @@ def _run(verb: str, arguments: list[str]) -> int:
         from lit_mlfund.cli.predict import run
     elif verb == "lr-find":
         from lit_mlfund.cli.lr_find import run
+    elif verb == "runs":
+        from lit_mlfund.cli.runs import run
+    elif verb == "show":
+        from lit_mlfund.cli.show import run
+    elif verb == "compare":
+        from lit_mlfund.cli.compare import run
+    elif verb == "leaderboard":
+        from lit_mlfund.cli.leaderboard import run
     else:
         from lit_mlfund.cli.listing import run
     return run(arguments)

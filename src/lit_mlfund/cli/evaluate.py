@@ -7,7 +7,7 @@ from lit_mlfund.cli.first_look import first_look_at_run
 from lit_mlfund.cli.keys import finished_run, new_file, read_keys, take_trust
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.fast_imports import importing
-from lit_mlfund.startup.streams import say
+from lit_mlfund.startup.streams import say_json, say_result
 
 
 def run(arguments: list[str]) -> int:
@@ -29,5 +29,5 @@ def run(arguments: list[str]) -> int:
         from lit_mlfund.runs.execution.finished_run import Run
 
     result = Run(run_dir, checkpoint, trust).evaluate(path, split=split or "test")
-    told = say(evaluation_text(result))
-    return 0 if say(to_json(result), result=True) and told else 2
+    told = say_result(evaluation_text(result))
+    return 0 if say_json(to_json(result)) and told else 2

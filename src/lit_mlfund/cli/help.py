@@ -7,6 +7,10 @@ VERBS = {
     "evaluate": "measure a finished run on a split or on a new file",
     "predict": "predict the rows of a new file with a finished run",
     "doctor": "say again what is wrong with a finished run, from its evidence",
+    "runs": "list finished runs: what each was given, what came out, how it ended",
+    "show": "say again what a run said, and how its configuration differs from the defaults",
+    "compare": "set runs side by side: what differs, the metrics with paired differences, the curves",
+    "leaderboard": "rank the runs of folders or of a sweep: a CSV file, and a page to sort, filter and look at",
     "lr-find": "find the learning rate of a configuration: a number, the reason, a plot",
     "list": "list the options to choose from: losses, models, data, … one line each",
 }
@@ -62,6 +66,42 @@ of `output`. The last line is a summary as JSON, with what was unknown or missin
 
 Derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
 Nothing is trained and nothing written. The last line is JSON with the findings; docs/doctor.md explains each.""",
+    "runs": """mlfund runs [FOLDER] [task=…] [sort=test/auroc] [last=20] [over=seed]
+
+Lists the runs in a folder (runs by default) and below it, the newest first: what each was given, the objective, the
+test value with its interval, seconds, findings and status.
+
+  task=…       only the runs of this task
+  sort=…       time, seconds, objective or its name (val/auroc), test/<metric>: the best first
+  last=20      how many of them; all for all
+  over=seed    one row for runs that were given the same but for this key (or keys, with commas): means ± deviation
+
+Wherever a run is asked for (run=, or the first word of evaluate, predict and doctor), a name does: latest, latest-2
+(the second before it), a piece of a name that only one run has, sweep-name/3 (job 3 of a sweep), or any of these
+behind a folder: old_runs/latest.""",
+    "show": """mlfund show RUN
+
+Says again what a run said (data, results, findings), and lists the values of its configuration that are not the
+defaults of the options that it was given. RUN is a run folder or a name: latest, latest-2, a piece of a name,
+sweep-name/3. The last line is its result.json, with what was given and the configuration.""",
+    "compare": """mlfund compare RUN RUN … [over=seed] [output=compare.html]
+
+Sets runs side by side: overrides, configuration, data and versions that differ, then the metrics of the test split.
+Where two runs were measured on the same test rows, the difference to the first run has its *paired* bootstrap interval
+and is called better or worse if that excludes 0; else it says "other rows". The page has the learning curves, too.
+
+  RUN          a run folder or a name: latest, latest-2, a piece of a name, sweep-name/3
+  over=seed    join runs that were given the same but for this key: means ± deviation, differences paired over it
+  output=…     where the page is written""",
+    "leaderboard": """mlfund leaderboard [FOLDER …] [task=…] [sort=test/auroc] [output=leaderboard.html]
+
+Ranks all runs in folders (runs by default), or of a sweep, by the objective or another value. Writes a page in one
+file (a table to sort and filter, each setting against the value, parallel coordinates, the importance of each
+setting, the learning curves of the best) and beside it the same table as CSV.
+
+  FOLDER       a folder with runs, the folder of a sweep, or a piece of a sweep's name
+  task=…       only the runs of this task
+  sort=…       objective, its name (val/auroc), test/<metric> or seconds: the best first""",
     "lr-find": """mlfund lr-find [--config-dir DIR] [group=option …] [key=value …]
 
 Runs the learning-rate range test for what `mlfund train` would run with the same arguments: a fresh model takes a few

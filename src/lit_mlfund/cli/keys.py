@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from lit_mlfund.config.errors import ConfigError, suggestion
+from lit_mlfund.run_folders.names import find_run
 
 TRUST = "--trust"
+OUTPUT_FLAGS = {"json": ("--json",), "quiet": ("-q", "--quiet"), "verbose": ("-v", "--verbose")}
 
 
 def take_trust(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -28,12 +30,31 @@ def take_trust(arguments: list[str]) -> tuple[list[str], list[str]]:
     return rest, trust
 
 
+def take_output(arguments: list[str]) -> tuple[list[str], dict[str, bool]]:
+    """Return the arguments without the flags of what is printed, and whether each of these was given.
+
+    Raises:
+        ConfigError: two flags that contradict each other.
+    """
+    given = {name: any(word in flags for word in arguments) for name, flags in OUTPUT_FLAGS.items()}
+    if given["quiet"] and given["verbose"]:
+        raise ConfigError("--quiet: says less, --verbose more; leave one of them out")
+    known = {flag for flags in OUTPUT_FLAGS.values() for flag in flags}
+    return [word for word in arguments if word not in known], given
+
+
 def read_keys(arguments: list[str], known: tuple[str, ...]) -> dict[str, str]:
-    """Return the values by key; raises ConfigError with every argument that is not one of `known`."""
+    """Return the values by key; raises ConfigError with every argument that is not one of `known`.
+
+    The first word that is no key, as in `mlfund evaluate latest`, is the run.
+    """
     values: dict[str, str] = {}
     problems = []
     for word in arguments:
         key, equals, value = word.partition("=")
+        if is_run_word(word, known) and "run" in known and "run" not in values:
+            values["run"] = word
+            continue
         if key not in known:
             problems.append(f"{key}: unknown; {suggestion(key, known)}")
         elif not equals or not value:
@@ -47,18 +68,34 @@ def read_keys(arguments: list[str], known: tuple[str, ...]) -> dict[str, str]:
     return values
 
 
+def is_run_word(word: str, known: tuple[str, ...]) -> bool:
+    """Return whether a word names a run by itself, rather than being `key=value` or a key without its value."""
+    key, equals, _ = word.partition("=")
+    return key not in known and not word.startswith("-") and (not equals or Path(word).is_dir())
+
+
+def given_run(values: dict[str, str]) -> Path:
+    """Return the folder of the run that was given, by its folder or by a name.
+
+    Raises:
+        ConfigError: none was given, or none or several fit it.
+    """
+    if "run" not in values:
+        raise ConfigError("run is required: pass run=<folder of a finished run>, or a name such as latest")
+    return find_run(values["run"])
+
+
 def finished_run(values: dict[str, str]) -> tuple[Path, str, list[str]]:
     """Return the run folder, the checkpoint (`best` or `last`) and what is wrong with them."""
     checkpoint = values.get("checkpoint", "best")
-    if "run" not in values:
-        return Path(), checkpoint, ["run is required: pass run=<folder of a finished run>"]
-    run_dir = Path(values["run"]).expanduser().absolute()
     problems = []
     if checkpoint not in ("best", "last"):
         problems.append(f"checkpoint: expected best or last, got {checkpoint}")
-    if not run_dir.is_dir():
-        problems.append(f"run: there is no folder {run_dir}")
-    elif not (run_dir / "run.yaml").is_file():
+    try:
+        run_dir = given_run(values)
+    except ConfigError as error:
+        return Path(), checkpoint, [*problems, *error.problems]
+    if not (run_dir / "run.yaml").is_file():
         problems.append(f"run: {run_dir} is not a run folder: it has no run.yaml")
     elif not problems and not (run_dir / "checkpoints" / f"{checkpoint}.ckpt").is_file():
         problems.append(f"run: {run_dir} has no checkpoints/{checkpoint}.ckpt; was it trained?")

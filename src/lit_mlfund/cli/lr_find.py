@@ -7,7 +7,7 @@ from lit_mlfund.cli.first_look import first_look
 from lit_mlfund.cli.train import parse
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.fast_imports import importing
-from lit_mlfund.startup.streams import say, warn
+from lit_mlfund.startup.streams import say_json, warn
 
 
 def run(arguments: list[str]) -> int:
@@ -24,4 +24,4 @@ def run(arguments: list[str]) -> int:
 
     result = run_lr_find(config)
     warn(f"{result['override']}  ({result['reason']})\n{result['picture']}")
-    return 0 if say(to_json(result), result=True) else 2
+    return 0 if say_json(to_json(result)) else 2

@@ -9,7 +9,7 @@ from lit_mlfund.cli.first_look import first_look_at_run
 from lit_mlfund.cli.keys import finished_run, new_file, read_keys, take_trust
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.fast_imports import importing
-from lit_mlfund.startup.streams import say
+from lit_mlfund.startup.streams import say_json
 
 _FORMATS = (".parquet", ".csv")
 
@@ -36,6 +36,5 @@ def run(arguments: list[str]) -> int:
         from lit_mlfund.runs.execution.finished_run import Run
 
     assert path is not None
-    return (
-        0 if say(to_json(Run(run_dir, checkpoint, trust).predict_to(path, str(output))), result=True) else 2
-    )
+    result = Run(run_dir, checkpoint, trust).predict_to(path, str(output))
+    return 0 if say_json(to_json(result)) else 2

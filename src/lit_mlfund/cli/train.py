@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from lit_mlfund.atomic import to_json
 from lit_mlfund.cli.first_look import first_look, first_look_at_run
 from lit_mlfund.cli.keys import TRUST, take_trust
 from lit_mlfund.config.errors import ConfigError, suggestion
+from lit_mlfund.run_folders.names import find_run
 from lit_mlfund.startup.signals import STOPPED
-from lit_mlfund.startup.streams import say, warn
+from lit_mlfund.startup.streams import say_json, warn
 
-_FLAGS = ("-m", "--multirun", "--config-dir", "-cd", "--cfg", "-c", "--trust", "--help")
+_FLAGS = (
+    "-m",
+    "--multirun",
+    "--config-dir",
+    "-cd",
+    "--cfg",
+    "-c",
+    "--fresh",
+    "--dry-run",
+    "--trust",
+    "--help",
+)
 
 
 @dataclass
@@ -24,6 +35,8 @@ class Arguments:
     config_dir: str | None = None
     multirun: bool = False
     show: bool = False
+    fresh: bool = False
+    dry_run: bool = False
 
 
 def parse(arguments: list[str]) -> Arguments:
@@ -36,6 +49,10 @@ def parse(arguments: list[str]) -> Arguments:
             parsed.overrides.append(word)
         elif flag in ("-m", "--multirun") and not has_value:
             parsed.multirun = True
+        elif flag == "--fresh" and not has_value:
+            parsed.fresh = True
+        elif flag == "--dry-run" and not has_value:
+            parsed.dry_run = True
         elif flag in ("--cfg", "-c") and not has_value:
             parsed.show = True
             if rest[:1] == ["job"]:  # as in Hydra's `--cfg job`
@@ -60,15 +77,22 @@ def run(arguments: list[str]) -> int:
     command = ["mlfund", "train", *arguments]
     values = plain_values(parsed.overrides, "run")
     if values is not None:
-        run_dir = str(values.pop("run"))
+        word = _typed(parsed.overrides, "run", values.pop("run"))
         if parsed.multirun or parsed.show:
             raise ConfigError("run=: a frozen run is executed as it is, without -m or --cfg")
-        first_look_at_run(Path(run_dir).expanduser(), trust=trust)
-        return report(run_again(run_dir, values, command, trust))
+        if parsed.fresh or parsed.dry_run:
+            raise ConfigError(
+                "run=: a frozen run is executed as it is; --fresh and --dry-run are for a sweep"
+            )
+        run_dir = find_run(word)
+        first_look_at_run(run_dir, trust=trust)
+        return report(run_again(str(run_dir), values, command, trust))
     if trust:
         raise ConfigError(f"{TRUST}: is for run=FOLDER; what you name on the command line is yours")
     if parsed.multirun and parsed.show:
         raise ConfigError("--cfg: shows one configuration, not those of a sweep; leave out -m or --cfg")
+    if parsed.show and (parsed.fresh or parsed.dry_run):
+        raise ConfigError("--cfg: shows one configuration; --fresh and --dry-run are for a sweep")
     if not parsed.multirun:
         composed = Composer(parsed.config_dir, parsed.overrides).checked(parsed.overrides)
         if parsed.show:
@@ -77,15 +101,30 @@ def run(arguments: list[str]) -> int:
             print(OmegaConf.to_yaml(OmegaConf.create(composed.config)), end="")
             return 0
         if str(composed.hydra.mode) != "RunMode.MULTIRUN" and not composed.config.get("sweep"):
+            if parsed.fresh or parsed.dry_run:
+                raise ConfigError(
+                    f"{'--fresh' if parsed.fresh else '--dry-run'}: is for a sweep, with -m or sweep=…"
+                )
             first_look(composed.config["data"])
             return report(run_config(composed.config, command))
+    if parsed.dry_run:
+        from lit_mlfund.sweeps.dry_run import dry_run
+
+        say_json(to_json(dry_run(parsed.overrides, parsed.config_dir, command, parsed.fresh)))
+        return 0
     from lit_mlfund.sweeps.sweep import sweep
 
-    results = sweep(parsed.overrides, parsed.config_dir, command)
-    failed = sum(result["status"] != "done" for result in results)
+    results = sweep(parsed.overrides, parsed.config_dir, command, fresh=parsed.fresh)
+    failed = sum(result["status"] not in ("done", "pruned") for result in results)
     if failed:
         warn(f"mlfund: {failed} of {len(results)} jobs failed")
     return 3 if failed else 0
+
+
+def _typed(lines: list[str], key: str, value: Any) -> str:
+    """Return a value as it was typed where Hydra read a number of it: `012345` and `1e2345` are pieces of names."""
+    typed = [line.partition("=")[2] for line in lines if line.lstrip("+").startswith(f"{key}=")]
+    return value if isinstance(value, str) else typed[-1]
 
 
 def report(result: dict[str, Any]) -> int:
@@ -96,7 +135,7 @@ def report(result: dict[str, Any]) -> int:
     from lit_mlfund.startup.environment import is_first_process
 
     if is_first_process():
-        say(to_json(result), result=True)
+        say_json(to_json(result))
         if result["status"] != "done":
             warn(f"mlfund: {result['status']}: {result.get('reason', '')}")
     return {"done": 0, "crashed": 1, **STOPPED}.get(result["status"], 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +73,7 @@ class Composer:
         try:
             composed = self._composed(overrides.lines)
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-            raise ConfigError([*problems, one_line(error)]) from error
+            raise ConfigError([*problems, _missing_plugin(str(error)) or one_line(error)]) from error
         problems += [problem for override in overrides.deleted for problem in delete(composed, override)]
         typed = [line.lstrip("+").partition("=")[0] for line in overrides.lines]
         drop_replaced_values(composed, self.catalog, typed)
@@ -162,6 +163,20 @@ def _plain(parent: DictConfig | ListConfig, key: Any, path: str, problems: list[
     if isinstance(value, ListConfig):
         return [_plain(value, position, f"{path}[{position}]", problems) for position in range(len(value))]
     return value
+
+
+def _missing_plugin(message: str) -> str | None:
+    """Return what to do about a launcher or sweeper that is not there, from Hydra's message."""
+    found = re.search(r"Could not find 'hydra/(launcher|sweeper)/(\w+)'", message)
+    if found is None:
+        return None
+    kind, name = found.groups()
+    choice = f"hydra/{kind}={name}"
+    if name == "optuna":
+        return f"{choice}: is replaced by sweep=search"
+    if kind == "launcher" and name.startswith(("joblib", "submitit")):
+        return f"{choice}: needs a package that is not installed; pip install 'lit_mlfund[sweep]'"
+    return None
 
 
 def one_line(error: BaseException) -> str:

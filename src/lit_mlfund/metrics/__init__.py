@@ -1,6 +1,7 @@
 """Provides metrics of the five task shapes: functions per query, streaming classes, evaluations with intervals."""
 
-from lit_mlfund.metrics.bootstrap import Evaluation, Interval
+from lit_mlfund.interval import Interval
+from lit_mlfund.metrics.bootstrap import Evaluation
 from lit_mlfund.metrics.calibration import (
     ReliabilityCurve,
     calibration_error,

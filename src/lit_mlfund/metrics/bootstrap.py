@@ -7,27 +7,14 @@ costs one matrix product per block of resamples, a curve one weighted cumulative
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from lit_mlfund.interval import Interval, percentile_interval
+
 MetricFunction = Callable[[np.ndarray], dict[str, np.ndarray]]
 _BLOCK = 1 << 18  # counts per block: 2 MB, which stay in the cache
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Holds the value of a metric on all rows and the ends of its confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def to_dict(self) -> dict[str, float]:
-        """Return `{"value", "low", "high"}`; NaN stays NaN."""
-        return asdict(self)
 
 
 class Evaluation:
@@ -90,7 +77,7 @@ class Evaluation:
         values, others = self.values(), other.values()
         mine, theirs = self.resamples(num_resamples, seed), other.resamples(num_resamples, seed)
         return {
-            name: _percentiles(values[name] - others[name], mine[name] - theirs[name], level)
+            name: percentile_interval(values[name] - others[name], mine[name] - theirs[name], level)
             for name in mine
             if name in theirs
         }
@@ -98,7 +85,7 @@ class Evaluation:
     def intervals(self, num_resamples: int = 1000, level: float = 0.95, seed: int = 0) -> dict[str, Interval]:
         """Return every metric with its percentile bootstrap interval; the ends are NaN where the value is.
 
-        Resamples on which a metric is undefined are left out. Source: Efron and Tibshirani 1993, ch. 13.
+        Resamples on which a metric is undefined are left out.
         """
         if not 0 < level < 1:
             raise ValueError(f"level must be between 0 and 1, got {level}")
@@ -106,7 +93,7 @@ class Evaluation:
         return {
             name: Interval(value, value, value)
             if name in self._exact
-            else _percentiles(value, resampled[name], level)
+            else percentile_interval(value, resampled[name], level)
             for name, value in self.values().items()
         }
 
@@ -124,12 +111,3 @@ class Evaluation:
                 drawn = generator.integers(0, self.num_rows, self.num_rows)
                 row[:] = np.bincount(drawn, minlength=self.num_rows)
             yield counts
-
-
-def _percentiles(value: float, resampled: np.ndarray, level: float) -> Interval:
-    """Return the percentile interval of `resampled` around `value`; the ends are NaN where the value is."""
-    defined = resampled[~np.isnan(resampled)]
-    if math.isnan(value) or not len(defined):
-        return Interval(value, math.nan, math.nan)
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return Interval(value, low, high)

@@ -6,10 +6,12 @@ way whatever they hold. A task of another package subclasses `Outputs`, or uses 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,6 +68,24 @@ class Outputs:
     def file_order(self) -> Tensor | None:
         """Return the permutation that sorts flat values by row of the file; None if they are sorted."""
         return None
+
+    def digest(self) -> str:
+        """Return what identifies these examples, their targets, weights and order, whatever was predicted."""
+        digest = hashlib.blake2b(digest_size=16)
+        weight = self.tensors().get("weight")
+        told = {
+            **self.row_columns(),
+            "target": self.flat_target(),
+            **({} if weight is None else {"weight": weight}),
+        }
+        for name, values in told.items():
+            array = values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+            kind = (
+                np.float64 if array.dtype.kind == "f" else np.int64 if array.dtype.kind in "iub" else np.str_
+            )
+            wide = array.astype(kind)
+            digest.update(f"{name}{wide.shape}".encode() + wide.tobytes())
+        return digest.hexdigest()
 
     def row_columns(self) -> dict[str, Any]:
         """Return the columns of a table of predictions that identify the example of each row."""

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lit_mlfund.reports.terminal import format_table, number
+from lit_mlfund.reports.tables import number
+from lit_mlfund.reports.terminal import table_text
 
 MAX_ROWS = 30
 
@@ -20,11 +21,7 @@ def sweep_text(results: Sequence[dict[str, Any]], mode: str = "min") -> str:
         results: results of the jobs, as in `jobs/N.json`.
         mode: `max` or `min`: which values of the objective are better.
     """
-    overrides = [
-        dict(line.lstrip("+").partition("=")[::2] for line in job.get("overrides", [])) for job in results
-    ]
-    keys = dict.fromkeys(key for settings in overrides for key in settings)
-    varied = [key for key in keys if _differs(key, overrides)]
+    keys, overrides = varied([job.get("overrides", []) for job in results])
     objectives = [job.get("objective") or {} for job in results]
     name = next((objective["name"] for objective in objectives if objective.get("name")), "objective")
 
@@ -35,18 +32,25 @@ def sweep_text(results: Sequence[dict[str, Any]], mode: str = "min") -> str:
         return False, -value if mode == "max" else value
 
     order = sorted(range(len(results)), key=rank)
-    header = ["run", *varied, name, "seconds"]
+    header = ["run", *keys, name, "seconds"]
     rows = [
         [
             _run_label(results[index]),
-            *(overrides[index].get(key, "") for key in varied),
+            *(overrides[index].get(key, "") for key in keys),
             number(objectives[index].get("value")),
             number(results[index].get("seconds")),
         ]
         for index in order[:MAX_ROWS]
     ]
-    text = format_table(header, rows)
+    text = table_text(header, rows)
     return text + (f"\n… and {len(order) - MAX_ROWS} more" if len(order) > MAX_ROWS else "")
+
+
+def varied(lines: Sequence[Sequence[str]]) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the keys of overrides that not all jobs share, and the values of each job by key."""
+    overrides = [dict(line.lstrip("+").partition("=")[::2] for line in job) for job in lines]
+    keys = dict.fromkeys(key for settings in overrides for key in settings)
+    return [key for key in keys if _differs(key, overrides)], overrides
 
 
 def _differs(key: str, overrides: list[dict[str, str]]) -> bool:

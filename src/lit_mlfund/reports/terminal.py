@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lit_mlfund.reports.data_text import budget_text, size_text, target_text
 from lit_mlfund.reports.run_files import read_json
+from lit_mlfund.reports.tables import CUT, fitting_table, number
+from lit_mlfund.startup.streams import OUTPUT
 
 COUNTED = ("rows", "queries", "characters", "windows")  # what `Run.evaluate` counts
-
-
-def number(value: float | None) -> str:
-    """Format a number with four significant digits; a missing one becomes a dash."""
-    if value is None or math.isnan(value):
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 10000 else f"{value:.4g}"
 
 
 def result_table(metrics: dict[str, Any], split: str = "test") -> tuple[list[str], list[list[str]]]:
@@ -69,41 +62,6 @@ def _interval(entry: dict[str, float]) -> str:
     return low if low == high == "–" else f"{low} … {high}"
 
 
-def format_table(header: list[str], rows: list[list[str]], two_lines: bool = False) -> str:
-    """Align columns with spaces: the first to the left, the others to the right.
-
-    With `two_lines` a header of several words is broken at its last blank.
-    """
-    heads = [header]
-    if two_lines:
-        heads = [list(line) for line in zip(*(cell.rpartition(" ")[::2] for cell in header))]
-    widths = [max(len(row[column]) for row in [*heads, *rows]) for column in range(len(header))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if not column else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths))
-        )
-        for row in [*heads, *rows]
-    ]
-    return "\n".join([*lines[: len(heads)], "─" * len(lines[0]), *lines[len(heads) :]])
-
-
-def fitting_table(header: list[str], rows: list[list[str]], width: int) -> str:
-    """Format a table within `width`: where necessary with headers on two lines, then in blocks of columns."""
-    text = format_table(header, rows)
-    if len(text.partition("\n")[0]) <= width:
-        return text
-    text = format_table(header, rows, two_lines=True)
-    if len(header) <= 2 or len(text.partition("\n")[0]) <= width:
-        return text
-    for size in range(len(header) - 1, 1, -1):
-        text = format_table(header[:size], [row[:size] for row in rows], two_lines=True)
-        if size == 2 or len(text.partition("\n")[0]) <= width:
-            rest = [[row[0], *row[size:]] for row in rows]
-            return f"{text}\n\n{fitting_table([header[0], *header[size:]], rest, width)}"
-    raise AssertionError("the loop ends with two columns")
-
-
 def evaluation_text(result: dict[str, Any]) -> str:
     """Format what `mlfund evaluate` has measured: the rows, then every metric with its interval.
 
@@ -112,11 +70,11 @@ def evaluation_text(result: dict[str, Any]) -> str:
     """
     counts = "  ".join(f"{result[unit]:,} {unit}" for unit in COUNTED if isinstance(result.get(unit), int))
     place = result.get("path") or f"{result.get('split')} split"
-    lines = [wrap(f"{place}  {counts}", terminal_width())]
+    lines = [wrap(f"{place}  {counts}", OUTPUT.screen.text_width)]
     if notes := [f"{name} {count}" for name, count in (result.get("notes") or {}).items() if count]:
-        lines.append(wrap(f"  {', '.join(notes)}", terminal_width()))
+        lines.append(wrap(f"  {', '.join(notes)}", OUTPUT.screen.text_width))
     table = result_table({"splits": {"test": result.get("metrics", {})}, "references": {}})
-    return "\n".join([*lines, "", fitting_table(*table, terminal_width()), ""])
+    return "\n".join([*lines, "", table_text(*table), ""])
 
 
 def start_text(run_dir: Path, facts: bool = True) -> str:
@@ -126,9 +84,9 @@ def start_text(run_dir: Path, facts: bool = True) -> str:
     """
     provenance = read_json(run_dir / "provenance.json")
     lines = [facts_text(provenance["task"], provenance["data"])] if facts else []
-    lines.append(wrap(f"model  {provenance['num_parameters']:,} parameters", terminal_width()))
+    lines.append(wrap(f"model  {provenance['num_parameters']:,} parameters", OUTPUT.screen.text_width))
     if plan := provenance.get("budget"):
-        lines.append(wrap(f"train  {budget_text(plan)}", terminal_width()))
+        lines.append(wrap(f"train  {budget_text(plan)}", OUTPUT.screen.text_width))
     return "\n".join([*lines, f"run    {run_dir}"])
 
 
@@ -161,13 +119,24 @@ def facts_text(task: str, data: dict[str, Any]) -> str:
                 f"  {title}: " + "  ".join(f"{split} {count:,} cells" for split, count in counts.items())
             )
     lines += [f"  {note}" for note in data.get("notes", [])]
-    width = terminal_width()
+    width = OUTPUT.screen.text_width
     return "\n".join(wrap(line, width) for line in lines)
 
 
-def terminal_width() -> int:
-    """Return the width of the terminal, 100 where there is none; `COLUMNS` overrides it."""
-    return max(40, shutil.get_terminal_size((100, 24)).columns)
+def table_text(header: Sequence[str], rows: Sequence[Sequence[str]], rest: str = "in the report") -> str:
+    """Format a table for the stream that people read: within its width, with its characters, its header in bold.
+
+    Args:
+        header: the columns, the most important ones first: those that do not fit are left out from the right.
+        rows: their cells.
+        rest: where the columns are that are left out.
+    """
+    screen = OUTPUT.screen
+    cut = CUT if screen.plain(CUT) == CUT else "~"
+    plain = [[screen.plain(cell) for cell in row] for row in (header, *rows)]
+    head, line, body = fitting_table(plain[0], plain[1:], screen.width, rest, cut).partition("─")
+    head = "\n".join(screen.style("bold", text) for text in head.splitlines())
+    return f"{head}\n{line}{body}"
 
 
 def wrap(line: str, width: int, max_lines: int = 4) -> str:
@@ -209,8 +178,8 @@ def run_text(run_dir: Path) -> str:
     metrics, findings = read_json(run_dir / "metrics.json"), read_json(run_dir / "findings.json")
     parts = []
     if "splits" in metrics:
-        parts += ["", fitting_table(*result_table(metrics), terminal_width())]
-        parts += [*(wrap(line, terminal_width()) for line in table_notes(metrics)), ""]
+        parts += ["", table_text(*result_table(metrics))]
+        parts += [*(wrap(line, OUTPUT.screen.text_width) for line in table_notes(metrics)), ""]
     if findings or "splits" in metrics:
         parts.append(findings_text(findings))
     if (run_dir / "report.html").exists():
@@ -223,6 +192,6 @@ def findings_text(findings: list[dict[str, Any]]) -> str:
     parts = []
     for finding in findings:
         text = f"{finding['severity']}: {finding['name']}: {finding['symptom']}"
-        parts.append(wrap(text, terminal_width(), max_lines=12))
+        parts.append(wrap(text, OUTPUT.screen.text_width, max_lines=12))
         parts += [f"    try {fix}" for fix in finding["fixes"]]
     return "\n".join(parts or ["verdict: no problems found"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lit_mlfund.config.compose import Composer
 from lit_mlfund.config.errors import ConfigError
+from lit_mlfund.run_folders.names import find_run
 from lit_mlfund.runs.execution.finished_run import Run
 from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.runs.execution.strangers import strange_packages
@@ -54,11 +55,12 @@ def load_run(folder: str | Path, checkpoint: str = "best", *, trust: Iterable[st
     """Open the run in a folder.
 
     Args:
-        folder: a run folder, such as `runs/binary/20260101-120000-binary-1a2b3c`.
+        folder: a run folder, such as `runs/binary/20260101-120000-binary-1a2b3c`, or a name that finds one below
+            `runs`: `latest`, `latest-2`, a piece of a name, `sweep-name/3`.
         checkpoint: `best`, `last` or the path of another one.
         trust: packages of others, such as `["my_package"]`, whose classes the run may name.
 
     Raises:
         ConfigError: there is no such run, or it would build what it must not.
     """
-    return Run(folder, checkpoint, trust)
+    return Run(find_run(str(folder)), checkpoint, trust)

@@ -6,9 +6,13 @@ import codecs
 import io
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
+
+from lit_mlfund.startup.screen import Screen
 
 # What our texts use beyond ASCII, for encodings that lack it.
 _PLAIN = {
@@ -25,6 +29,7 @@ _PLAIN = {
     "\u00a0": " ",
 }
 _HANDLER = "lit_mlfund.plain"
+CLEAR = "\r\x1b[2K"  # the line of a terminal
 
 
 def prepare_streams() -> None:
@@ -41,29 +46,107 @@ def prepare_streams() -> None:
             stream.reconfigure(errors=_HANDLER)
 
 
-def say(text: str, result: bool = False) -> bool:
-    """Print `text` to standard output and return whether that was possible; otherwise give the reason on stderr.
+@dataclass
+class Output:
+    """Holds what a command prints where; a program that calls ours prints all text to standard output.
 
-    Args:
-        text: one or more lines.
-        result: `text` is JSON, and becomes ASCII where the stream's encoding does not have its characters.
+    json     the result is one line of JSON on standard output, and everything else goes to standard error
+    quiet    nothing but the result
+    verbose  also what Lightning says
+
+    has_status says whether the last line of the terminal is one that `show_status` wrote.
     """
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    has_status: bool = False
+
+    @property
+    def stream(self) -> TextIO:
+        """Return the stream that people read."""
+        return sys.stderr if self.json else sys.stdout
+
+    @property
+    def screen(self) -> Screen:
+        """Return what the stream that people read can show."""
+        return Screen.of(self.stream)
+
+    @contextmanager
+    def set(self, json: bool = False, quiet: bool = False, verbose: bool = False) -> Iterator[None]:
+        """Print so in the block, and as before behind it."""
+        before = self.json, self.quiet, self.verbose
+        self.json, self.quiet, self.verbose = json, quiet, verbose
+        try:
+            yield
+        finally:
+            self.json, self.quiet, self.verbose = before
+
+
+OUTPUT = Output()  # of this process
+
+
+def say(text: str) -> bool:
+    """Print what a person reads meanwhile; return whether that was possible, otherwise give the reason on stderr."""
+    return True if OUTPUT.quiet else _print(text, OUTPUT.stream)
+
+
+def say_result(text: str) -> bool:
+    """Print the result as a person reads it; with `--quiet` not beside the same as JSON."""
+    return True if OUTPUT.quiet and OUTPUT.json else _print(text, OUTPUT.stream)
+
+
+def say_json(text: str) -> bool:
+    """Print the result for a program: a line of JSON, in ASCII where standard output does not have its characters."""
+    if not OUTPUT.json:
+        return True
+    if not _encodable(text):
+        text = "".join(char if char.isascii() else _json_escape(char) for char in text)
+    return _print(text, sys.stdout)
+
+
+def show_status(text: str) -> None:
+    """Replace the last line of a terminal by what is going on, until anything else is said; an empty text clears it.
+
+    It is on standard error, as a program may read the other stream.
+    """
+    screen = Screen.of(sys.stderr)
+    if screen.is_live and not OUTPUT.quiet:
+        with suppress(OSError):
+            sys.stderr.write(f"{CLEAR}{screen.plain(text)[: screen.text_width - 1]}")
+            sys.stderr.flush()
+        OUTPUT.has_status = bool(text)
+
+
+def announce(text: str) -> None:
+    """Say what takes a while from now on: as the status of a terminal, elsewhere as a line of standard error."""
+    if Screen.of(sys.stderr).is_live:
+        show_status(text)
+    elif not OUTPUT.quiet:
+        warn(text)
+
+
+def warn(text: str) -> None:
+    """Print a line to standard error, if that is possible."""
+    if OUTPUT.has_status:
+        show_status("")
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _print(text: str, stream: TextIO) -> bool:
+    if OUTPUT.has_status:
+        show_status("")
     try:
-        if result and not _encodable(text):
-            text = "".join(char if char.isascii() else _json_escape(char) for char in text)
-        print(text, flush=True)
+        print(text, file=stream, flush=True)
     except OSError as error:
+        if stream is not sys.stdout:
+            return True  # nobody can be told
         _discard_stdout()
         if not isinstance(error, BrokenPipeError):  # `mlfund … | head`: nobody wants to read on
             warn(f"mlfund: cannot write to standard output: {error.strerror or error}")
         return isinstance(error, BrokenPipeError)
     return True
-
-
-def warn(text: str) -> None:
-    """Print a line to standard error, if that is possible."""
-    with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
 
 
 def not_utf8(texts: Iterable[str | Path]) -> list[str]:

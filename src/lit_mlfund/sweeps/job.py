@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,71 +15,85 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from lit_mlfund.atomic import to_json, write_json
+from lit_mlfund.atomic import to_json
 from lit_mlfund.config.catalog import catalog
 from lit_mlfund.config.check import check
 from lit_mlfund.config.compose import delete, plain
 from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.config.overrides import read_overrides, searchpath
 from lit_mlfund.runs.execution.lifecycle import run_config
+from lit_mlfund.runs.execution.way_on import go_on
 from lit_mlfund.runs.execution.workers import WorkerError
 from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
-from lit_mlfund.sweeps.optuna_sweeper import missing_value
+from lit_mlfund.sweeps.sweep_folder import SweepFolder
 
 
 @dataclass(frozen=True)
 class Job:
     """Runs one combination and records its result; Hydra's launchers call it, in this or another process.
 
-    A failure is recorded, and the call returns no number (`optuna_sweeper.missing_value`): one bad combination must
-    not lose the others.
+    A failure is recorded, and the call returns NaN: one bad combination must not lose the others.
 
+    sweep       the folder of the sweep
     parent      id of the process that prints results as they arrive
     config_dir  as on the command line
     command     the command line as typed
     deletions   values to delete after composing (`~data.time`)
+    numbers     of the jobs that are launched, by their position; empty where Hydra's own count
     printed     numbers of the jobs whose result was printed in this process
     recorded    numbers of the jobs whose result was written in this process
     """
 
+    sweep: SweepFolder
     parent: int
     config_dir: str | None
     command: tuple[str, ...]
     deletions: tuple[str, ...]
+    numbers: tuple[int, ...] = ()
     printed: set[int] = field(default_factory=set)
     recorded: set[int] = field(default_factory=set)
 
-    def __call__(self, composed: DictConfig) -> float | None:
-        """Check, freeze and execute a combination composed by Hydra; return the best monitored value."""
+    def __call__(self, composed: DictConfig) -> float:
+        """Check, freeze and execute a combination composed by Hydra; return the best monitored value.
+
+        A job that another process runs, or has run, is left to it.
+        """
         hydra = HydraConfig.get()
         overrides = [str(line) for line in hydra.overrides.task]
+        number = int(hydra.job.num)
+        number = self.numbers[number] if self.numbers else number
+        with self.sweep.leased(number) as lease:
+            result = self.sweep.result(number)
+            if lease is not None and self.sweep.has_to_run(number):
+                result = self.run(number, overrides, lambda: self._check_and_run(number, composed, overrides))
+        value = ((result or {}).get("objective") or {}).get("value")
+        return math.nan if value is None else float(value)
 
-        def check_and_run() -> dict[str, Any]:
-            known = catalog(self.config_dir, searchpath(list(hydra.overrides.hydra) + overrides))
-            deleted = read_overrides(self.deletions, known, sweep=False).deleted
-            problems = [problem for override in deleted for problem in delete(composed, override)]
-            config, unresolved = plain(composed)
-            problems += [*unresolved, *check(config, known)]
-            if problems:
-                raise ConfigError(problems)
-            return run_config(config, self.command)
+    def _check_and_run(self, number: int, composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
+        hydra = HydraConfig.get()
+        known = catalog(self.config_dir, searchpath(list(hydra.overrides.hydra) + overrides))
+        deleted = read_overrides(self.deletions, known, sweep=False).deleted
+        problems = [problem for override in deleted for problem in delete(composed, override)]
+        config, unresolved = plain(composed)
+        problems += [*unresolved, *check(config, known)]
+        if problems:
+            raise ConfigError(problems)
+        return self.execute(number, config, overrides)
 
-        result = self.run(int(hydra.job.num), overrides, Path(str(hydra.sweep.dir)), check_and_run)
-        value = (result.get("objective") or {}).get("value")
-        return missing_value(hydra) if value is None or math.isnan(value) else float(value)
+    def execute(self, number: int, config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+        """Begin the run of a job in its folder, or go on with it."""
+        return run_config(config, self.command, self.sweep.run_folder(number, config), overrides)
 
-    def run(
-        self, number: int, overrides: list[str], folder: Path, execute: Callable[[], dict[str, Any]]
-    ) -> dict[str, Any]:
+    def run(self, number: int, overrides: list[str], execute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Call `execute`, write its result or its failure to the folder of the sweep, and print it.
 
         Raises Stopped when a signal stopped the run, or arrived too late to stop it: it stops the sweep too.
         """
         with REQUEST.installed():
-            return self._run(number, overrides, folder, execute)
+            return self._run(number, overrides, execute)
 
     def _run(
-        self, number: int, overrides: list[str], folder: Path, execute: Callable[[], dict[str, Any]]
+        self, number: int, overrides: list[str], execute: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
         try:
             result = execute()
@@ -90,21 +105,41 @@ class Job:
             result = {"run": None, "status": "failed", "reason": reason}
         result |= {"job": number, "overrides": overrides}
         with REQUEST.deferred():
-            write_json(job_folder(folder) / f"{number}.json", result)
+            self.sweep.record(number, result)
             self.recorded.add(number)
             if os.getpid() == self.parent:
-                print(to_json(result), flush=True)
-                self.printed.add(number)
+                self.show(number, result)
         if result["status"] in STOPPED:
             interrupted = result["status"] == "interrupted"
-            reason = result.get("reason", "stopped by a signal")
+            reason = str(result.get("reason", "stopped by a signal"))
+            if result["run"] is not None:  # the sweep says how to go on with all of it
+                reason = reason.removesuffix(f"; {go_on(Path(result['run']))}")
             raise Stopped(reason, signal.SIGINT if interrupted else signal.SIGTERM)
         REQUEST.check(f"behind job {number}")
         return result
 
+    def begin(self, total: int | None = None, goes_on: bool = True) -> None:
+        """Begin the sweep or go on with it: say which, and print the results of jobs that are not run again.
 
-def job_folder(sweep_dir: Path) -> Path:
-    """Create and return the folder of the jobs' results, one `N.json` each."""
-    folder = sweep_dir / "jobs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+        Args:
+            total: the number of jobs, if it is known.
+            goes_on: whether the same command will go on with it.
+        """
+        known = self.sweep.exists()
+        self.sweep.begin()
+        done = {n: result for n, result in self.sweep.results().items() if not self.sweep.has_to_run(n)}
+        told = str(self.sweep.path)
+        if known:
+            jobs = len(done) if total is None else f"{len(done)} of {total}"
+            told += f" is of the same command and goes on: {jobs} jobs are done (--fresh runs all anew)"
+        elif goes_on:
+            told += "; if it is interrupted, the same command goes on"
+        print(f"sweep: {told}", file=sys.stderr, flush=True)
+        for number, result in done.items():
+            self.show(number, result)
+
+    def show(self, number: int, result: dict[str, Any]) -> None:
+        """Print the result of a job, unless it was printed before."""
+        if number not in self.printed:
+            print(to_json(result), flush=True)
+            self.printed.add(number)

@@ -6,14 +6,13 @@ import copy
 import math
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from lit_mlfund.atomic import to_json, write_bytes, write_json
 from lit_mlfund.config.compatibility import direction
-from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.serving.budget import BY_ROWS
-from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.sweeps.job import Job
 from lit_mlfund.sweeps.lr_search import best_index, next_index, rate_at
 from lit_mlfund.sweeps.plan import Plan
@@ -32,6 +31,8 @@ class LearningRateSweep:
         plan: a plan with a single combination.
         minutes: no training starts that would likely end later than this, except for the first one.
     """
+
+    runs_combinations = False
 
     def __init__(self, plan: Plan, *, minutes: float = 10.0) -> None:
         self.plan = plan
@@ -56,9 +57,11 @@ class LearningRateSweep:
 
     def __call__(self, job: Job) -> list[dict[str, Any]]:
         """Spend the budget, printing each training as it ends and then the summary; return the summary alone."""
-        if problems := self.problems():
-            raise ConfigError(problems)
-        started = time.perf_counter()
+        job.sweep.reruns_failed = False  # a rate that failed is the worst, and known
+        job.begin()
+        started = time.perf_counter() - sum(
+            float(result.get("seconds") or 0) for result in job.sweep.results().values()
+        )
         rate = self.config["optim"]["lr"]
         center, sign = (
             START if rate == BY_ROWS else float(rate),
@@ -67,14 +70,19 @@ class LearningRateSweep:
         tried: dict[int, float] = {}
         results: list[dict[str, Any]] = []
         longest, converged = 0.0, False
-        while not tried or time.perf_counter() - started + longest <= 60 * self.minutes:
+        while (
+            not tried
+            or len(tried) in job.sweep.results()
+            or time.perf_counter() - started + longest <= 60 * self.minutes
+        ):
             index = next_index(tried, center)
             if index is None:
                 converged = True
                 break
             trial_started = time.perf_counter()
             result = self._train(rate_at(center, index), len(results), job)
-            longest = max(longest, time.perf_counter() - trial_started)
+            seconds = float(result.get("seconds") or 0)  # more than now, where it was trained before
+            longest = max(longest, seconds, time.perf_counter() - trial_started)
             value = (result.get("objective") or {}).get("value")
             tried[index] = math.nan if value is None or result["status"] != "done" else sign * value
             results.append({**result, "lr": rate_at(center, index)})
@@ -86,7 +94,13 @@ class LearningRateSweep:
         config |= {"test": False, "references": False}
         del config["sweep"]
         overrides = [*self.plan.combinations[0].overrides, f"optim.lr={rate:g}"]
-        return job.run(number, overrides, self.plan.folder, lambda: run_config(config, self.plan.command))
+        with closing(job.sweep.turns({number: config})) as turns:
+            for _ in turns:
+                return job.run(number, overrides, lambda: job.execute(number, config, overrides))
+        result = job.sweep.result(number)  # of this command before, or of another process
+        assert result is not None
+        job.show(number, result)
+        return result
 
     def _summary(
         self, results: list[dict[str, Any]], best: int, center: float, converged: bool, seconds: float

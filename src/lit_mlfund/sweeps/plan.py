@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from lit_mlfund.config.compose import Composed, Composer
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.config.overrides import Overrides, parse, read_overrides
-from lit_mlfund.sweeps import optuna_sweeper
+from lit_mlfund.sweeps.sweep_folder import SweepFolder, digest_of
 
 _MAX_LISTED = 3  # jobs listed beside a problem that only some jobs have
 
@@ -37,7 +36,7 @@ class Plan:
     overrides     overrides of the command line and of `hydra.sweeper.params`
     first         the first combination, with Hydra's part
     combinations  all of them; a single representative where another sweeper proposes them as it goes
-    folder        for the files of the whole sweep
+    sweep         its folder, which nothing has created so far
     config_dir    as on the command line
     command       the command line as typed
     """
@@ -46,9 +45,14 @@ class Plan:
     overrides: Overrides
     first: Composed
     combinations: list[Combination]
-    folder: Path
+    sweep: SweepFolder
     config_dir: str | None = None
     command: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder for the files of the whole sweep."""
+        return self.sweep.path
 
     @property
     def is_enumerated(self) -> bool:
@@ -69,8 +73,14 @@ class Plan:
         return tuple(str(override.input_line) for override in self.overrides.deleted)
 
 
-def plan_sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] = ()) -> Plan:
-    """Compose and check every combination; raises ConfigError with the problems of all of them."""
+def plan_sweep(
+    lines: Sequence[str], config_dir: str | None, command: Sequence[str] = (), fresh: bool = False
+) -> Plan:
+    """Compose and check every combination, and find the folder of the same command unless it is to be a fresh one.
+
+    Raises:
+        ConfigError: with the problems of all combinations; or the folder is of another command.
+    """
     composer = Composer(config_dir, lines)
     overrides = read_overrides(lines, composer.catalog, sweep=True)
     deletions = [str(override.input_line) for override in overrides.deleted]
@@ -82,13 +92,14 @@ def plan_sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[s
     combinations, job_problems = _compose_all(composer, jobs, deletions)
     problems = [*overrides.problems, *job_problems]
     if not _is_basic(first):
-        monitored = [combination.config["monitor"] for combination in combinations]
-        problems += optuna_sweeper.problems(first, typed_keys(overrides), monitored)
+        monitored = dict.fromkeys(combination.config["monitor"] for combination in combinations)
+        if len(monitored) > 1:
+            problems.append(f"monitor: a sweeper compares one value, not {', '.join(monitored)}")
         combinations = combinations[:1]
     if problems:
         raise ConfigError(problems)
-    folder = _folder(first, overrides)
-    return Plan(composer, overrides, first, combinations, folder, config_dir, tuple(command))
+    place = _place(first, overrides, combinations, command, fresh)
+    return Plan(composer, overrides, first, combinations, place, config_dir, tuple(command))
 
 
 def typed_keys(overrides: Overrides) -> set[str]:
@@ -178,10 +189,25 @@ def _format_problems(jobs_with: dict[str, list[str]], num_jobs: int) -> Iterator
             yield f"{problem}  [{'; '.join(labels[:_MAX_LISTED])}{more}]"
 
 
-def _folder(first: Composed, overrides: Overrides) -> Path:
-    """Return the folder of the sweep: below `runs_dir`, unless `hydra.sweep.dir` names another one."""
+def _place(
+    first: Composed,
+    overrides: Overrides,
+    combinations: Sequence[Combination],
+    command: Sequence[str],
+    fresh: bool,
+) -> SweepFolder:
+    """Return the folder of the sweep: below `runs_dir`, unless `hydra.sweep.dir` names another one.
+
+    A sweeper of another package proposes what it has not remembered: its sweeps are new ones each time.
+    """
+    name = str(first.config["name"])
+    digest = digest_of([combination.config for combination in combinations])
+    if not _is_basic(first):
+        digest, fresh = secrets.token_hex(32), False
     if "hydra.sweep.dir" in typed_keys(overrides):
-        return Path(str(first.hydra.sweep.dir)).absolute()
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = f"{stamp}-{first.config['name']}-{secrets.token_hex(3)}"
-    return Path(first.config["runs_dir"]).expanduser().absolute() / "sweeps" / name
+        place = SweepFolder(Path(str(first.hydra.sweep.dir)).absolute(), name, digest, command)
+    else:
+        parent = Path(first.config["runs_dir"]).expanduser().absolute() / "sweeps"
+        place = SweepFolder.locate(parent, name, digest, command, fresh=fresh)
+    place.check(fresh)
+    return place

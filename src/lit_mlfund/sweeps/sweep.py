@@ -3,37 +3,61 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
+import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lit_mlfund.atomic import to_json
+from lit_mlfund.atomic import write_text
 from lit_mlfund.config.catalog import PRIMARY
 from lit_mlfund.config.compatibility import direction
 from lit_mlfund.config.compose import Composed, one_line
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.assembly.data_reuse import shared_data
-from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.startup.environment import launcher_world
 from lit_mlfund.startup.signals import REQUEST, Stopped
-from lit_mlfund.sweeps import optuna_sweeper
-from lit_mlfund.sweeps.job import Job, job_folder
-from lit_mlfund.sweeps.plan import Plan, plan_sweep, typed_keys
+from lit_mlfund.sweeps.job import Job
+from lit_mlfund.sweeps.plan import Combination, Plan, plan_sweep, typed_keys
+from lit_mlfund.sweeps.sweep_folder import ENDED_WELL
 
-# Runs a plan otherwise than one combination after the other; it is called with the job that records results.
-SweepRunner = Callable[..., list[dict[str, Any]]]
+_POLL = 1.0  # seconds between two looks at what other processes do
 
 
-def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] = ()) -> list[dict[str, Any]]:
+class SweepRunner(Protocol):
+    """Runs a plan otherwise than one combination after the other.
+
+    runs_combinations  whether its jobs are those of the plan, rather than proposed as it goes
+    """
+
+    runs_combinations: bool
+
+    def problems(self) -> Iterable[str]:
+        """Yield what in the plan prevents it, one line each; nothing is written before."""
+
+    def __call__(self, job: Job) -> list[dict[str, Any]]:
+        """Run the plan by `job`, which records results, and return those that the sweep returns."""
+
+
+def sweep(
+    lines: Sequence[str], config_dir: str | None, command: Sequence[str] = (), *, fresh: bool = False
+) -> list[dict[str, Any]]:
     """Run every combination and return the result of each job, in order; each is printed as a line of JSON.
+
+    Jobs that the same command has done before are not run again, unless `fresh`; those that other processes are at are
+    waited for.
 
     Raises:
         ConfigError: with the problems of all combinations, before any of them has started.
@@ -41,23 +65,28 @@ def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] =
     """
     if launcher_world():
         raise ConfigError("a sweep starts the processes of its jobs by itself; leave out torchrun or srun")
-    plan = plan_sweep(lines, config_dir, command)
+    plan = plan_sweep(lines, config_dir, command, fresh)
     report = _claim_report(plan.first)
-    job = Job(os.getpid(), config_dir, plan.command, plan.deletions)
+    job = Job(plan.sweep, os.getpid(), config_dir, plan.command, plan.deletions)
     try:
         with shared_data():
             if plan.first.config.get("sweep"):
-                results = _runner(plan)(job=job)
+                results = runner_of(plan)(job)
             elif plan.is_in_process:
                 results = _run_sequentially(plan, job)
             else:
-                _multirun(plan, job)
-                results = _results(plan, job, expected=len(plan.combinations) if plan.is_enumerated else 0)
-    except Stopped:
+                _launch_all(plan, job) if plan.is_enumerated else _multirun(plan, job)
+                results = _results(plan, job)
+    except Stopped as stopped:
         with REQUEST.deferred():
-            _show(_results(plan, job, expected=0), plan)
-        raise
+            results = list(plan.sweep.results().values())
+            for result in results:
+                job.show(result["job"], result)
+            _show(results, plan)
+            raise Stopped(f"{stopped.reason}; {_way_on(plan, results)}", stopped.number) from None
     _show(results, plan)
+    if plan.is_enumerated and any(result["status"] == "failed" for result in results):
+        print("sweep: the same command runs the failed jobs again, and no others", file=sys.stderr)
     if report is not None and (page := report(plan.folder, command)) is not None:
         print(f"claim: {page}", file=sys.stderr)
     return results
@@ -70,13 +99,23 @@ def _show(results: list[dict[str, Any]], plan: Plan) -> None:
         print(sweep_text(results, direction(plan.first.config)), file=sys.stderr)
 
 
-def _runner(plan: Plan) -> SweepRunner:
+def _way_on(plan: Plan, results: Sequence[dict[str, Any]]) -> str:
+    """Return what is done, and the command that goes on."""
+    done = sum(result["status"] in ENDED_WELL for result in results)
+    total = f" of {len(plan.combinations)}" if len(plan.combinations) > 1 else ""
+    command = shlex.join(word for word in plan.command if word != "--fresh")
+    return f"{done}{total} jobs of the sweep are done; go on with: {command or 'the same command'}"
+
+
+def runner_of(plan: Plan) -> SweepRunner:
     """Instantiate the runner that `sweep=…` names; ConfigError where it cannot run this plan."""
     if not plan.is_in_process:
         raise ConfigError("sweep: runs in this process; leave out sweepers and launchers of Hydra")
     from lit_mlfund.config.instantiate import instantiate  # torch: too slow for the check of a sweep
 
     runner: SweepRunner = instantiate(plan.first.config["sweep"], plan=plan)
+    if problems := list(dict.fromkeys(runner.problems())):
+        raise ConfigError(problems)
     return runner
 
 
@@ -95,21 +134,73 @@ def _claim_report(composed: Composed) -> Callable[..., Path | None] | None:
 
 def _run_sequentially(plan: Plan, job: Job) -> list[dict[str, Any]]:
     """Run the jobs in this process, from the configurations that were checked."""
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(plan.first.config), plan.folder / "multirun.yaml")
+    job.begin(len(plan.combinations))
+    write_text(plan.folder / "multirun.yaml", OmegaConf.to_yaml(OmegaConf.create(plan.first.config)))
     GlobalHydra.instance().clear()
-    results = []
-    for number, combination in enumerate(plan.combinations):
-        config = combination.config
+    is_first = True
+    with closing(plan.sweep.turns(_configs(plan))) as turns:
+        for number in turns:
+            combination = plan.combinations[number]
 
-        def execute(config: dict[str, Any] = config) -> dict[str, Any]:
-            return run_config(config, plan.command)
+            def execute(number: int = number, combination: Combination = combination) -> dict[str, Any]:
+                return job.execute(number, combination.config, combination.overrides)
 
-        results.append(job.run(number, combination.overrides, plan.folder, execute))
-        if number == 0:  # imports of the first job stay alive: exclude them from further garbage collections
-            gc.collect()
-            gc.freeze()
-    return results
+            job.run(number, combination.overrides, execute)
+            if is_first:  # imports of the first job stay alive: exclude them from further garbage collections
+                is_first = False
+                gc.collect()
+                gc.freeze()
+    return _results(plan, job)
+
+
+def _configs(plan: Plan) -> dict[int, dict[str, Any]]:
+    return {number: combination.config for number, combination in enumerate(plan.combinations)}
+
+
+def _launch_all(plan: Plan, job: Job) -> None:
+    """Run the jobs by Hydra's launcher, but for those that other processes are at, which are waited for."""
+    job.begin(len(plan.combinations))
+    place, launched = plan.sweep, set[int]()
+    waiting = [number for number in _configs(plan) if place.has_to_run(number)]
+    while waiting:
+        free = [number for number in waiting if number not in launched and place.holder(number) is None]
+        if free:
+            _launch(plan, replace(job, numbers=tuple(free)))
+            launched.update(free)
+        else:
+            time.sleep(_POLL)
+        # one that was launched and that nobody is at has left no result
+        waiting = [n for n in waiting if place.has_to_run(n) and (n not in launched or place.holder(n))]
+
+
+def _launch(plan: Plan, job: Job) -> None:
+    """Run the jobs `job.numbers` by Hydra's launcher, as its basic sweeper would run all."""
+    hydra = plan.composer.hydra
+    try:
+        config = hydra.compose_config(
+            config_name=PRIMARY,
+            overrides=[*plan.overrides.lines, *_settings(plan)],
+            run_mode=RunMode.MULTIRUN,
+            with_log_configuration=False,
+        )
+        callbacks = Callbacks(config)
+        callbacks.on_multirun_start(config=config, config_name=PRIMARY)
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=callbacks),
+            task_function=job,
+            config=config,
+        )
+        write_text(plan.folder / "multirun.yaml", OmegaConf.to_yaml(config))
+        size = config.hydra.sweeper.max_batch_size or len(job.numbers)
+        for start in range(0, len(job.numbers), size):
+            batch = [plan.combinations[number].overrides for number in job.numbers[start : start + size]]
+            for ended in launcher.launch(batch, initial_job_idx=start):
+                _ = ended.return_value  # raises what the job has raised
+        callbacks.on_multirun_end(config=config, config_name=PRIMARY)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(one_line(error)) from error
+    finally:
+        GlobalHydra.instance().clear()
 
 
 def _settings(plan: Plan) -> Iterator[str]:
@@ -124,10 +215,11 @@ def _settings(plan: Plan) -> Iterator[str]:
     }
     typed = typed_keys(plan.overrides)
     yield from (f"{key}={value}" for key, value in settings.items() if key not in typed)
-    yield from optuna_sweeper.settings(plan.first, typed)
 
 
 def _multirun(plan: Plan, job: Job) -> None:
+    """Run the jobs that a sweeper of another package proposes."""
+    job.begin(goes_on=False)
     try:
         plan.composer.hydra.multirun(
             config_name=PRIMARY,
@@ -138,9 +230,9 @@ def _multirun(plan: Plan, job: Job) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from error
     except ValueError as error:
-        if not (files := list(job_folder(plan.folder).glob("*.json"))):
+        if not (results := plan.sweep.results()):
             raise ConfigError(f"hydra.sweeper: {one_line(error)}") from error
-        if any(json.loads(file.read_text())["status"] == "done" for file in files):
+        if any(result["status"] == "done" for result in results.values()):
             raise
         # every job failed, so that the sweeper had nothing to choose from
         print(f"the sweeper ended: {one_line(error)}", file=sys.stderr)
@@ -148,16 +240,12 @@ def _multirun(plan: Plan, job: Job) -> None:
         GlobalHydra.instance().clear()
 
 
-def _results(plan: Plan, job: Job, expected: int) -> list[dict[str, Any]]:
+def _results(plan: Plan, job: Job) -> list[dict[str, Any]]:
     """Read the jobs' results in order; print those of other processes, and count missing ones as failed."""
-    files = {int(file.stem): file for file in (plan.folder / "jobs").glob("*.json")}
+    found = plan.sweep.results()
     results = []
-    for number in range(max(expected, *(n + 1 for n in files), 0)):
-        if number in files:
-            result = json.loads(files[number].read_text())
-        else:
-            result = {"job": number, "run": None, "status": "failed", "reason": "the job left no result"}
-        if number not in job.printed:
-            print(to_json(result), flush=True)
-        results.append(result)
+    for number in range(len(plan.combinations) if plan.is_enumerated else max(found, default=-1) + 1):
+        missing = {"job": number, "run": None, "status": "failed", "reason": "the job left no result"}
+        results.append(found.get(number, missing))
+        job.show(number, results[-1])
     return results

@@ -14,6 +14,7 @@ from lit_mlfund.datamodules import DataModule
 from lit_mlfund.metrics import Evaluation
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.references.fitting import Fitting
+from lit_mlfund.run_folders.resamples import write_resamples
 
 Measured = dict[str, dict[str, float]]  # metric -> value, low, high
 SPLITS = ("val", "test")
@@ -75,14 +76,18 @@ def _show_on_terminal(name: str, elapsed: float) -> None:
             sys.stderr.flush()
 
 
-def write_predictions(folder: Path, module: TaskModule) -> None:
+def write_predictions(run_dir: Path, module: TaskModule) -> None:
     """Write one Parquet file per evaluated split: row of the file, target and prediction.
 
-    Texts of the module, such as a sample of a language model, are written beside them.
+    Texts of the module, such as a sample of a language model, are written beside them, and the test metrics on
+    resampled rows, by which runs are compared.
     """
+    folder = run_dir / "predictions"
     folder.mkdir(exist_ok=True)
     for name, text in module.texts().items():
         write_text(folder / f"{name}.txt", text)
     for split, outputs in module.collected.items():
         with whole_file(folder / f"{split}.parquet") as path:
             module.prediction_table(outputs).write_parquet(path)
+    if "test" in module.collected:
+        write_resamples(run_dir, module.collected["test"].digest(), module.evaluations["test"].resamples())

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lit_mlfund.atomic import remove_unfinished, write_json
 from lit_mlfund.callbacks import TrainingDiverged
+from lit_mlfund.callbacks.checkpoint_file import holds_training
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import DataModule
@@ -226,7 +227,7 @@ def _train_and_measure(
     references = {name: {split: intervals(e) for split, e in by.items()} for name, by in evaluated.items()}
     result["test"] = splits["test"]
     result["references"] = {name: measured["test"] for name, measured in references.items()}
-    write_predictions(run_dir / "predictions", module)
+    write_predictions(run_dir, module)
     show_projection(run_dir, config, module, data)
     write_json(
         run_dir / "metrics.json",
@@ -275,7 +276,7 @@ def _fit(config: DictConfig, training: Training, module: TaskModule, data: DataM
         return
     module.use_lean_steps(training.trainer)
     last = training.checkpoints.last_path
-    checkpoint = str(last) if resume and last.exists() else None
+    checkpoint = str(last) if resume and holds_training(last) else None
     try:
         training.trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except RuntimeError as error:

@@ -24,15 +24,29 @@ from lit_mlfund.startup.signals import STOPPED
 RERUN_KEYS = ("name", "runs_dir")  # allowed beside run=: where a repetition is written, not what it does
 
 
-def run_config(config: dict[str, Any], command: Sequence[str] = ()) -> dict[str, Any]:
+def run_config(
+    config: dict[str, Any],
+    command: Sequence[str] = (),
+    folder: Path | None = None,
+    given: Sequence[str] = (),
+) -> dict[str, Any]:
     """Freeze a checked configuration and execute it; return the contents of its `result.json`.
+
+    Args:
+        config: a checked configuration.
+        command: the command line as typed.
+        folder: the run folder, in place of a new one. A run that was begun in it is continued; one that has ended is
+            not repeated.
+        given: the overrides of this job, where the command is that of a sweep.
 
     Raises:
         ConfigError, DataError, WriteError: the user's input or disk is wrong; no run folder is left.
     """
+    if folder is not None and folder.exists():
+        return _continued(folder)
     runs_dir = Path(config["runs_dir"]).expanduser().absolute()
     new_folders = [folder for folder in (runs_dir / task_name(config), runs_dir) if not folder.exists()]
-    run_dir = shared_run_folder(lambda: freeze(config, command), runs_dir)
+    run_dir = shared_run_folder(lambda: freeze(config, command, folder, given), runs_dir)
     try:
         return launch(run_dir, resume=False)
     except Exception as error:
@@ -43,6 +57,16 @@ def run_config(config: dict[str, Any], command: Sequence[str] = ()) -> dict[str,
                 with suppress(OSError):  # other runs may have been created there meanwhile
                     folder.rmdir()
         raise
+
+
+def _continued(run_dir: Path) -> dict[str, Any]:
+    """Bring a run to its end, and return its result."""
+    if not has_ended(run_dir):
+        return launch(run_dir, resume=True)
+    if is_marked(run_dir):
+        return finish_report(run_dir)
+    result: dict[str, Any] = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
+    return result
 
 
 def run_again(
@@ -69,7 +93,7 @@ def run_again(
         for key in overrides
         if key not in RERUN_KEYS
     ]
-    ended = _has_ended(run_dir)
+    ended = has_ended(run_dir)
     if overrides and not problems and not ended:
         problems = [
             f"{', '.join(overrides)}: {run_dir} was interrupted and is resumed in its own folder; leave it out"
@@ -94,7 +118,7 @@ def _is_elsewhere(runs_dir: str, run_dir: Path) -> bool:
     return not folder.is_relative_to(Path.cwd().resolve()) and folder not in run_dir.resolve().parents
 
 
-def _has_ended(run_dir: Path) -> bool:
+def has_ended(run_dir: Path) -> bool:
     """Return whether the run ended, successfully or not, rather than being stopped, killed or crashed."""
     try:
         status = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))["status"]

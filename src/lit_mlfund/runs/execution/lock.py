@@ -33,3 +33,14 @@ def run_lock(run_dir: Path) -> Iterator[int]:
         except OSError:
             pass
         yield file.fileno()
+
+
+def is_locked(run_dir: Path) -> bool:
+    """Return whether a process is at work in a run folder; False where there is none."""
+    try:
+        with run_lock(run_dir):
+            return False
+    except ConfigError:
+        return True
+    except OSError:
+        return False

@@ -6,7 +6,7 @@ import re
 import secrets
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,8 +19,9 @@ from lit_mlfund.atomic import WriteError, write_text
 from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.config.moved import current_layout
+from lit_mlfund.run_folders.record import JOB
+from lit_mlfund.run_folders.search import RUN_FILE
 
-RUN_FILE = "run.yaml"
 MOST_BYTES, DEEPEST, MOST_LINKS = (
     2**21,
     64,
@@ -29,7 +30,12 @@ MOST_BYTES, DEEPEST, MOST_LINKS = (
 _LINK = re.compile(r"(?<!\\)\$\{[\w.\[\]@-]+\}")  # of one value to another
 
 
-def freeze(config: dict[str, Any], command: Sequence[str] = ()) -> Path:
+def freeze(
+    config: dict[str, Any],
+    command: Sequence[str] = (),
+    folder: Path | None = None,
+    given: Sequence[str] = (),
+) -> Path:
     """Create `<runs_dir>/<task>/<time>-<name>-<random>/run.yaml` and return its folder.
 
     Data paths are made absolute, so that the run can be resumed from anywhere.
@@ -37,19 +43,26 @@ def freeze(config: dict[str, Any], command: Sequence[str] = ()) -> Path:
     Args:
         config: checked, resolved configuration.
         command: the command line, as a comment for readers of the file.
+        folder: replaces the folder named above; it does not exist.
+        given: the overrides of this job, where the command is that of a sweep; a comment, too.
 
     Raises:
         WriteError: the disk is full or read-only; no folder is left behind.
     """
-    config = {**config, "run": None, "data": _absolute(config["data"])}
+    config = {**config, "run": None, "data": absolute_paths(config["data"])}
     text = f"# {shlex.join(command)}\n" if command else ""
+    text += f"{JOB}{shlex.join(line.lstrip('+') for line in given)}\n" if command and given else ""
     text += OmegaConf.to_yaml(OmegaConf.create(config))
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = f"{stamp}-{config['name']}-{secrets.token_hex(3)}"
-    folder = Path(config["runs_dir"]).expanduser().absolute() / task_name(config) / name
+    folder = folder or _unique_folder(config)
     with _new_folder(folder) as beside:
         write_text(beside / RUN_FILE, text)
     return folder
+
+
+def _unique_folder(config: dict[str, Any]) -> Path:
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    name = f"{stamp}-{config['name']}-{secrets.token_hex(3)}"
+    return Path(config["runs_dir"]).expanduser().absolute() / task_name(config) / name
 
 
 def rewrite(run_dir: Path, config: DictConfig, comment: str) -> None:
@@ -129,7 +142,7 @@ def _check_values(config: Any) -> None:
     check(config, "")
 
 
-def _absolute(data: dict[str, Any]) -> dict[str, Any]:
+def absolute_paths(data: Mapping[str, Any]) -> dict[str, Any]:
     """Make `path` and every `…_path` of the data node absolute, relative to the current directory."""
     return {
         key: str(Path(value).expanduser().absolute())
@@ -147,6 +160,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     """
     beside = folder.with_name(f".{folder.name}")
     new_folders = [parent for parent in (beside, *folder.parents) if not parent.exists()]
+    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed here
     try:
         beside.mkdir(parents=True)
         yield beside

@@ -10,7 +10,7 @@ from typing import Any
 
 from lit_mlfund.atomic import write_bytes, write_text
 from lit_mlfund.references.comparison import mean_interval
-from lit_mlfund.reports.terminal import number
+from lit_mlfund.reports.tables import number
 from lit_mlfund.sweeps.claims.expectations import Expectation, Judged
 from lit_mlfund.sweeps.claims.records import Evidence, Record, Setting, read_records
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from lit_mlfund.runs.assembly.budget import apply_budget
 from lit_mlfund.runs.assembly.objects import build_data, quiet_lightning, seed_everything
 from lit_mlfund.runs.evaluation.publish import show_facts
 from lit_mlfund.runs.execution.execute import execute
+from lit_mlfund.runs.execution.lifecycle import has_ended
 from lit_mlfund.runs.execution.lock import run_lock
 from lit_mlfund.runs.execution.run_folder import freeze
 from lit_mlfund.runs.execution.way_on import stopped_result
@@ -61,41 +63,76 @@ class StackedSweep:
         plan: a plan whose combinations differ in `seed`, `optim` and `schedule` alone.
     """
 
+    runs_combinations = True
+
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
 
+    def problems(self) -> Iterator[str]:
+        """Yield what prevents the sweep, one line each."""
+        return unstackable([combination.config for combination in self.plan.combinations])
+
     def __call__(self, job: Job) -> list[dict[str, Any]]:
-        """Train, then hand each member over to its run folder; return results in the order of the combinations."""
-        configs = [combination.config for combination in self.plan.combinations]
-        if problems := list(dict.fromkeys(unstackable(configs))):
-            raise ConfigError(problems)
+        """Train, then hand each member over to its run folder; return results in the order of the combinations.
+
+        Only what has to run is trained, as what a member becomes does not depend on the others.
+        """
         quiet_lightning()
-        data = self._data(configs[0])
-        configs = [_with_budget(config, data) for config in configs]
-        order = sorted(range(len(configs)), key=lambda number: _cohort(configs, number))
-        try:
-            members = [Member.of(OmegaConf.create(configs[number]), data) for number in order]  # type: ignore[arg-type]
-            sizes = _sizes([_cohort(configs, number) for number in order])
-            training = StackedTraining(members, sizes, data)
-        except ValueError as error:
-            raise ConfigError(problems_of(error) or [f"sweep=stacked: {error}"]) from error
-        show_facts(task_name(configs[0]), data)
-        folders = [freeze(_without_sweep(config), self.plan.command) for config in configs]
+        place = job.sweep
+        configs = {n: _without_sweep(c.config) for n, c in enumerate(self.plan.combinations)}
+        missing = [number for number in configs if not place.has_ended_well(number)]
+        data: DataModule | None = None
+        if missing:  # what is wrong with them is told before anything is written
+            data = self._data(configs[0])
+            configs = {number: _with_budget(config, data) for number, config in configs.items()}
+            stack = _stack({number: configs[number] for number in missing}, data)
+        job.begin(len(configs))
+        if data is not None:
+            show_facts(task_name(configs[0]), data)
+        while data is not None:
+            with ExitStack() as held:
+                mine = place.take(dict(configs), held)
+                if not mine:
+                    break
+                wanted = {
+                    number: configs[number] for number in mine if not self._has_ended(number, job, configs)
+                }
+                if wanted:
+                    if wanted.keys() != stack.members.keys():
+                        stack = _stack(wanted, data)
+                    self._train(stack, wanted, data, job)
+                    stack = _Stack({}, None)
+        return [result for number in configs if (result := place.result(number)) is not None]
+
+    def _has_ended(self, number: int, job: Job, configs: Mapping[int, dict[str, Any]]) -> bool:
+        """Return whether the run of a member has ended, with a result that is recorded here."""
+        ended = has_ended(job.sweep.run_folder(number, configs[number]))
+        if ended:
+            overrides = self.plan.combinations[number].overrides
+            job.run(number, overrides, lambda: job.execute(number, configs[number], overrides))
+        return ended
+
+    def _train(
+        self, stack: _Stack, configs: Mapping[int, dict[str, Any]], data: DataModule, job: Job
+    ) -> None:
+        folders = {number: job.sweep.run_folder(number, config) for number, config in configs.items()}
+        begun = {number for number, folder in folders.items() if folder.exists()}
+        for number in folders.keys() - begun:
+            overrides = self.plan.combinations[number].overrides
+            freeze(configs[number], self.plan.command, folders[number], overrides)
         started = time.perf_counter()
-        results: list[dict[str, Any]] = []
         try:
-            training.fit()
+            assert stack.training is not None
+            stack.training.fit()
             share = (time.perf_counter() - started) / len(configs)
-            by_number = dict(zip(order, members))
-            for number, folder in enumerate(folders):
-                results.append(self._measure(number, by_number[number], folder, data, share, job))
+            for number, folder in folders.items():
+                self._measure(number, stack.members[number], folder, number in begun, data, share, job)
         except Stopped as stopped:
             with REQUEST.deferred():
-                for number, folder in enumerate(folders):
+                for number, folder in folders.items():
                     if number not in job.recorded:
                         self._record_stopped(number, folder, stopped, job)
             raise
-        return results
 
     def _data(self, config: dict[str, Any]) -> DataModule:
         seed_everything(config["seed"])
@@ -106,20 +143,46 @@ class StackedSweep:
         return data
 
     def _measure(
-        self, number: int, member: Member, folder: Path, data: DataModule, share: float, job: Job
-    ) -> dict[str, Any]:
+        self,
+        number: int,
+        member: Member,
+        folder: Path,
+        begun: bool,
+        data: DataModule,
+        share: float,
+        job: Job,
+    ) -> None:
         def measure() -> dict[str, Any]:
             with run_lock(folder):
-                result = execute(folder, data=data, fit=member.hand_over)
+                result = execute(folder, resume=begun, data=data, fit=member.hand_over)
             return result | {"seconds": round(result["seconds"] + share, 3)}
 
-        return job.run(number, self.plan.combinations[number].overrides, self.plan.folder, measure)
+        job.run(number, self.plan.combinations[number].overrides, measure)
 
     def _record_stopped(self, number: int, folder: Path, stopped: Stopped, job: Job) -> None:
         again = Stopped(f"{stopped.reason}; when resumed, the run starts from the beginning", stopped.number)
         result = stopped_result(again, folder)
         with suppress(Stopped):  # all jobs must be recorded before the sweep stops
-            job.run(number, self.plan.combinations[number].overrides, self.plan.folder, lambda: result)
+            job.run(number, self.plan.combinations[number].overrides, lambda: result)
+
+
+@dataclass
+class _Stack:
+    """Holds members by the number of their job, and what trains them together."""
+
+    members: dict[int, Member]
+    training: StackedTraining | None
+
+
+def _stack(configs: Mapping[int, dict[str, Any]], data: DataModule) -> _Stack:
+    """Build the members of these jobs; ConfigError where that fails."""
+    order = sorted(configs, key=lambda number: (_cohort(configs, number), number))
+    try:
+        members = {number: Member.of(OmegaConf.create(configs[number]), data) for number in order}
+        sizes = _sizes([_cohort(configs, number) for number in order])
+        return _Stack(members, StackedTraining(list(members.values()), sizes, data))
+    except ValueError as error:
+        raise ConfigError(problems_of(error) or [f"sweep=stacked: {error}"]) from error
 
 
 def _without_sweep(config: dict[str, Any]) -> dict[str, Any]:
@@ -185,12 +248,12 @@ def _name(node: dict[str, Any]) -> str:
     return str(node["_target_"]).rpartition(".")[2]
 
 
-def _cohort(configs: list[dict[str, Any]], number: int) -> int:
+def _cohort(configs: Mapping[int, dict[str, Any]], number: int) -> int:
     """Return the number of the first combination with the same optimizer and schedule."""
     own = configs[number]
     return next(
         other
-        for other, config in enumerate(configs)
+        for other, config in configs.items()
         if config["optim"] == own["optim"] and config.get("schedule") == own.get("schedule")
     )
 
