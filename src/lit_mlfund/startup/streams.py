@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from lit_mlfund.startup.screen import Screen
+from lit_mlfund.startup.screen import CLEAR, Screen
 
 # What our texts use beyond ASCII, for encodings that lack it.
 _PLAIN = {
@@ -28,8 +28,9 @@ _PLAIN = {
     "±": "+-",
     "\u00a0": " ",
 }
+_FLAGS = ("json", "quiet", "verbose")
+_VARIABLE = "MLFUND_OUTPUT"
 _HANDLER = "lit_mlfund.plain"
-CLEAR = "\r\x1b[2K"  # the line of a terminal
 
 
 def prepare_streams() -> None:
@@ -71,6 +72,16 @@ class Output:
     def screen(self) -> Screen:
         """Return what the stream that people read can show."""
         return Screen.of(self.stream)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the variable by which a process that this one starts prints alike."""
+        return {_VARIABLE: " ".join(name for name in _FLAGS if getattr(self, name))}
+
+    def follow_parent(self) -> None:
+        """Print as the process that has started this one; as before where it says nothing."""
+        words = os.environ.pop(_VARIABLE, "").split()
+        self.json, self.quiet, self.verbose = (name in words for name in _FLAGS)
 
     @contextmanager
     def set(self, json: bool = False, quiet: bool = False, verbose: bool = False) -> Iterator[None]:

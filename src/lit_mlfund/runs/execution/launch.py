@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lit_mlfund.runs.execution.way_on import stopped_result
 from lit_mlfund.runs.execution.workers import run_workers
 from lit_mlfund.startup.environment import is_first_process, launcher_world
 from lit_mlfund.startup.fast_imports import importing
-from lit_mlfund.startup.signals import REQUEST, Stopped, unmasked
+from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped, unmasked
 
 
 def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
@@ -25,20 +26,34 @@ def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
         ConfigError: the user's input is wrong, or another process is at work in the folder.
     """
     with REQUEST.installed():
+        objective = _objective(run_dir)
         try:
             if (world := launcher_world()) and world[0] > 0:
                 return execute_here(run_dir, resume)
             with run_lock(run_dir) as lock, unmasked():
                 workers = 1 if world else num_workers(load_frozen(run_dir)["trainer"])
                 if workers > 1:
-                    return run_workers(run_dir, workers, resume, lock=lock)
-                return execute_here(run_dir, resume)
+                    result = run_workers(run_dir, workers, resume, lock=lock)
+                else:
+                    result = execute_here(run_dir, resume)
         except Stopped as stopped:
             result = stopped_result(stopped, run_dir)
+        if result["status"] in STOPPED and (result.get("objective") or {}).get("value") is None:
+            # stopped before its training went on: as good as it was
+            result["objective"] = objective
             if is_first_process():
                 with REQUEST.deferred():
                     write_json(run_dir / "result.json", result)
-            return result
+        return result
+
+
+def _objective(run_dir: Path) -> dict[str, Any]:
+    """Return the objective of a run as an earlier session has left it."""
+    try:
+        value = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))["objective"]["value"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        value = None
+    return {"name": load_frozen(run_dir).get("monitor"), "value": value}
 
 
 def execute_here(run_dir: Path, resume: bool) -> dict[str, Any]:
