@@ -224,17 +224,16 @@ def test_the_target_is_said_at_the_start(mlfund: Command, table: Path) -> None:
     options = ("data=table", f"data.path={table}", *FAST, "trainer.max_epochs=1")
     frame = pl.read_parquet(table)
     outcome = mlfund("train", "task=binary", "data.target=label", "data.exclude=[value,kind]", *options)
-    reading, *lines = outcome.err.replace("\u00a0", " ").splitlines()
-    assert reading == f"reading {table} …"
+    lines = outcome.err.replace("\u00a0", " ").splitlines()
     assert [line.split() for line in lines[:1]] == [
         ["binary", "train", "629", "val", "136", "test", "135", "rows"]
     ]
     shown = float(lines[1].removeprefix("  target: label, 1 is '1': ").removesuffix(" % of train"))
     assert shown == pytest.approx(100 * frame["label"].mean(), abs=0.2)  # classes are drawn alike
     outcome = mlfund("train", "task=regression", "data.target=value", "data.exclude=[label,kind]", *options)
-    assert outcome.err.splitlines()[2].startswith("  target: value, mean ")
+    assert outcome.err.splitlines()[1].startswith("  target: value, mean ")
     outcome = mlfund("train", "task=multiclass", "data.target=kind", "data.exclude=[label,value]", *options)
-    assert outcome.err.splitlines()[2].startswith("  target: kind, 3 classes: from ")
+    assert outcome.err.splitlines()[1].startswith("  target: kind, 3 classes: from ")
 
 
 def test_a_kill_between_the_result_and_the_report(

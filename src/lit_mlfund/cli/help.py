@@ -22,11 +22,11 @@ _TOP = """mlfund VERB [key=value …]
   mlfund list losses
 
 mlfund VERB --help explains a verb; mlfund --version prints the version.
-A terminal shows tables; into a pipe or a file, or with --json, standard output is the result as JSON alone, and all
-else goes to standard error. -q, --quiet leaves the result; -v, --verbose adds what Lightning says. NO_COLOR is obeyed.
+A terminal shows tables. Into a pipe or a file, or with --json, standard output is the result as JSON alone,
+and all else goes to standard error. -q, --quiet leaves the result; -v, --verbose adds what Lightning says.
 Exit codes: 0 done; 2 the input is wrong; 3 training failed; 1 crashed, 130 stopped by Ctrl-C,
 143 by a scheduler (these three resumable).
-Environment: OMP_NUM_THREADS (default 1, best for small models), MLFUND_TRACEBACK=1 shows tracebacks."""
+Environment: OMP_NUM_THREADS (default 1, best for small models), NO_COLOR, MLFUND_TRACEBACK=1."""
 
 _BY_VERB = {
     "train": """mlfund train [-m] [--config-dir DIR] [--cfg] [group=option …] [key=value …]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from lit_mlfund.startup.screen import CLEAR, Screen
+from lit_mlfund.startup.screen import CLEAR, Screen, is_terminal
 
 # What our texts use beyond ASCII, for encodings that lack it.
 _PLAIN = {
@@ -130,10 +130,9 @@ def show_status(text: str) -> None:
 
 
 def announce(text: str) -> None:
-    """Say what takes a while from now on: as the status of a terminal, elsewhere as a line of standard error."""
-    if Screen.of(sys.stderr).is_live:
-        show_status(text)
-    elif not OUTPUT.quiet:
+    """Say to a person who waits what takes a while from now on: as the status, or in a line where none is replaced."""
+    show_status(text)
+    if is_terminal(sys.stderr) and not Screen.of(sys.stderr).is_live and not OUTPUT.quiet:
         warn(text)
 
 

@@ -38,7 +38,7 @@ def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
                     result = execute_here(run_dir, resume)
         except Stopped as stopped:
             result = stopped_result(stopped, run_dir)
-        if result["status"] in STOPPED and (result.get("objective") or {}).get("value") is None:
+        if objective and result["status"] in STOPPED and (result.get("objective") or {}).get("value") is None:
             # stopped before its training went on: as good as it was
             result["objective"] = objective
             if is_first_process():
@@ -47,13 +47,13 @@ def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
         return result
 
 
-def _objective(run_dir: Path) -> dict[str, Any]:
-    """Return the objective of a run as an earlier session has left it."""
+def _objective(run_dir: Path) -> dict[str, Any] | None:
+    """Return the objective of a run as an earlier session has left it; None where it has no value."""
     try:
-        value = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))["objective"]["value"]
+        objective = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))["objective"]
+        return objective if isinstance(objective["value"], float) else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        value = None
-    return {"name": load_frozen(run_dir).get("monitor"), "value": value}
+        return None
 
 
 def execute_here(run_dir: Path, resume: bool) -> dict[str, Any]:
