@@ -136,6 +136,8 @@ class Progress(Callback):
             parts.append(f"{seconds:.1f} s")
             while screen.width is not None and len("  ".join(parts)) > screen.width and len(parts) > 2:
                 parts.pop(1 if len(parts) > 3 else -1)  # the monitored value is the last to go
+            if screen.width is not None and len("  ".join(parts)) > screen.width:
+                parts[1:] = [parts[1].rpartition(" ")[2]]
             self._write(screen, "  ".join(parts)[: screen.width], end="\n")
 
     def _bar(self, trainer: Trainer, num_done: int, now: float, width: int) -> str:

@@ -68,7 +68,7 @@ def start_text(run_dir: Path, facts: bool = True) -> str:
     lines.append(wrap(f"model  {provenance['num_parameters']:,} parameters"))
     if plan := provenance.get("budget"):
         lines.append(wrap(f"train  {budget_text(plan)}"))
-    return "\n".join([*lines, f"run    {run_dir}"])
+    return "\n".join([*lines, f"run    {_shown(run_dir)}"])
 
 
 def run_text(run_dir: Path, remarks: Iterable[str] = (), trust: Iterable[str] = ()) -> str:
@@ -86,7 +86,10 @@ def run_text(run_dir: Path, remarks: Iterable[str] = (), trust: Iterable[str] = 
         parts += ["", metrics_text(metrics, rest), *map(wrap, table_notes(metrics)), ""]
     if findings or "splits" in metrics:
         parts.append(findings_text(findings))
-    parts += [*remarks, *([] if OUTPUT.quiet else _next_steps(run_dir, trust))]
+    parts += remarks
+    ended = read_json(run_dir / "result.json").get("status", "done") == "done"
+    if ended and not OUTPUT.quiet:
+        parts += _next_steps(run_dir, trust)
     return "\n".join(parts)
 
 

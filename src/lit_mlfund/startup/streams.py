@@ -122,7 +122,7 @@ def show_status(text: str) -> None:
     It is on standard error, as a program may read the other stream.
     """
     screen = Screen.of(sys.stderr)
-    if screen.is_live and not OUTPUT.quiet:
+    if screen.is_live and not OUTPUT.quiet and not OUTPUT.verbose:  # Lightning would write behind it
         with suppress(OSError):
             sys.stderr.write(f"{CLEAR}{screen.plain(text)[: screen.text_width - 1]}")
             sys.stderr.flush()
@@ -132,7 +132,8 @@ def show_status(text: str) -> None:
 def announce(text: str) -> None:
     """Say to a person who waits what takes a while from now on: as the status, or in a line where none is replaced."""
     show_status(text)
-    if is_terminal(sys.stderr) and not Screen.of(sys.stderr).is_live and not OUTPUT.quiet:
+    replaced = Screen.of(sys.stderr).is_live and not OUTPUT.verbose
+    if is_terminal(sys.stderr) and not replaced and not OUTPUT.quiet:
         warn(text)
 
 

@@ -26,7 +26,7 @@ def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
         ConfigError: the user's input is wrong, or another process is at work in the folder.
     """
     with REQUEST.installed():
-        objective = _objective(run_dir)
+        earlier = _objective(run_dir)
         try:
             if (world := launcher_world()) and world[0] > 0:
                 return execute_here(run_dir, resume)
@@ -37,23 +37,31 @@ def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
                 else:
                     result = execute_here(run_dir, resume)
         except Stopped as stopped:
-            result = stopped_result(stopped, run_dir)
-        if objective and result["status"] in STOPPED and (result.get("objective") or {}).get("value") is None:
-            # stopped before its training went on: as good as it was
-            result["objective"] = objective
-            if is_first_process():
-                with REQUEST.deferred():
-                    write_json(run_dir / "result.json", result)
+            result = _result(run_dir)
+            if result.get("status") != "done":  # else it came too late to stop anything
+                result = stopped_result(stopped, run_dir)
+        if result["status"] in STOPPED and is_first_process():
+            if earlier and (result.get("objective") or {}).get("value") is None:
+                result["objective"] = earlier  # it was stopped before its training went on
+            with REQUEST.deferred():
+                write_json(run_dir / "result.json", result)
         return result
 
 
 def _objective(run_dir: Path) -> dict[str, Any] | None:
     """Return the objective of a run as an earlier session has left it; None where it has no value."""
+    objective = _result(run_dir).get("objective")
+    known = isinstance(objective, dict) and isinstance(objective.get("value"), float)
+    return objective if known else None
+
+
+def _result(run_dir: Path) -> dict[str, Any]:
+    """Return the contents of `result.json`, nothing where there is none that can be read."""
     try:
-        objective = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))["objective"]
-        return objective if isinstance(objective["value"], float) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+        result = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return result if isinstance(result, dict) else {}
 
 
 def execute_here(run_dir: Path, resume: bool) -> dict[str, Any]:
