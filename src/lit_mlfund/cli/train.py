@@ -23,6 +23,11 @@ _FLAGS = (
     "--fresh",
     "--dry-run",
     "--trust",
+    "--json",
+    "-q",
+    "--quiet",
+    "-v",
+    "--verbose",
     "--help",
 )
 
@@ -128,7 +133,7 @@ def _typed(lines: list[str], key: str, value: Any) -> str:
 
 
 def report(result: dict[str, Any]) -> int:
-    """Print a result as the last line of stdout, in the first process only, and return its exit code.
+    """Print a result as JSON, where a program reads it, in the first process only, and return its exit code.
 
     An output that cannot be written does not change the code: the same is in the folder's `result.json`.
     """

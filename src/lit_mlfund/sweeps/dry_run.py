@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 from lit_mlfund.reports.sweep_table import varied
-from lit_mlfund.reports.tables import format_table, number
+from lit_mlfund.reports.tables import number
+from lit_mlfund.reports.terminal import table_text
+from lit_mlfund.startup.streams import say_result
 from lit_mlfund.sweeps.plan import Plan, plan_sweep
 from lit_mlfund.sweeps.sweep import runner_of
 from lit_mlfund.sweeps.sweep_folder import ENDED_WELL
@@ -34,16 +35,16 @@ def dry_run(
     status = {n: known[n]["status"] if n in known else _status(plan, n) for n in overrides}
     keys, values = varied(list(overrides.values()))
     rows = [
-        [str(n), *(settings.get(key, "") for key in keys), number(known.get(n, {}).get("seconds")), status[n]]
+        [str(n), status[n], number(known.get(n, {}).get("seconds")), *(settings.get(key, "") for key in keys)]
         for n, settings in zip(overrides, values)
     ]
-    print(format_table(["job", *keys, "seconds", "status"], rows), file=sys.stderr)
+    say_result(table_text(["job", "status", "seconds", *keys], rows, rest="at a wider terminal"))
     done = [n for n in overrides if status[n] in ENDED_WELL]
     took = [float(known[n]["seconds"]) for n in done if known[n].get("seconds") is not None]
     left = len(overrides) - len(done) if listed else None
     seconds = round(fmean(took) * left, 1) if took and left is not None else None
     if seconds:
-        print(f"about {seconds:.0f} s for the {left} jobs left, one after the other", file=sys.stderr)
+        say_result(f"about {seconds:.0f} s for the {left} jobs left, one after the other")
     return {
         "sweep": str(plan.folder),
         "jobs": len(overrides) if listed else None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.runs.execution.way_on import go_on
 from lit_mlfund.runs.execution.workers import WorkerError
 from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
+from lit_mlfund.startup.streams import say_json, warn
 from lit_mlfund.sweeps.sweep_folder import SweepFolder
 
 
@@ -134,12 +134,12 @@ class Job:
             told += f" is of the same command and goes on: {jobs} jobs are done (--fresh runs all anew)"
         elif goes_on:
             told += "; if it is interrupted, the same command goes on"
-        print(f"sweep: {told}", file=sys.stderr, flush=True)
+        warn(f"sweep: {told}")
         for number, result in done.items():
             self.show(number, result)
 
     def show(self, number: int, result: dict[str, Any]) -> None:
         """Print the result of a job, unless it was printed before."""
         if number not in self.printed:
-            print(to_json(result), flush=True)
+            say_json(to_json(result))
             self.printed.add(number)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import shlex
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -29,6 +28,7 @@ from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.assembly.data_reuse import shared_data
 from lit_mlfund.startup.environment import launcher_world
 from lit_mlfund.startup.signals import REQUEST, Stopped
+from lit_mlfund.startup.streams import announce, say_result, warn
 from lit_mlfund.sweeps.job import Job
 from lit_mlfund.sweeps.plan import Combination, Plan, plan_sweep, typed_keys
 from lit_mlfund.sweeps.sweep_folder import ENDED_WELL
@@ -68,6 +68,7 @@ def sweep(
     plan = plan_sweep(lines, config_dir, command, fresh)
     report = _claim_report(plan.first)
     job = Job(plan.sweep, os.getpid(), config_dir, plan.command, plan.deletions)
+    announce(f"starting {len(plan.combinations)} jobs …" if plan.is_enumerated else "starting the jobs …")
     try:
         with shared_data():
             if plan.first.config.get("sweep"):
@@ -86,9 +87,9 @@ def sweep(
             raise Stopped(f"{stopped.reason}; {_way_on(plan, results)}", stopped.number) from None
     _show(results, plan)
     if plan.is_enumerated and any(result["status"] == "failed" for result in results):
-        print("sweep: the same command runs the failed jobs again, and no others", file=sys.stderr)
+        warn("sweep: the same command runs the failed jobs again, and no others")
     if report is not None and (page := report(plan.folder, command)) is not None:
-        print(f"claim: {page}", file=sys.stderr)
+        say_result(f"claim: {page}")
     return results
 
 
@@ -96,7 +97,7 @@ def _show(results: list[dict[str, Any]], plan: Plan) -> None:
     if len(results) > 1:
         from lit_mlfund.reports.sweep_table import sweep_text  # polars: too slow for the check of a sweep
 
-        print(sweep_text(results, direction(plan.first.config)), file=sys.stderr)
+        say_result(sweep_text(results, direction(plan.first.config)))
 
 
 def _way_on(plan: Plan, results: Sequence[dict[str, Any]]) -> str:
@@ -235,7 +236,7 @@ def _multirun(plan: Plan, job: Job) -> None:
         if any(result["status"] == "done" for result in results.values()):
             raise
         # every job failed, so that the sweeper had nothing to choose from
-        print(f"the sweeper ended: {one_line(error)}", file=sys.stderr)
+        warn(f"the sweeper ended: {one_line(error)}")
     finally:
         GlobalHydra.instance().clear()
 

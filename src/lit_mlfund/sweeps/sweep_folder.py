@@ -12,7 +12,6 @@ import json
 import re
 import secrets
 import shlex
-import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,6 +25,7 @@ from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution.lock import is_locked
 from lit_mlfund.runs.execution.run_folder import RUN_FILE, absolute_paths
 from lit_mlfund.startup.signals import REQUEST, STOPPED
+from lit_mlfund.startup.streams import warn
 from lit_mlfund.sweeps.lease import Lease, acquire, create, holder
 
 SWEEP_FILE = "sweep.json"
@@ -243,7 +243,7 @@ class SweepFolder:
 
     def _tell_waiting(self, numbers: Sequence[int]) -> None:
         at_work = (f"{number} ({self.holder(number) or 'of a process that ends'})" for number in numbers)
-        print(f"sweep: waiting for jobs at work elsewhere: {', '.join(at_work)}", file=sys.stderr, flush=True)
+        warn(f"sweep: waiting for jobs at work elsewhere: {', '.join(at_work)}")
 
     def holder(self, number: int) -> str | None:
         """Name the living process that is at work on a job."""

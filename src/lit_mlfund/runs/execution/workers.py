@@ -22,6 +22,7 @@ from typing import Any
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.parent import PARENT
 from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
+from lit_mlfund.startup.streams import OUTPUT
 
 # Left by an earlier job in this process or by the shell; workers must not inherit them.
 _INHERITED = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK", "ROLE_RANK")
@@ -139,17 +140,21 @@ def _reason(run_dir: Path, group: _Group) -> str:
 
 def _environment(rank: int, workers: int, port: int) -> dict[str, str]:
     """Return the variables of one worker: those of torchrun, by which libraries find their peers."""
-    return _clean_environment() | {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(workers),
-        "LOCAL_WORLD_SIZE": str(workers),
-        "GROUP_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_RUN_ID": "none",
-        PARENT: str(os.getpid()),
-    }
+    return (
+        _clean_environment()
+        | OUTPUT.environment
+        | {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(workers),
+            "LOCAL_WORLD_SIZE": str(workers),
+            "GROUP_RANK": "0",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "TORCHELASTIC_RUN_ID": "none",
+            PARENT: str(os.getpid()),
+        }
+    )
 
 
 def _clean_environment() -> dict[str, str]:
