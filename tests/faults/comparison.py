@@ -46,7 +46,8 @@ def _names(folder: Path, run: Path) -> set[str]:
 def _checkpoint(path: Path) -> dict[str, Any]:
     state = torch.load(path, weights_only=True)
     kept = {key: state.get(key) for key in CHECKPOINT}
-    return kept | {name: state["callbacks"].get(name) for name in CALLBACKS}
+    callbacks = state.get("callbacks", {})  # absent from the checkpoints of a stacked sweep
+    return kept | {name: callbacks.get(name) for name in CALLBACKS}
 
 
 def _unequal(found: Any, wanted: Any, where: str) -> Iterator[str]:
