@@ -21,6 +21,10 @@ def differences(run: Path, expected: Path) -> Iterator[str]:
         found, wanted = (_checkpoint(folder / "checkpoints" / name) for folder in (run, expected))
         yield from _unequal(found, wanted, name)
     for name, keys in (("result.json", RESULT), ("metrics.json", None), ("findings.json", None)):
+        if name != "result.json" and not (expected / name).exists():  # without a test there is no more
+            if (run / name).exists():
+                yield f"{name} on one side only"
+            continue
         found, wanted = (json.loads((folder / name).read_text()) for folder in (run, expected))
         if keys is not None:
             found, wanted = ({key: part.get(key) for key in keys} for part in (found, wanted))
