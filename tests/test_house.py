@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "lit_mlfund"
 # A folder imports only from folders before it. Files beside the folders come before all of them, but for
 # `python -m lit_mlfund`, which is the command line.
-ORDER = ["losses", "metrics", "models", "optim", "startup", "config", "data", "references", "diagnostics"]
-ORDER += ["datamodules", "modules", "callbacks", "reports", "runs", "sweeps", "cli"]
+ORDER = ["losses", "metrics", "models", "optim", "startup", "config", "cluster", "data", "references"]
+ORDER += ["diagnostics", "datamodules", "modules", "callbacks", "reports", "runs", "sweeps", "cli"]
 # The same inside a folder; `.` stands for the files that lie in it beside its subfolders.
 INNER = {
     "data": ["serving", "parsing", "reading", "preprocessing", "disk", "sources", "."],

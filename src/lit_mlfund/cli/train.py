@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from lit_mlfund.atomic import to_json
 from lit_mlfund.cli.first_look import first_look, first_look_at_run
 from lit_mlfund.cli.keys import TRUST, take_trust
 from lit_mlfund.config.errors import ConfigError, suggestion
-from lit_mlfund.startup.signals import STOPPED
-from lit_mlfund.startup.streams import say, warn
+from lit_mlfund.startup.streams import warn
 
 _FLAGS = ("-m", "--multirun", "--config-dir", "-cd", "--cfg", "-c", "--trust", "--help")
 
@@ -54,6 +51,7 @@ def run(arguments: list[str]) -> int:
     from lit_mlfund.config.compose import Composer
     from lit_mlfund.config.overrides import plain_values
     from lit_mlfund.runs.execution.lifecycle import run_again, run_config
+    from lit_mlfund.runs.execution.way_on import tell
 
     options, trust = take_trust(arguments)
     parsed = parse(options)
@@ -64,7 +62,7 @@ def run(arguments: list[str]) -> int:
         if parsed.multirun or parsed.show:
             raise ConfigError("run=: a frozen run is executed as it is, without -m or --cfg")
         first_look_at_run(Path(run_dir).expanduser(), trust=trust)
-        return report(run_again(run_dir, values, command, trust))
+        return tell(run_again(run_dir, values, command, trust))
     if trust:
         raise ConfigError(f"{TRUST}: is for run=FOLDER; what you name on the command line is yours")
     if parsed.multirun and parsed.show:
@@ -78,7 +76,7 @@ def run(arguments: list[str]) -> int:
             return 0
         if str(composed.hydra.mode) != "RunMode.MULTIRUN" and not composed.config.get("sweep"):
             first_look(composed.config["data"])
-            return report(run_config(composed.config, command))
+            return tell(run_config(composed.config, command))
     from lit_mlfund.sweeps.sweep import sweep
 
     results = sweep(parsed.overrides, parsed.config_dir, command)
@@ -86,17 +84,3 @@ def run(arguments: list[str]) -> int:
     if failed:
         warn(f"mlfund: {failed} of {len(results)} jobs failed")
     return 3 if failed else 0
-
-
-def report(result: dict[str, Any]) -> int:
-    """Print a result as the last line of stdout, in the first process only, and return its exit code.
-
-    An output that cannot be written does not change the code: the same is in the folder's `result.json`.
-    """
-    from lit_mlfund.startup.environment import is_first_process
-
-    if is_first_process():
-        say(to_json(result), result=True)
-        if result["status"] != "done":
-            warn(f"mlfund: {result['status']}: {result.get('reason', '')}")
-    return {"done": 0, "crashed": 1, **STOPPED}.get(result["status"], 3)

@@ -192,5 +192,6 @@ def quiet_lightning() -> None:
         ".*`isinstance\\(treespec, LeafSpec\\)`.*",
         ".*Checkpoint directory.*",
         ".*no logger configured.*",
+        ".*`srun` command is available.*",
     ):
         warnings.filterwarnings("ignore", text)

@@ -8,17 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lit_mlfund.cluster.world import check_world
 from lit_mlfund.config.catalog import catalog
 from lit_mlfund.config.check import check
 from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.config.schema import SECTIONS, VALUES
-from lit_mlfund.runs.execution.crash import CRASHED, discard
+from lit_mlfund.runs.execution.crash import discard
 from lit_mlfund.runs.execution.launch import launch
-from lit_mlfund.runs.execution.rendezvous import shared_run_folder
-from lit_mlfund.runs.execution.run_folder import freeze
 from lit_mlfund.runs.execution.strangers import load_checked
+from lit_mlfund.runs.execution.together import Decision, new_folder, together
 from lit_mlfund.runs.execution.unreported import finish_report, is_marked
+from lit_mlfund.runs.execution.way_on import CRASHED
 from lit_mlfund.startup.signals import STOPPED
 
 RERUN_KEYS = ("name", "runs_dir")  # allowed beside run=: where a repetition is written, not what it does
@@ -27,22 +28,31 @@ RERUN_KEYS = ("name", "runs_dir")  # allowed beside run=: where a repetition is 
 def run_config(config: dict[str, Any], command: Sequence[str] = ()) -> dict[str, Any]:
     """Freeze a checked configuration and execute it; return the contents of its `result.json`.
 
+    Where a job of a scheduler is started again, its run is resumed, or only reported if it had ended.
+
     Raises:
         ConfigError, DataError, WriteError: the user's input or disk is wrong; no run folder is left.
     """
+    check_world(config["trainer"])
     runs_dir = Path(config["runs_dir"]).expanduser().absolute()
     new_folders = [folder for folder in (runs_dir / task_name(config), runs_dir) if not folder.exists()]
-    run_dir = shared_run_folder(lambda: freeze(config, command), runs_dir)
-    try:
-        return launch(run_dir, resume=False)
-    except Exception as error:
-        if problems_of(error) is not None:
-            discard(run_dir, error, trained=(run_dir / "checkpoints").exists())
-        if not run_dir.exists():
-            for folder in new_folders:
-                with suppress(OSError):  # other runs may have been created there meanwhile
-                    folder.rmdir()
-        raise
+
+    def execute(decision: Decision) -> dict[str, Any]:
+        run_dir = Path(decision.folder)
+        if decision.how == "ended":
+            return finish_report(run_dir)
+        try:
+            return launch(run_dir, resume=decision.how == "resume")
+        except Exception as error:
+            if problems_of(error) is not None and decision.how == "new":
+                discard(run_dir, error, trained=(run_dir / "checkpoints").exists())
+            if not run_dir.exists():
+                for folder in new_folders:
+                    with suppress(OSError):  # other runs may have been created there meanwhile
+                        folder.rmdir()
+            raise
+
+    return together(lambda: new_folder(config, command, _has_ended), execute)
 
 
 def run_again(
@@ -84,7 +94,10 @@ def run_again(
     if problems:
         raise ConfigError(problems)
     if not ended:
-        return launch(run_dir, resume=True)
+        check_world(config["trainer"])
+        return together(
+            lambda: Decision(str(run_dir), "resume"), lambda decision: launch(run_dir, resume=True)
+        )
     return run_config(config, command) if overrides or not is_marked(run_dir) else finish_report(run_dir)
 
 
