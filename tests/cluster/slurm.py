@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -97,9 +98,9 @@ class Slurm:
             AccountingStoragePass={f}/munge/socket
             JobCompType=jobcomp/none
             ReturnToService=2
-            NodeName=DEFAULT NodeHostname={host} NodeAddr=127.0.0.1 CPUs=4 CoresPerSocket=4 RealMemory=10000
-            NodeName=n1 Port={ports["n1"]}
-            NodeName=n2 Port={ports["n2"]}
+            NodeName=DEFAULT CPUs=4 CoresPerSocket=4 RealMemory=10000
+            NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports["n1"]}
+            NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports["n2"]}
             PartitionName=main Nodes=n1,n2 Default=YES MaxTime=60 State=UP
             """
         for name, text in (("slurmdbd.conf", accounting), ("slurm.conf", slurm)):
@@ -188,14 +189,15 @@ class Slurm:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Slurm]:
-    """Run a Slurm in a block."""
-    slurm = Slurm(folder)
-    try:
-        slurm.start()
-        yield slurm
-    finally:
-        slurm.stop()
+def running() -> Iterator[Slurm]:
+    """Run a Slurm in a block; its folder is one that daemons of other users may enter."""
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
+        slurm = Slurm(Path(folder))
+        try:
+            slurm.start()
+            yield slurm
+        finally:
+            slurm.stop()
 
 
 def free_ports(count: int) -> list[int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from lit_mlfund.cli.first_look import first_look, first_look_at_run
 from lit_mlfund.cli.keys import TRUST, take_trust
 from lit_mlfund.config.errors import ConfigError, suggestion
+from lit_mlfund.startup.signals import PREEMPTED, Stopped
 from lit_mlfund.startup.streams import warn
 
 _FLAGS = ("-m", "--multirun", "--config-dir", "-cd", "--cfg", "-c", "--trust", "--help")
@@ -77,9 +78,15 @@ def run(arguments: list[str]) -> int:
         if str(composed.hydra.mode) != "RunMode.MULTIRUN" and not composed.config.get("sweep"):
             first_look(composed.config["data"])
             return tell(run_config(composed.config, command))
+    from lit_mlfund.cluster.requeue import requeue
     from lit_mlfund.sweeps.sweep import sweep
 
-    results = sweep(parsed.overrides, parsed.config_dir, command)
+    try:
+        results = sweep(parsed.overrides, parsed.config_dir, command)
+    except Stopped as stopped:
+        if stopped.code == PREEMPTED:
+            requeue()
+        raise
     failed = sum(result["status"] != "done" for result in results)
     if failed:
         warn(f"mlfund: {failed} of {len(results)} jobs failed")

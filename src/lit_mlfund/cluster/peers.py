@@ -41,7 +41,7 @@ class Peers:
 
     def __init__(self, rank: int, world: int, meeting: Meeting, patience: int, ending: Ending):
         self.rank, self._ending, self._patience = rank, ending, patience
-        self._host = meeting.addresses[0][0]
+        self._meeting = meeting
         self._has_left = self._is_verdict = False
         self._lock = threading.Lock()
         self._hello: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -71,7 +71,7 @@ class Peers:
         if self.rank == 0:
             hello: dict[str, Any] = {"failed": True}
             try:
-                hello = {"decided": decide(), "address": self._host, "port": free_port()}
+                hello = {"decided": decide(), "address": self._meeting.addresses[0][0], "port": free_port()}
             finally:
                 self._send({"hello": hello})
         else:

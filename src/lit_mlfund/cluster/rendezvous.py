@@ -11,6 +11,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from lit_mlfund.cluster import slurm
 from lit_mlfund.config.errors import ConfigError
@@ -25,11 +26,13 @@ class Meeting:
     addresses  host and port of rank 0, in the order in which they are tried
     token      a word that only they know
     listening  of rank 0, the socket at which it waits
+    store      where it is announced, which has to live until all have read it
     """
 
     addresses: list[tuple[str, int]]
     token: str
     listening: socket.socket | None = None
+    store: Any = None
 
 
 def meet_by_slurm(rank: int) -> Meeting:
@@ -47,14 +50,13 @@ def meet_by_torchrun(rank: int, patience: float) -> Meeting:
     from torch.distributed import PrefixStore  # type: ignore[attr-defined]
     from torch.distributed.rendezvous import rendezvous
 
-    agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=patience)))
     store = PrefixStore("lit_mlfund", store)
     if rank == 0:
         listening, token = _listen([0]), secrets.token_hex(8)
         address = os.environ["MASTER_ADDR"], int(listening.getsockname()[1])
         store.set("meeting", json.dumps([*address, token]))
-        return Meeting([address], token, listening)
+        return Meeting([address], token, listening, store)
     deadline = time.monotonic() + patience
     while True:  # where agents were replaced, that of an earlier attempt may still be announced
         try:
@@ -63,7 +65,7 @@ def meet_by_torchrun(rank: int, patience: float) -> Meeting:
                 return Meeting([(host, port)], token)
         except RuntimeError as error:  # of the store
             raise ConfigError(f"torchrun: the first process does not answer: {error}") from error
-        if time.monotonic() > deadline or not agents:
+        if time.monotonic() > deadline:
             raise ConfigError(f"torchrun: the first process does not answer at {host}:{port}")
         time.sleep(0.5)
 

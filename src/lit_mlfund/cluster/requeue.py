@@ -1,8 +1,9 @@
-"""Has the job started again whose run was stopped by the scheduler; no other part of the program does."""
+"""Requeues the job of a run that the scheduler has stopped; no other part of the program does."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 from lit_mlfund.cluster import slurm
 from lit_mlfund.startup.environment import is_first_process
@@ -30,3 +31,19 @@ def requeue() -> None:
 def is_submitit() -> bool:
     """Return whether submitit has started this process, and is to requeue it."""
     return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+
+
+def requeue_by_submitit() -> None:
+    """Have submitit requeue its job: it notes how often that was done, and the sweep waits for the job.
+
+    Call it where submitit's own handler of its signal stands again. It ends the process, or raises an error of
+    submitit where the limit of time was reached more than `hydra.launcher.max_num_timeout` times.
+    """
+    job = slurm.job_id()
+    handler = signal.getsignal(signal.SIGUSR2)
+    if job is None or not is_submitit() or not callable(handler):
+        return
+    if is_first_process() and (reason := slurm.refusal(job)) is not None:
+        warn(f"mlfund: job {job} is not requeued: {reason}")
+        return
+    handler(signal.SIGUSR2, None)

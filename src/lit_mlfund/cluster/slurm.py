@@ -102,5 +102,5 @@ def refusal(job: str) -> str | None:
 
 
 def requeue(job: str) -> str | None:
-    """Have a job started again, which ends it; return why that failed."""
+    """Requeue a job, which ends it; return why that failed."""
     return _scontrol("requeue", job).error or None

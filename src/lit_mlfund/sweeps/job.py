@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from lit_mlfund.atomic import to_json, write_json
+from lit_mlfund.cluster.requeue import requeue_by_submitit
 from lit_mlfund.config.catalog import catalog
 from lit_mlfund.config.check import check
 from lit_mlfund.config.compose import delete, plain
@@ -22,7 +23,8 @@ from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.config.overrides import read_overrides, searchpath
 from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.runs.execution.workers import WorkerError
-from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
+from lit_mlfund.startup.environment import is_first_process
+from lit_mlfund.startup.signals import PREEMPTED, REQUEST, STOPPED, Stopped
 from lit_mlfund.sweeps.optuna_sweeper import missing_value
 
 
@@ -72,10 +74,16 @@ class Job:
     ) -> dict[str, Any]:
         """Call `execute`, write its result or its failure to the folder of the sweep, and print it.
 
-        Raises Stopped when a signal stopped the run, or arrived too late to stop it: it stops the sweep too.
+        Raises Stopped when a signal stopped the run, or arrived too late to stop it: it stops the sweep too. A job of
+        submitit is requeued then.
         """
-        with REQUEST.installed():
-            return self._run(number, overrides, folder, execute)
+        try:
+            with REQUEST.installed():
+                return self._run(number, overrides, folder, execute)
+        except Stopped as stopped:
+            if stopped.code == PREEMPTED:
+                requeue_by_submitit()
+            raise
 
     def _run(
         self, number: int, overrides: list[str], folder: Path, execute: Callable[[], dict[str, Any]]
@@ -90,7 +98,8 @@ class Job:
             result = {"run": None, "status": "failed", "reason": reason}
         result |= {"job": number, "overrides": overrides}
         with REQUEST.deferred():
-            write_json(job_folder(folder) / f"{number}.json", result)
+            if is_first_process():
+                write_json(job_folder(folder) / f"{number}.json", result)
             self.recorded.add(number)
             if os.getpid() == self.parent:
                 print(to_json(result), flush=True)
