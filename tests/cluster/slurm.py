@@ -101,7 +101,7 @@ class Slurm:
             NodeName=DEFAULT CPUs=4 CoresPerSocket=4 RealMemory=10000
             NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports["n1"]}
             NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports["n2"]}
-            PartitionName=main Nodes=n1,n2 Default=YES MaxTime=60 State=UP
+            PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
             """
         for name, text in (("slurmdbd.conf", accounting), ("slurm.conf", slurm)):
             (f / name).write_text(textwrap.dedent(text))

@@ -38,12 +38,10 @@ RUN = (
 def test_an_agent_is_killed_and_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(textwrap.dedent(MINE))
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    environment |= {
-        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"
-    }  # else torch 2.13 does not tell a new agent its address
     (port,) = free_ports(1)
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--max-restarts=3",
+        sys.executable, str(ROOT / "scripts" / "torchrun_exit.py"), "--nnodes=2", "--nproc-per-node=1",
+        "--max-restarts=3",
         "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=mine", "--local-addr=127.0.0.1",
         "-m", "lit_mlfund", *RUN, "trainer.devices=1", "trainer.num_nodes=2",
         "+callbacks.waiting._target_=mine.Waiting",
@@ -81,3 +79,26 @@ def test_an_agent_is_killed_and_replaced(tmp_path: Path) -> None:
         for path in (Path(json.loads(told.stdout.splitlines()[-1])["run"]), run)
     )
     assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("option", "code"), [("optim.lrr=1", 2), ("+callbacks.killed._target_=mine.Killed", 137)]
+)
+def test_the_exit_code_says_what_has_happened(tmp_path: Path, option: str, code: int) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import os\nfrom lightning.pytorch import Callback\n"
+        "class Killed(Callback):\n"
+        "    def on_train_start(self, trainer, module):\n"
+        "        if trainer.global_rank == 1:\n"
+        "            os.kill(os.getpid(), 9)\n"
+    )
+    told = subprocess.run(
+        [
+            sys.executable, str(ROOT / "scripts" / "torchrun_exit.py"), "--nproc-per-node=2", "-m", "lit_mlfund", *RUN,
+            "trainer.devices=2", option,
+        ],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert told.returncode == code, told.stderr
+    assert sum(line.startswith("mlfund: ") for line in told.stderr.splitlines()) == 1

@@ -35,6 +35,11 @@ WORKER = """
         (run_dir / f"ready{rank}").touch()
         while not asked:
             time.sleep(0.05)
+    if what == "stop":
+        import signal
+        if rank == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(60)
     if what == "wrong":
         Path(os.environ["MLFUND_PROBLEMS_FILE"]).write_text(json.dumps(["no column y"]))
         sys.exit(2)
@@ -120,6 +125,15 @@ def test_workers_without_a_result(workers: Path) -> None:
     (workers / "result.json").write_text("{}")
     with pytest.raises(WorkerError, match=r"the 1 processes of .* ended with code 0 and without a result"):
         run_workers(workers, 1, resume=False, module="reporting_worker")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_a_worker_that_is_stopped_ends_all(workers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_processes, "_PATIENCE", 2)
+    (workers / "run.yaml").write_text("{}")
+    (workers / "what").write_text("stop")
+    with pytest.raises(WorkerError, match=r"^rank 1 of 2 is stopped; go on with: mlfund train run="):
+        run_workers(workers, 2, resume=False, module="reporting_worker")
 
 
 def test_a_signal_goes_on_to_the_workers(workers: Path) -> None:
