@@ -24,6 +24,7 @@ ORDER = [
     "optim",
     "startup",
     "config",
+    "cluster",
     "run_folders",
     "data",
     "references",

@@ -141,7 +141,7 @@ def _child(tree: Path, tests: list[str], budget: float, mark: str) -> int:
         "-x",
         "-q",
         "-m",
-        "not slow",
+        "not slow and not cluster",
         "-p",
         "no:cacheprovider",
         f"--basetemp={scratch}",

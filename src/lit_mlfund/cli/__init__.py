@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
+    from lit_mlfund.startup.environment import is_first_process
     from lit_mlfund.startup.signals import INTERRUPTED, Stopped, unmasked
     from lit_mlfund.startup.streams import prepare_streams, warn
 
@@ -40,7 +41,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         with unmasked():
             return _dispatch(arguments)
     except Stopped as stopped:
-        warn(f"mlfund: {stopped}")
+        if is_first_process():
+            warn(f"mlfund: {stopped}")
         return int(str(stopped.code))
     except KeyboardInterrupt:
         warn("interrupted")
@@ -65,8 +67,6 @@ def _main(arguments: Sequence[str] | None) -> int:
             traceback.print_exc()
         if problems_of(error) is None:
             return FAILED
-        from lit_mlfund.startup.environment import is_first_process
-
         if is_first_process():
             lines = f"mlfund: {error}".splitlines()  # a cell of megabytes may be quoted in one
             warn(

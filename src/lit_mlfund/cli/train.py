@@ -10,7 +10,7 @@ from lit_mlfund.cli.first_look import first_look, first_look_at_run
 from lit_mlfund.cli.keys import TRUST, take_trust
 from lit_mlfund.config.errors import ConfigError, suggestion
 from lit_mlfund.run_folders.names import find_run
-from lit_mlfund.startup.signals import STOPPED
+from lit_mlfund.startup.signals import PREEMPTED, Stopped
 from lit_mlfund.startup.streams import say_json, warn
 
 _FLAGS = (
@@ -76,6 +76,7 @@ def run(arguments: list[str]) -> int:
     from lit_mlfund.config.compose import Composer
     from lit_mlfund.config.overrides import plain_values
     from lit_mlfund.runs.execution.lifecycle import run_again, run_config
+    from lit_mlfund.runs.execution.way_on import tell
 
     options, trust = take_trust(arguments)
     parsed = parse(options)
@@ -91,7 +92,7 @@ def run(arguments: list[str]) -> int:
             )
         run_dir = find_run(word)
         first_look_at_run(run_dir, trust=trust)
-        return report(run_again(str(run_dir), values, command, trust))
+        return tell(run_again(str(run_dir), values, command, trust))
     if trust:
         raise ConfigError(f"{TRUST}: is for run=FOLDER; what you name on the command line is yours")
     if parsed.multirun and parsed.show:
@@ -111,15 +112,21 @@ def run(arguments: list[str]) -> int:
                     f"{'--fresh' if parsed.fresh else '--dry-run'}: is for a sweep, with -m or sweep=…"
                 )
             first_look(composed.config["data"])
-            return report(run_config(composed.config, command))
+            return tell(run_config(composed.config, command))
     if parsed.dry_run:
         from lit_mlfund.sweeps.dry_run import dry_run
 
         say_json(to_json(dry_run(parsed.overrides, parsed.config_dir, command, parsed.fresh)))
         return 0
+    from lit_mlfund.cluster.requeue import requeue
     from lit_mlfund.sweeps.sweep import sweep
 
-    results = sweep(parsed.overrides, parsed.config_dir, command, fresh=parsed.fresh)
+    try:
+        results = sweep(parsed.overrides, parsed.config_dir, command, fresh=parsed.fresh)
+    except Stopped as stopped:
+        if stopped.code == PREEMPTED:
+            requeue()
+        raise
     failed = sum(result["status"] not in ("done", "pruned") for result in results)
     if failed:
         warn(f"mlfund: {failed} of {len(results)} jobs failed")
@@ -130,17 +137,3 @@ def _typed(lines: list[str], key: str, value: Any) -> str:
     """Return a value as it was typed where Hydra read a number of it: `012345` and `1e2345` are pieces of names."""
     typed = [line.partition("=")[2] for line in lines if line.lstrip("+").startswith(f"{key}=")]
     return value if isinstance(value, str) else typed[-1]
-
-
-def report(result: dict[str, Any]) -> int:
-    """Print a result as JSON, where a program reads it, in the first process only, and return its exit code.
-
-    An output that cannot be written does not change the code: the same is in the folder's `result.json`.
-    """
-    from lit_mlfund.startup.environment import is_first_process
-
-    if is_first_process():
-        say_json(to_json(result))
-        if result["status"] != "done":
-            warn(f"mlfund: {result['status']}: {result.get('reason', '')}")
-    return {"done": 0, "pruned": 0, "crashed": 1, **STOPPED}.get(result["status"], 3)

@@ -31,6 +31,13 @@ from lit_mlfund.config.type_hints import MISSING, UNRESOLVED
 
 VERSION_BASE = "1.3"  # Hydra's defaults as of this version: no change of directory, among others
 _REWIRING = {"task", "experiment", "debug"}  # groups whose options choose those of other groups
+# packages that bring launchers and sweepers of Hydra
+_PLUGINS = {
+    "launcher/submitit_slurm": "hydra-submitit-launcher",
+    "launcher/submitit_local": "hydra-submitit-launcher",
+    "launcher/joblib": "hydra-joblib-launcher",
+    "sweeper/optuna": "hydra-optuna-sweeper",
+}
 
 
 @dataclass
@@ -185,6 +192,12 @@ def one_line(error: BaseException) -> str:
     if isinstance(error.__cause__, OmegaConfBaseException):
         messages.append(str(error.__cause__))
     lines = [line.strip() for line in "\n".join(messages).splitlines()]
-    return " ".join(
+    lines = [
         line for line in lines if line and not line.startswith(("full_key:", "object_type=", "See http"))
-    )
+    ]
+    missing = [
+        f"; it comes with: pip install {package}"
+        for plugin, package in _PLUGINS.items()
+        if f"Could not find 'hydra/{plugin}'" in messages[0]
+    ]
+    return " ".join(lines) + "".join(missing)

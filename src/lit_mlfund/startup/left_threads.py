@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from lit_mlfund.startup.environment import launcher_world
+
 Result = TypeVar("Result")
 _TICK = 0.2  # seconds between two calls of `tick`
 _left: list[threading.Thread] = []
@@ -67,8 +69,11 @@ def call_within(
 
 
 def end_process(code: int) -> int:
-    """Return `code`, or exit with it here if a thread was left in a library, which Python's own end could crash."""
-    if any(thread.is_alive() for thread in _left):
+    """Return `code`, or exit with it here where Python's own end might crash or never come.
+
+    It might crash if a thread was left in a library, and libraries wait for other processes that are gone.
+    """
+    if any(thread.is_alive() for thread in _left) or (code and launcher_world() is not None):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()

@@ -24,7 +24,12 @@ def end_with_parent() -> None:
         return
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_watch, args=(int(parent),), name="watch parent", daemon=True).start()
+    end_with(int(parent))
+
+
+def end_with(parent: int) -> None:
+    """End this process within seconds after its parent has ended."""
+    threading.Thread(target=_watch, args=(parent,), name="watch parent", daemon=True).start()
 
 
 def _watch(parent: int) -> None:

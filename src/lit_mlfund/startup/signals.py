@@ -17,7 +17,8 @@ from types import FrameType
 INTERRUPTED, PREEMPTED = 130, 143
 # exit code of a run by its status where it was stopped and can be resumed
 STOPPED = {"interrupted": INTERRUPTED, "preempted": PREEMPTED}
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)  # submitit sends SIGUSR2 before the time limit
+# schedulers send SIGUSR1 or SIGUSR2, submitit's choice, before the time limit
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 _PATIENCE = b"\nstopping after this step; Ctrl-C again ends at once\n"
 
 

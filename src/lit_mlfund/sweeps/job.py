@@ -7,6 +7,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from lit_mlfund.atomic import to_json
+from lit_mlfund.cluster.requeue import requeue_by_submitit
 from lit_mlfund.config.catalog import catalog
 from lit_mlfund.config.check import check
 from lit_mlfund.config.compose import delete, plain
@@ -23,7 +25,8 @@ from lit_mlfund.config.overrides import read_overrides, searchpath
 from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.runs.execution.way_on import go_on
 from lit_mlfund.runs.execution.workers import WorkerError
-from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
+from lit_mlfund.startup.environment import is_first_process
+from lit_mlfund.startup.signals import PREEMPTED, REQUEST, STOPPED, Stopped
 from lit_mlfund.startup.streams import say_json, warn
 from lit_mlfund.sweeps.sweep_folder import SweepFolder
 
@@ -62,7 +65,9 @@ class Job:
         overrides = [str(line) for line in hydra.overrides.task]
         number = int(hydra.job.num)
         number = self.numbers[number] if self.numbers else number
-        with self.sweep.leased(number) as lease:
+        # of several processes of one job (submitit) the first one holds the lease for all
+        leased = self.sweep.leased(number) if is_first_process() else nullcontext(True)
+        with leased as lease:
             result = self.sweep.result(number)
             if lease is not None and self.sweep.has_to_run(number):
                 result = self.run(number, overrides, lambda: self._check_and_run(number, composed, overrides))
@@ -87,10 +92,16 @@ class Job:
     def run(self, number: int, overrides: list[str], execute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Call `execute`, write its result or its failure to the folder of the sweep, and print it.
 
-        Raises Stopped when a signal stopped the run, or arrived too late to stop it: it stops the sweep too.
+        Raises Stopped when a signal stopped the run, or arrived too late to stop it: it stops the sweep too. A job of
+        submitit is requeued then.
         """
-        with REQUEST.installed():
-            return self._run(number, overrides, execute)
+        try:
+            with REQUEST.installed():
+                return self._run(number, overrides, execute)
+        except Stopped as stopped:
+            if stopped.code == PREEMPTED:
+                requeue_by_submitit()
+            raise
 
     def _run(
         self, number: int, overrides: list[str], execute: Callable[[], dict[str, Any]]
@@ -105,7 +116,8 @@ class Job:
             result = {"run": None, "status": "failed", "reason": reason}
         result |= {"job": number, "overrides": overrides}
         with REQUEST.deferred():
-            self.sweep.record(number, result)
+            if is_first_process():
+                self.sweep.record(number, result)
             self.recorded.add(number)
             if os.getpid() == self.parent:
                 self.show(number, result)

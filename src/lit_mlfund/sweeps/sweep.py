@@ -216,6 +216,9 @@ def _settings(plan: Plan) -> Iterator[str]:
     }
     typed = typed_keys(plan.overrides)
     yield from (f"{key}={value}" for key, value in settings.items() if key not in typed)
+    limit = "hydra.launcher.max_num_timeout"  # of submitit: how often a job at its limit of time may go on
+    if "max_num_timeout" in plan.first.hydra.launcher and limit not in typed:
+        yield f"{limit}=1000"
 
 
 def _multirun(plan: Plan, job: Job) -> None:

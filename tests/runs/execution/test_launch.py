@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import threading
@@ -19,7 +18,6 @@ from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution import launch, worker
 from lit_mlfund.runs.execution import workers as worker_processes
 from lit_mlfund.runs.execution.launch import num_workers
-from lit_mlfund.runs.execution.rendezvous import shared_run_folder
 from lit_mlfund.runs.execution.workers import WorkerError, run_workers
 from lit_mlfund.startup.environment import launcher_world
 
@@ -37,6 +35,11 @@ WORKER = """
         (run_dir / f"ready{rank}").touch()
         while not asked:
             time.sleep(0.05)
+    if what == "stop":
+        import signal
+        if rank == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(60)
     if what == "wrong":
         Path(os.environ["MLFUND_PROBLEMS_FILE"]).write_text(json.dumps(["no column y"]))
         sys.exit(2)
@@ -124,6 +127,15 @@ def test_workers_without_a_result(workers: Path) -> None:
         run_workers(workers, 1, resume=False, module="reporting_worker")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_a_worker_that_is_stopped_ends_all(workers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_processes, "_PATIENCE", 2)
+    (workers / "run.yaml").write_text("{}")
+    (workers / "what").write_text("stop")
+    with pytest.raises(WorkerError, match=r"^rank 1 of 2 is stopped; go on with: mlfund train run="):
+        run_workers(workers, 2, resume=False, module="reporting_worker")
+
+
 def test_a_signal_goes_on_to_the_workers(workers: Path) -> None:
     (workers / "what").write_text("wait")
 
@@ -156,55 +168,6 @@ def test_alone_the_run_is_executed_here(
     launch.launch(tmp_path, resume=False)  # somebody else has started us
     assert started == [3]
     assert len(executed) == 2
-
-
-def test_processes_of_srun_agree_on_one_folder(tmp_path: Path) -> None:
-    code = (
-        "import sys, os\nfrom pathlib import Path\nfrom lit_mlfund.runs.execution.rendezvous import shared_run_folder\n"
-        "print(shared_run_folder(lambda: Path('/made/by', os.environ['SLURM_PROCID']), Path(sys.argv[1])))"
-    )
-    environment = os.environ | {"SLURM_JOB_ID": "5", "SLURM_STEP_ID": "1", "SLURM_STEP_NUM_TASKS": "2"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path)],
-            env=environment | {"SLURM_PROCID": rank},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("1", "0")
-    ]
-    assert [process.communicate(timeout=60)[0] for process in processes] == ["/made/by/0\n"] * 2
-
-
-def test_processes_of_torchrun_agree_on_one_folder(tmp_path: Path) -> None:
-    script = tmp_path / "agreeing.py"
-    script.write_text(
-        "import os\nfrom pathlib import Path\nfrom lit_mlfund.runs.execution.rendezvous import shared_run_folder\n"
-        "folder = shared_run_folder(lambda: Path('/made/by', os.environ['RANK']), Path('.'))\n"
-        f"Path({str(tmp_path)!r}, os.environ['RANK']).write_text(str(folder))\n"
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        str(script),
-    ]
-    subprocess.run(command, check=True, timeout=120, capture_output=True)
-    assert [(tmp_path / rank).read_text() for rank in "01"] == ["/made/by/0"] * 2
-
-
-def test_a_failure_of_the_first_process_reaches_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
-    monkeypatch.setenv("SLURM_PROCID", "0")
-    with pytest.raises(ZeroDivisionError):
-        shared_run_folder(lambda: Path(str(1 / 0)), tmp_path)
-    monkeypatch.setenv("SLURM_PROCID", "1")
-    with pytest.raises(ConfigError, match="the first process could not make the run folder"):
-        shared_run_folder(Path, tmp_path)
 
 
 def test_a_worker_tells_what_is_wrong(

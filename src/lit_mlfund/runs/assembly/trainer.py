@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
 from lit_mlfund.callbacks import WholeFileCheckpointIO
 from lit_mlfund.runs.assembly.strategy import ShardedStrategy
@@ -73,7 +74,7 @@ def build_trainer(
         callbacks=callbacks,
         logger=logger if logger is not None else False,
         default_root_dir=default_root_dir,
-        plugins=[WholeFileCheckpointIO()],
+        plugins=[WholeFileCheckpointIO(), _environment()],
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks or ()),
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -81,3 +82,11 @@ def build_trainer(
         use_distributed_sampler=False,
         inference_mode=not compile,
     )
+
+
+def _environment() -> LightningEnvironment | TorchElasticEnvironment:
+    """Return how Lightning finds the other processes: by the variables of torchrun, whoever has started them.
+
+    Left alone, it would take a job of Slurm for one that it has to requeue.
+    """
+    return TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()

@@ -20,7 +20,6 @@ from lit_mlfund.runs.execution.run_folder import RUN_FILE
 from lit_mlfund.runs.execution.way_on import resume_command
 from lit_mlfund.startup.environment import launcher_world
 
-CRASHED = "crashed"  # the status in result.json; such a run can be resumed
 TRACEBACK_FILE = "error.txt"
 
 
@@ -41,11 +40,11 @@ def wrong_input(error: Exception, run_dir: Path, trained: bool) -> Exception | N
 
 def is_consequence(error: Exception) -> bool:
     """Return whether one of several processes fails only because it has lost another one."""
-    lost = ("Connection closed", "Connection reset", "gloo", "NCCL")
+    lost = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL")
     return (
         launcher_world() is not None
         and isinstance(error, RuntimeError)
-        and any(word in str(error) for word in lost)
+        and (any(word in str(error) for word in lost) or type(error).__name__.startswith("Dist"))
     )
 
 

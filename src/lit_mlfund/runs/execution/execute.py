@@ -48,7 +48,6 @@ from lit_mlfund.runs.evaluation.publish import report, show_projection, show_sta
 from lit_mlfund.runs.evaluation.stop_reason import stop_reason
 from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
 from lit_mlfund.runs.execution.crash import (
-    CRASHED,
     TRACEBACK_FILE,
     discard,
     is_consequence,
@@ -60,7 +59,7 @@ from lit_mlfund.runs.execution.provenance import provenance, recorded_sources
 from lit_mlfund.runs.execution.run_folder import load_frozen, rewrite
 from lit_mlfund.runs.execution.strangers import strange_packages
 from lit_mlfund.runs.execution.unreported import marked
-from lit_mlfund.runs.execution.way_on import stopped_result
+from lit_mlfund.runs.execution.way_on import CRASHED, stopped_result
 from lit_mlfund.startup.environment import is_first_process
 from lit_mlfund.startup.signals import REQUEST, Stopped, unmasked
 from lit_mlfund.startup.streams import announce, prepare_streams, say, show_status

@@ -8,17 +8,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lit_mlfund.cluster.world import check_world
 from lit_mlfund.config.catalog import catalog
 from lit_mlfund.config.check import check
 from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.config.schema import SECTIONS, VALUES
-from lit_mlfund.runs.execution.crash import CRASHED, discard
+from lit_mlfund.runs.execution.crash import discard
 from lit_mlfund.runs.execution.launch import launch
-from lit_mlfund.runs.execution.rendezvous import shared_run_folder
 from lit_mlfund.runs.execution.run_folder import freeze
 from lit_mlfund.runs.execution.strangers import load_checked
+from lit_mlfund.runs.execution.together import Decision, new_folder, together
 from lit_mlfund.runs.execution.unreported import finish_report, is_marked
+from lit_mlfund.runs.execution.way_on import CRASHED
 from lit_mlfund.startup.signals import STOPPED
 
 RERUN_KEYS = ("name", "runs_dir")  # allowed beside run=: where a repetition is written, not what it does
@@ -32,6 +34,8 @@ def run_config(
 ) -> dict[str, Any]:
     """Freeze a checked configuration and execute it; return the contents of its `result.json`.
 
+    Where a job of a scheduler is started again, its run is resumed, or only reported if it had ended.
+
     Args:
         config: a checked configuration.
         command: the command line as typed.
@@ -42,27 +46,37 @@ def run_config(
     Raises:
         ConfigError, DataError, WriteError: the user's input or disk is wrong; no run folder is left.
     """
-    if folder is not None and folder.exists():
-        return _continued(folder)
+    check_world(config["trainer"])
     runs_dir = Path(config["runs_dir"]).expanduser().absolute()
     new_folders = [folder for folder in (runs_dir / task_name(config), runs_dir) if not folder.exists()]
-    run_dir = shared_run_folder(lambda: freeze(config, command, folder, given), runs_dir)
-    try:
-        return launch(run_dir, resume=False)
-    except Exception as error:
-        if problems_of(error) is not None:
-            discard(run_dir, error, trained=(run_dir / "checkpoints").exists())
-        if not run_dir.exists():
-            for folder in new_folders:
-                with suppress(OSError):  # other runs may have been created there meanwhile
-                    folder.rmdir()
-        raise
+
+    def decide() -> Decision:
+        if folder is None:
+            return new_folder(config, command, has_ended)
+        if folder.exists():
+            return Decision(str(folder), "ended" if has_ended(folder) else "resume")
+        return Decision(str(freeze(config, command, folder, given)), "new")
+
+    def execute(decision: Decision) -> dict[str, Any]:
+        run_dir = Path(decision.folder)
+        if decision.how == "ended":
+            return _result_of(run_dir)
+        try:
+            return launch(run_dir, resume=decision.how == "resume")
+        except Exception as error:
+            if problems_of(error) is not None and decision.how == "new":
+                discard(run_dir, error, trained=(run_dir / "checkpoints").exists())
+            if not run_dir.exists():
+                for made in new_folders:
+                    with suppress(OSError):  # other runs may have been created there meanwhile
+                        made.rmdir()
+            raise
+
+    return together(decide, execute)
 
 
-def _continued(run_dir: Path) -> dict[str, Any]:
-    """Bring a run to its end, and return its result."""
-    if not has_ended(run_dir):
-        return launch(run_dir, resume=True)
+def _result_of(run_dir: Path) -> dict[str, Any]:
+    """Return the result of a run that has ended, after the rest of its report."""
     if is_marked(run_dir):
         return finish_report(run_dir)
     result: dict[str, Any] = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
@@ -108,7 +122,10 @@ def run_again(
     if problems:
         raise ConfigError(problems)
     if not ended:
-        return launch(run_dir, resume=True)
+        check_world(config["trainer"])
+        return together(
+            lambda: Decision(str(run_dir), "resume"), lambda decision: launch(run_dir, resume=True)
+        )
     return run_config(config, command) if overrides or not is_marked(run_dir) else finish_report(run_dir)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from lit_mlfund.atomic import write_json
 from lit_mlfund.config.errors import problems_of
-from lit_mlfund.runs.execution.crash import CRASHED, is_consequence, record_crash
+from lit_mlfund.runs.execution.crash import is_consequence, record_crash
 from lit_mlfund.runs.execution.launch import execute_here
+from lit_mlfund.runs.execution.way_on import CRASHED
 from lit_mlfund.runs.execution.workers import PROBLEMS_FILE
 from lit_mlfund.startup.parent import end_with_parent
 from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped

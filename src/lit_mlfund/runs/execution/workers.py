@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.parent import PARENT
+from lit_mlfund.startup.processes import is_stopped
 from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
 from lit_mlfund.startup.streams import OUTPUT
 
@@ -31,6 +33,7 @@ WORKER = "lit_mlfund.runs.execution.worker"
 _POLL = 0.05  # seconds
 # Seconds that the others have when one has ended: to write what was saved, or to notice that a peer is gone.
 _GRACE_TO_STOP, _GRACE_TO_FAIL = 20.0, 1.0
+_PATIENCE = 40  # looks, one a second, that find a worker stopped
 
 
 class WorkerError(RuntimeError):
@@ -88,6 +91,9 @@ class _Group:
 
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     killed: set[int] = field(default_factory=set)  # ranks that had to be killed
+    halted: Counter[int] = field(
+        default_factory=Counter
+    )  # looks at a rank that have found it stopped (SIGSTOP)
 
     @property
     def codes(self) -> list[int | None]:
@@ -102,7 +108,7 @@ class _Group:
 
     def wait(self) -> None:
         """Wait until all have ended; forward a signal once, and kill those that a failed one has left behind."""
-        forwarded, deadline = False, float("inf")
+        forwarded, deadline, next_look = False, float("inf"), 0.0
         while None in (codes := self.codes):
             if REQUEST.number is not None and not forwarded:
                 forwarded = True
@@ -111,9 +117,21 @@ class _Group:
             if deadline == float("inf") and any(codes):
                 is_stop = forwarded or any(code in STOPPED.values() for code in codes)
                 deadline = time.monotonic() + (_GRACE_TO_STOP if is_stop else _GRACE_TO_FAIL)
-            if time.monotonic() > deadline:
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + 1
+                self._look()
+            if time.monotonic() > deadline or self.lost() is not None:
                 return
             time.sleep(_POLL)
+
+    def _look(self) -> None:
+        """Note which processes are stopped."""
+        for rank, process in enumerate(self.processes):
+            self.halted[rank] = self.halted[rank] + 1 if is_stopped(process.pid) else 0
+
+    def lost(self) -> int | None:
+        """Return a rank that was stopped for so long that it is given up."""
+        return next((rank for rank, looks in self.halted.items() if looks > _PATIENCE), None)
 
     def kill(self) -> None:
         """Kill those that are still at work."""
@@ -129,6 +147,8 @@ def _reason(run_dir: Path, group: _Group) -> str:
     from lit_mlfund.runs.execution.way_on import go_on  # reads YAML, which the command line does without
 
     size = len(group.processes)
+    if (rank := group.lost()) is not None:
+        return f"rank {rank} of {size} is stopped; {go_on(run_dir)}"
     for rank, code in enumerate(group.codes):
         if code is not None and code < 0 and rank not in group.killed:
             name = signal.Signals(-code).name
