@@ -23,7 +23,7 @@ ORDER += ["datamodules", "modules", "callbacks", "reports", "runs", "sweeps", "c
 INNER = {
     "data": ["serving", "parsing", "reading", "preprocessing", "disk", "sources", "."],
     "modules": ["steps", "."],
-    "runs": ["assembly", "evaluation", "doctor", "execution", "."],
+    "runs": ["assembly", "planning", "evaluation", "doctor", "execution", "."],
     "sweeps": ["claims", ".", "stacked"],
 }
 SIDE_BY_SIDE = ({"data/disk", "data/sources"},)  # neither knows of the other

@@ -113,6 +113,8 @@ def _run(verb: str, arguments: list[str]) -> int:
         from lit_mlfund.cli.predict import run
     elif verb == "lr-find":
         from lit_mlfund.cli.lr_find import run
+    elif verb == "plan":
+        from lit_mlfund.cli.plan import run
     else:
         from lit_mlfund.cli.listing import run
     return run(arguments)
