@@ -36,7 +36,7 @@ INNER = {
     "data": ["serving", "parsing", "reading", "preprocessing", "disk", "sources", "."],
     "modules": ["steps", "."],
     "reports": [".", "comparison"],
-    "runs": ["assembly", "evaluation", "doctor", "execution", "."],
+    "runs": ["assembly", "planning", "evaluation", "doctor", "execution", "."],
     "sweeps": ["claims", ".", "stacked", "search"],
 }
 SIDE_BY_SIDE = ({"data/disk", "data/sources"},)  # neither knows of the other

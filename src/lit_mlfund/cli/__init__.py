@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 LONGEST_LINE = 2000  # characters of a message
 DONE, WRONG_INPUT, FAILED = 0, 2, 3
@@ -111,24 +112,6 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
-    if verb == "train":
-        from lit_mlfund.cli.train import run
-    elif verb == "evaluate":
-        from lit_mlfund.cli.evaluate import run
-    elif verb == "doctor":
-        from lit_mlfund.cli.doctor import run
-    elif verb == "predict":
-        from lit_mlfund.cli.predict import run
-    elif verb == "lr-find":
-        from lit_mlfund.cli.lr_find import run
-    elif verb == "runs":
-        from lit_mlfund.cli.runs import run
-    elif verb == "show":
-        from lit_mlfund.cli.show import run
-    elif verb == "compare":
-        from lit_mlfund.cli.compare import run
-    elif verb == "leaderboard":
-        from lit_mlfund.cli.leaderboard import run
-    else:
-        from lit_mlfund.cli.listing import run
-    return run(arguments)
+    module = {"lr-find": "lr_find", "list": "listing"}.get(verb, verb)
+    code: int = import_module(f"lit_mlfund.cli.{module}").run(arguments)
+    return code

@@ -12,6 +12,7 @@ VERBS = {
     "compare": "set runs side by side: what differs, the metrics with paired differences, the curves",
     "leaderboard": "rank the runs of folders or of a sweep: a CSV file, and a page to sort, filter and look at",
     "lr-find": "find the learning rate of a configuration: a number, the reason, a plot",
+    "plan": "tell memory, traffic and time of a configuration on any number of devices",
     "list": "list the options to choose from: losses, models, data, … one line each",
 }
 
@@ -113,6 +114,18 @@ Runs the learning-rate range test for what `mlfund train` would run with the sam
 hundred steps at rates that grow from 1e-7 to 10. Reports which rate to use and why, plots loss against rate into
 <runs_dir>/lr_find/…; pass the `override` to train. Into a pipe, or with --json, the result is one line of JSON.
 `mlfund train … optim.lr=auto` does the same before it trains, and stores the number in run.yaml.""",
+    "plan": """mlfund plan [--config-dir DIR] [group=option …] [key=value …]
+
+Tells what `mlfund train` would take with the same arguments, before it is started: bytes on each device, bytes on the
+wire, FLOPs, seconds of a step, hours, and what to change where it does not fit. One step is traced with shapes alone,
+so any number of devices can be planned on a laptop: trainer=fsdp trainer.devices=8 trainer.num_nodes=32.
+
+  plan.device=h100       h200, a100, l4, cpu, or {memory_gb:80,tflops:989,bandwidth:3350,interconnect:450}
+  plan.vocabulary=32000  data=text_lm without a text: windows of data.length tokens
+  plan.rows=1e6          training rows, for the hours, where data.path holds some of them only
+  plan.efficiency=0.5    share of the device's peak rates that is reached
+
+The last line is the plan as JSON. docs/planning.md says what is not modelled.""",
     "list": """mlfund list [KIND] [--config-dir DIR]
 mlfund list optims --memory
 

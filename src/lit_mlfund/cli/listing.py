@@ -24,6 +24,7 @@ KINDS = {
     "loggers": "logger",
     "doctors": "doctor",
     "sweeps": "sweep",
+    "plans": "plan",
     "experiments": "experiment",
     "debugs": "debug",
 }

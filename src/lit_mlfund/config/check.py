@@ -78,6 +78,7 @@ def _check_several(name: str, section: Section, nodes: dict[str, Any]) -> Iterat
         path = f"{name}.{key}"
         if key in section.own:
             yield from _check_value(nodes, key, section.own[key], path)
+            yield from _check_range(nodes, key, section, path)
         elif isinstance(node, dict) and "_target_" in node:
             yield from _check_node(node, path, Section(offered=section.offered))
         elif isinstance(node, dict) and node:
@@ -104,9 +105,8 @@ def _check_node(node: dict[str, Any], path: str, section: Section = _PLAIN) -> I
         elif key in target.parameters:
             if node[key] not in section.placeholders.get(key, ()):
                 yield from _check_value(node, key, target.parameters[key], key_path)
-                if key in section.ranges and target.path.startswith(_BOUNDED):
-                    problem = section.ranges[key].problem(node[key])
-                    yield from [f"{key_path} {problem}"] if problem else []
+                if target.path.startswith(_BOUNDED):
+                    yield from _check_range(node, key, section, key_path)
         elif target.open and not key.startswith("_"):
             yield from _check_inner(node[key], key_path)
         else:
@@ -139,6 +139,12 @@ def _check_value(node: dict[str, Any], key: str, hint: Hint, path: str) -> Itera
         yield f"{path}: {mismatch}"
     else:
         yield from _check_inner(node[key], path)
+
+
+def _check_range(node: dict[str, Any], key: str, section: Section, path: str) -> Iterator[str]:
+    problem = section.ranges[key].problem(node[key]) if key in section.ranges else None
+    if problem:
+        yield f"{path} {problem}"
 
 
 def _check_entries(value: dict[str, Any], hint: Hint, path: str) -> Iterator[str]:

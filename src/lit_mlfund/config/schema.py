@@ -132,4 +132,21 @@ SECTIONS: dict[str, Section] = {
     "doctor": Section(optional=True),
     "sweep": Section(optional=True, supplied=("plan",)),
     "claim": Section(optional=True),
+    # what `mlfund plan` assumes; other verbs do not read it
+    "plan": Section(
+        several=True,
+        own={
+            "device": parse("str | dict[str, float] | None"),
+            "efficiency": Hint("float"),
+            "headroom": Hint("float"),
+            "vocabulary": parse("int | None"),
+            "rows": parse("int | None"),
+        },
+        ranges={
+            "efficiency": Range("must be above 0 and at most 1", above=True, limit=1.0 + 1e-9),
+            "headroom": SHARE,
+            "vocabulary": Range("must be at least 1", least=1),
+            "rows": Range("must be at least 1", least=1),
+        },
+    ),
 }

@@ -113,7 +113,7 @@ def combine(output: Tensor, task: str) -> Tensor:
 def draw_scales(scale: Tensor, widths: Sequence[int]) -> None:
     """Fill `[k, sum(widths)]` with N(0, 1) numbers, one for each member and group of inputs."""
     by_group = torch.randn(len(scale), len(widths))
-    scale.copy_(by_group.repeat_interleave(torch.tensor(widths), dim=1))
+    scale.copy_(by_group.repeat_interleave(torch.tensor(widths), dim=1, output_size=sum(widths)))
 
 
 class EnsembleLinear(nn.Module):

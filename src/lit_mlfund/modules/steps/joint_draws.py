@@ -24,7 +24,8 @@ class JointDropout(nn.Dropout):
         if not self.training or self.p == 0:
             return super().forward(input)
         ones = torch.ones((len(input) * self.world, *input.shape[1:]), dtype=input.dtype, device=input.device)
-        return input * F.dropout(ones, self.p, training=True)[self.rank :: self.world]
+        mask = F.dropout(ones, self.p, training=True)[self.rank :: self.world]
+        return input * mask.clone()  # a view would keep the masks of all processes until the backward pass
 
 
 def draw_jointly(model: nn.Module, rank: int, world: int) -> None:

@@ -34,7 +34,10 @@ class ModelSize(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _FACTORIES and torch.device(kwargs.get("device") or "cpu").type == "cpu":
+        if (
+            func in _FACTORIES
+            and torch.device(kwargs.get("device") or torch.get_default_device()).type == "cpu"
+        ):
             self._add(_shape(args, kwargs), kwargs.get("dtype") or torch.get_default_dtype())
         return func(*args, **kwargs)
 

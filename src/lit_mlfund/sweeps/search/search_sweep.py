@@ -201,7 +201,7 @@ class SearchSweep:
             )
             config = {key: value for key, value in composed.config.items() if key != "sweep"}
             with linked(link if self.pruner != "none" else None):
-                return job.execute(number, config | {"test": False, "references": False})
+                return job.execute(number, config | {"test": False, "references": False}, overrides)
 
         if job.sweep.has_to_run(number):
             result = job.run(number, overrides, execute)
