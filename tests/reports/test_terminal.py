@@ -180,8 +180,8 @@ def test_rates_and_predictions_in_tables(run_dir: Path) -> None:
         f"{run_dir}/p.csv  2,000 rows",
         "  new 3",
         "",
-        "prediction                     a",
-        "────────────────────────────────",
-        "no                        0.1235",
-        "yes yes yes yes yes …          –",
+        "prediction                  a",
+        "─────────────────────────────",
+        "no                     0.1235",
+        "yes yes yes yes yes …       –",
     ]
