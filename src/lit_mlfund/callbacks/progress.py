@@ -131,7 +131,7 @@ class Progress(Callback):
             screen, figures = Screen.of(self.stream), dict(self.history[-1])
             names = dict.fromkeys(("train/loss", "val/loss", pl_module.monitor))
             seconds = time.perf_counter() - self._epoch_started_at
-            parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+            parts = [_epoch(trainer)]
             parts += [f"{name} {figures[name]:.4g}" for name in names if name in figures]
             parts.append(f"{seconds:.1f} s")
             while screen.width is not None and len("  ".join(parts)) > screen.width and len(parts) > 2:
@@ -143,7 +143,7 @@ class Progress(Callback):
     def _bar(self, trainer: Trainer, num_done: int, now: float, width: int) -> str:
         """Return a line of at most `width` characters: what matters least is left out where there is no room."""
         total = _num_batches(trainer)
-        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        epoch = _epoch(trainer)
         left = self._pace.left(trainer, num_done, total, now)
         loss = f"train/loss {self.latest['train/loss']:.4g}" if "train/loss" in self.latest else ""
         steps = trainer.global_step - self._first_step
@@ -170,6 +170,12 @@ class Progress(Callback):
         with suppress(OSError):
             self.stream.write(f"{CLEAR if screen.is_live else ''}{text}{end}")
             self.stream.flush()
+
+
+def _epoch(trainer: Any) -> str:
+    """Return the number of the current epoch, and that of all epochs if it is limited."""
+    number = f"epoch {trainer.current_epoch + 1}"
+    return f"{number}/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else number
 
 
 def _num_batches(trainer: Any) -> int:

@@ -111,7 +111,7 @@ class Job:
         except Exception as error:
             problems = problems_of(error) or ([str(error)] if isinstance(error, WorkerError) else [])
             if not problems:
-                traceback.print_exc()
+                warn(traceback.format_exc().rstrip())
             reason = "; ".join(problems) or f"{type(error).__name__}: {error}"
             result = {"run": None, "status": "failed", "reason": reason}
         result |= {"job": number, "overrides": overrides}

@@ -160,21 +160,18 @@ def _reason(run_dir: Path, group: _Group) -> str:
 
 def _environment(rank: int, workers: int, port: int) -> dict[str, str]:
     """Return the variables of one worker: those of torchrun, by which libraries find their peers."""
-    return (
-        _clean_environment()
-        | OUTPUT.environment
-        | {
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(workers),
-            "LOCAL_WORLD_SIZE": str(workers),
-            "GROUP_RANK": "0",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "TORCHELASTIC_RUN_ID": "none",
-            PARENT: str(os.getpid()),
-        }
-    )
+    return _clean_environment() | {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(workers),
+        "LOCAL_WORLD_SIZE": str(workers),
+        "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "none",
+        PARENT: str(os.getpid()),
+        **OUTPUT.environment,
+    }
 
 
 def _clean_environment() -> dict[str, str]:
