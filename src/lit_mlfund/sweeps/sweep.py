@@ -86,7 +86,8 @@ def sweep(
             _show(results, plan)
             raise Stopped(f"{stopped.reason}; {_way_on(plan, results)}", stopped.number) from None
     _show(results, plan)
-    if plan.is_enumerated and any(result["status"] == "failed" for result in results):
+    failed = any(result["status"] == "failed" for result in results)
+    if failed and plan.is_enumerated and plan.sweep.reruns_failed:
         warn("sweep: the same command runs the failed jobs again, and no others")
     if report is not None and (page := report(plan.folder, command)) is not None:
         say_result(f"claim: {page}")
