@@ -171,6 +171,37 @@ USES = [
             "torch.autograd.graph.Node._sequence_nr": "function",
         },
     ),
+    Use(
+        ("runs/planning/fakes.py", "runs/planning/tracing.py"),
+        "traces steps without values",
+        {
+            "torch._subclasses.fake_tensor.FakeTensorMode": "class",
+            "torch._subclasses.fake_tensor.DataDependentOutputException": "class",
+        },
+    ),
+    Use(
+        ("runs/planning/fakes.py",),
+        "lets one process be one of many",
+        {
+            "torch.testing._internal.distributed.fake_pg.FakeStore": "class",
+            "torch.utils._pytree.tree_map_only": "function",
+        },
+    ),
+    Use(
+        ("runs/planning/fakes.py", "runs/planning/tracing.py", "runs/planning/workload.py"),
+        "finds the tensors of batches",
+        {"torch.utils._pytree.tree_leaves": "function"},
+    ),
+    Use(
+        ("runs/planning/tally.py",),
+        "observes every operation of a step that is planned",
+        {
+            "torch.utils._python_dispatch.TorchDispatchMode": "class",
+            "torch.ops.aten._local_scalar_dense.default": "attribute",
+            "torch.ops.aten._scaled_dot_product_flash_attention_for_cpu": "attribute",
+            "torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward": "attribute",
+        },
+    ),
     Use(("callbacks/averages.py",), "averages all weights in one call", {"torch._foreach_lerp_": "function"}),
     Use(
         ("callbacks/weights.py", "callbacks/vitals.py"),

@@ -131,7 +131,7 @@ mlfund list optims --memory
 
 Prints one line for each option: its name, the tasks that it fits, what it is and when to use it.
 KIND is losses, models, data, tasks, optims, schedules, embeddings, regularizations, trainers, callbacks,
-loggers, doctors, sweeps, experiments or debugs; all of them by default.
+loggers, doctors, sweeps, plans, experiments or debugs; all of them by default.
 --memory measures the state that each optimizer keeps beside the weights, in bytes per parameter.""",
 }
 

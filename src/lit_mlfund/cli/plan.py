@@ -7,7 +7,7 @@ from lit_mlfund.cli.first_look import first_look
 from lit_mlfund.cli.train import parse
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.fast_imports import importing
-from lit_mlfund.startup.streams import say
+from lit_mlfund.startup.streams import say_json, say_result
 
 _CHOSEN = "plan=default"
 
@@ -29,5 +29,5 @@ def run(arguments: list[str]) -> int:
         from lit_mlfund.runs.planning.planner import plan_run
 
     result = plan_run(config)
-    told = say(plan_text(result))
-    return 0 if say(to_json(result), result=True) and told else 2
+    told = say_result(plan_text(result))
+    return 0 if say_json(to_json(result)) and told else 2

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from lit_mlfund.memory import as_size
-from lit_mlfund.reports.terminal import fitting_table, number, terminal_width, wrap
+from lit_mlfund.reports.tables import number
+from lit_mlfund.reports.terminal import table_text, wrap
 
 _UNITS = ("", "k", "M", "G", "T", "P", "E")
 
 
 def plan_text(plan: dict[str, Any]) -> str:
     """Format memory, traffic and time in tables, then whether it fits and what to change where it does not."""
-    width = terminal_width()
     devices, memory = plan["devices"], plan["memory"]
     rows = [
         ["parameters", as_size(memory["parameters"])],
@@ -28,17 +28,17 @@ def plan_text(plan: dict[str, Any]) -> str:
         f"{_short(plan['parameters']['total'])} parameters on {devices['number']} {devices['name']} "
         f"device{several} ({devices['strategy']}, {plan['precision']})"
     )
-    parts = [wrap(title, width), "", fitting_table(["on each device", "bytes"], rows, width)]
+    parts = [wrap(title), "", table_text(["on each device", "bytes"], rows)]
     if plan["communication"]:
         header = ["collective, in a step", "calls", "sent by each device"]
         carried = [
             [f"{part['collective']} over {part['group']}", str(part["calls"]), as_size(part["wire_bytes"])]
             for part in plan["communication"]
         ]
-        parts += ["", fitting_table(header, carried, width)]
-    parts += ["", fitting_table(["time", ""], list(_times(plan)), width), "", wrap(_verdict(plan), width)]
-    parts += [wrap(f"try {change['override']}: {change['effect']}", width) for change in plan["changes"]]
-    parts += [wrap(f"note: {note}", width) for note in plan["notes"]]
+        parts += ["", table_text(header, carried)]
+    parts += ["", table_text(["time", ""], list(_times(plan))), "", wrap(_verdict(plan))]
+    parts += [wrap(f"try {change['override']}: {change['effect']}") for change in plan["changes"]]
+    parts += [wrap(f"note: {note}") for note in plan["notes"]]
     return "\n".join(parts)
 
 

@@ -7,7 +7,6 @@ crash, do the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from lit_mlfund.atomic import remove_unfinished, write_json
 from lit_mlfund.callbacks import TrainingDiverged
-from lit_mlfund.callbacks.checkpoint_file import holds_training
-from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics.finding import Finding, changed_data
@@ -27,6 +24,7 @@ from lit_mlfund.modules.steps.guard import NonFiniteStep
 from lit_mlfund.reports.run_files import read_json
 from lit_mlfund.runs.assembly.budget import apply_budget
 from lit_mlfund.runs.assembly.data_reuse import load_data
+from lit_mlfund.runs.assembly.fit import Fit, fit
 from lit_mlfund.runs.assembly.objects import (
     Training,
     build_module,
@@ -64,11 +62,9 @@ from lit_mlfund.startup.environment import is_first_process
 from lit_mlfund.startup.signals import REQUEST, Stopped, unmasked
 from lit_mlfund.startup.streams import announce, prepare_streams, say, show_status
 
-Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
-
 
 def execute(
-    run_dir: Path, *, resume: bool = False, data: DataModule | None = None, fit: Fit | None = None
+    run_dir: Path, *, resume: bool = False, data: DataModule | None = None, train: Fit | None = None
 ) -> dict[str, Any]:
     """Execute the run in `run.yaml` and return the contents of `result.json`.
 
@@ -76,7 +72,7 @@ def execute(
         run_dir: a folder with a checked, resolved `run.yaml`.
         resume: continue from `checkpoints/last.ckpt` if there is one.
         data: the configured data module, if it is set up already.
-        fit: a replacement for training, which brings in the results of a training that took place elsewhere.
+        train: a replacement for training, which brings in the results of a training that took place elsewhere.
 
     Raises:
         ConfigError, DataError, WriteError: the user's input or disk is wrong; a folder in which nothing was trained is
@@ -104,7 +100,7 @@ def execute(
         with unmasked():
             prepared = _prepare(config, run_dir, resume, data, doctor)
         training = prepared.training
-        _train_and_measure(config, run_dir, resume, result, prepared, fit or _fit, doctor)
+        _train_and_measure(config, run_dir, resume, result, prepared, train or fit, doctor)
     except Stopped as stopped:
         result |= stopped_result(stopped, run_dir)
     except TrialPruned as pruned:
@@ -185,7 +181,7 @@ def _train_and_measure(
     resume: bool,
     result: dict[str, Any],
     prepared: _Prepared,
-    fit: Fit,
+    train: Fit,
     doctor: Doctor | None,
 ) -> None:
     data, module, training = prepared.data, prepared.module, prepared.training
@@ -195,7 +191,7 @@ def _train_and_measure(
         if first and config.train:
             announce("training …")
         with fitting("training; data.batch_size or the model may be too large"):
-            fit(config, training, module, data, resume)
+            train(config, training, module, data, resume)
     except Stopped:
         result["objective"]["value"] = training.checkpoints.best_value  # so far; the run can be resumed
         raise
@@ -286,19 +282,3 @@ def _write_failure(
 def _logged(training: Training) -> dict[str, Any]:
     """Return the values that were logged by epoch and by step."""
     return {"history": training.progress.history, "steps": training.progress.steps}
-
-
-def _fit(config: DictConfig, training: Training, module: TaskModule, data: DataModule, resume: bool) -> None:
-    if not config.train:
-        return
-    module.use_lean_steps(training.trainer)
-    last = training.checkpoints.last_path
-    checkpoint = str(last) if resume and holds_training(last) else None
-    try:
-        training.trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    except RuntimeError as error:
-        if checkpoint is None or "loading state_dict" not in str(error):
-            raise
-        raise ConfigError(
-            f"checkpoint: {last} does not fit the configuration in {last.parents[1]}"
-        ) from error

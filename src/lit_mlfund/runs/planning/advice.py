@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lit_mlfund.memory import as_size
 from lit_mlfund.runs.planning.costs import Memory
 
-MANY = 8  # devices from which the masks of dropout, drawn for all of them, are worth a word
+MANY = 8  # devices of a machine; of more, the masks of dropout, drawn for all of them, are worth a word
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,15 @@ def _of_weights(memory: Memory, limit: float, setting: Setting) -> Iterator[tupl
     elif setting.num_devices > 1:
         part = as_size(whole / setting.num_devices)
         yield "trainer=fsdp", f"{part} for {as_size(memory.static)} of parameters, gradients and states"
-    room = limit - (memory.training_peak - memory.static)
+    moving = memory.training_peak - memory.static
+    fewer = "" if moving < limit else " data.batch_size=1"
+    room = limit - (moving / setting.rows if fewer else moving)
     needed = math.ceil(whole / room) if room > 0 else 0
     if needed > setting.num_devices:
-        effect = f"{as_size(whole / needed)} of parameters, gradients and states on each"
-        yield f"trainer=fsdp trainer.devices={needed}", effect
+        machines = math.ceil(needed / MANY)
+        number = f"{needed}" if machines == 1 else f"{MANY} trainer.num_nodes={machines}"
+        effect = f"at most {as_size(whole / needed)} of parameters, gradients and states on each"
+        yield f"trainer=fsdp trainer.devices={number}{fewer}", effect
     if memory.optimizer_state >= memory.parameters:
         effect = f"less than {as_size(memory.optimizer_state)} of states; see mlfund list optims --memory"
         yield "optim=adafactor" if setting.strategy != "fsdp" else "optim=sgd", effect

@@ -34,6 +34,16 @@ class Traffic(NamedTuple):
         rounds = {"all_reduce": 2}.get(self.collective, 1)
         return rounds * self.bytes * (self.group - 1) // self.group
 
+    def to_dict(self) -> dict[str, str | int]:
+        """Return plain Python for JSON."""
+        return {
+            "collective": self.collective,
+            "group": self.group,
+            "calls": self.calls,
+            "bytes": self.bytes,
+            "wire_bytes": self.wire,
+        }
+
 
 @dataclass
 class Work:

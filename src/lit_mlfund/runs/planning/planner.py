@@ -13,7 +13,8 @@ from lit_mlfund.runs.assembly.objects import quiet_lightning, seed_everything
 from lit_mlfund.runs.planning.advice import Setting, changes
 from lit_mlfund.runs.planning.costs import Step
 from lit_mlfund.runs.planning.devices import Device, device_of
-from lit_mlfund.runs.planning.tracing import build_on_meta, trace_step
+from lit_mlfund.runs.planning.fakes import build_on_meta
+from lit_mlfund.runs.planning.tracing import trace_step
 from lit_mlfund.runs.planning.workload import Workload, num_steps, workload
 
 
@@ -38,7 +39,7 @@ def plan_run(config: dict[str, Any]) -> dict[str, Any]:
             "total": sum(parameter.numel() for parameter in module.parameters()),
             "trained": sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad),
         }
-        step = trace_step(node, module, strategy, num_devices, work.make)
+        step = trace_step(node, module, strategy, num_devices, work)
     except ValueError as error:
         raise ConfigError(problems_of(error) or str(error)) from error
     setting = Setting(
@@ -62,13 +63,11 @@ def plan_run(config: dict[str, Any]) -> dict[str, Any]:
         "precision": setting.precision,
         "parameters": counts,
         "memory": {**vars(step.memory), "peak": step.memory.peak},
-        "communication": [
-            {**part._asdict(), "wire_bytes": part.wire} for part in step.traffic() if part.group > 1
-        ],
+        "communication": [part.to_dict() for part in step.traffic() if part.group > 1],
         "flops": step.flops,
         **_times(node, step, work, device, num_devices),
         "changes": changes(step.memory, limit, setting),
-        "notes": list(step.notes),
+        "notes": [*step.notes, *_missing(node, work, num_devices)],
         "seconds": round(time.perf_counter() - started, 3),
     }
 
@@ -95,6 +94,12 @@ def layout(config: DictConfig) -> tuple[str, int]:
     if strategy != "fsdp":
         strategy = "ddp" if number > 1 else "single"
     return strategy, number
+
+
+def _missing(config: DictConfig, work: Workload, num_devices: int) -> list[str]:
+    if num_steps(config.trainer, work.batches, num_devices) is not None:
+        return []
+    return ["how long the training is depends on the number of rows: pass plan.rows=… or trainer.max_steps=…"]
 
 
 def _described(device: Device) -> dict[str, Any]:

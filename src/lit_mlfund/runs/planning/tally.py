@@ -63,6 +63,11 @@ class Tally(TorchDispatchMode):
         self._kernels, self._carried = Counter(), {}
         return work
 
+    def add(self, values: Any) -> None:
+        """Follow tensors that were made elsewhere, too."""
+        for tensor in local_tensors(values):
+            self._follow(tensor.untyped_storage())
+
     def __enter__(self) -> Self:
         self._resize = resize = torch.UntypedStorage.resize_
 
@@ -89,8 +94,7 @@ class Tally(TorchDispatchMode):
             return self.scalar
         out = func(*args, **(kwargs or {}))
         made = list(local_tensors(out))
-        for tensor in made:
-            self._follow(tensor.untyped_storage())
+        self.add(made)
         if "c10d" in func.namespace:
             self._count_collective(func, args)
         elif not (func.is_view or func.namespace in ("prim", "profiler")):

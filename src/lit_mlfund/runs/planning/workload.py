@@ -28,14 +28,16 @@ LOOKED_AT = 8  # batches of which the largest is traced: lists differ in length
 class Workload:
     """Holds what a training serves to its devices.
 
-    make      makes a batch for training and one for validation, on one device
-    rows      of a batch for training (windows of a text, queries of a ranking)
-    tokens    of a batch for training, where rows are sequences
-    batches   of an epoch, over all devices; None where it is not known how many rows there are
+    training    makes a batch for training, on one device
+    validation  makes one for validation
+    rows        of a batch for training (windows of a text, queries of a ranking)
+    tokens      of a batch for training, where rows are sequences
+    batches     of an epoch, over all devices; None where it is not known how many rows there are
     """
 
     spec: DataSpec
-    make: Callable[[], tuple[Batch, Batch]]
+    training: Callable[[], Batch]
+    validation: Callable[[], Batch]
     rows: int
     tokens: int | None
     batches: int | None
@@ -64,7 +66,8 @@ def workload(config: DictConfig) -> Workload:
     rows = len(batches[0])
     return Workload(
         data.spec,
-        lambda: batches,
+        lambda: batches[0],
+        lambda: batches[1],
         rows,
         rows * data.spec.inputs["tokens"].shape[0] if sequences else None,
         len(training) if num_rows is None else math.ceil(num_rows / data.batch_size),  # type: ignore[arg-type]
@@ -105,7 +108,8 @@ def _described(config: DictConfig) -> Workload:
     num_rows = config.plan.get("rows")
     return Workload(
         spec,
-        lambda: (windows(rows, weighted=False), windows(evaluated, weighted=True)),
+        lambda: windows(rows, weighted=False),
+        lambda: windows(evaluated, weighted=True),
         rows,
         rows * length,
         None if num_rows is None else math.ceil(num_rows / rows),

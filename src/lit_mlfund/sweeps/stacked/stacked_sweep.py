@@ -154,7 +154,7 @@ class StackedSweep:
     ) -> None:
         def measure() -> dict[str, Any]:
             with run_lock(folder):
-                result = execute(folder, resume=begun, data=data, fit=member.hand_over)
+                result = execute(folder, resume=begun, data=data, train=member.hand_over)
             return result | {"seconds": round(result["seconds"] + share, 3)}
 
         job.run(number, self.plan.combinations[number].overrides, measure)
