@@ -15,7 +15,7 @@ from lit_mlfund.config.compatibility import direction
 from lit_mlfund.config.errors import ConfigError, suggestion
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.runs.assembly.trial import linked
-from lit_mlfund.runs.execution.crash import CRASHED
+from lit_mlfund.runs.execution.way_on import CRASHED
 from lit_mlfund.startup.signals import REQUEST
 from lit_mlfund.sweeps.job import Job
 from lit_mlfund.sweeps.lease import acquire
