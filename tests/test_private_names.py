@@ -124,6 +124,14 @@ USES = [
         {f"{EPOCH_LOOP}.total_batch_idx": "attribute"},
     ),
     Use(
+        ("runs/evaluation/stop_reason.py",),
+        "tells whether training ended behind a whole epoch",
+        {
+            f"{EPOCH_LOOP}.batch_progress.is_last_batch": "attribute",
+            f"{EPOCH_LOOP}.batch_progress.total.ready": "attribute",
+        },
+    ),
+    Use(
         ("modules/training.py",),
         "shards a model, where there is a trainer",
         {

@@ -163,7 +163,9 @@ def test_a_sweep(house: Path, executed: Calls, capsys: pytest.CaptureFixture[str
     assert main(["train", "-m", "seed=0,1"]) == 0
     assert [json.loads(line)["job"] for line in capsys.readouterr().out.splitlines()] == [0, 1]
     behave(lambda run_dir: {"run": str(run_dir), "status": "failed", "objective": None})
-    assert main(["train", "--multirun", "seed=0,1"]) == 3
+    assert main(["train", "--multirun", "seed=0,1"]) == 0  # the same again: all is done
+    assert len(executed) == 2
+    assert main(["train", "--multirun", "--fresh", "seed=0,1"]) == 3
     assert capsys.readouterr().err.endswith("mlfund: 2 of 2 jobs failed\n")
     (house / "experiment" / "search.yaml").write_text(
         "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '5,6,7'}}}\n"

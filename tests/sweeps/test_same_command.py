@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.startup.signals import Stopped
+from lit_mlfund.startup.streams import OUTPUT
 from lit_mlfund.sweeps.dry_run import dry_run
 from lit_mlfund.sweeps.lease import STALE, Holder, create
 from lit_mlfund.sweeps.plan import Plan
@@ -25,6 +27,13 @@ from lit_mlfund.sweeps.sweep import sweep
 
 Calls = list[tuple[Path, bool]]
 SEEDS = ["seed=0,1,2", "optim.lr=0.1"]
+
+
+@pytest.fixture(autouse=True)
+def results_for_programs() -> Iterator[None]:
+    """Print as the command line does where standard output is no terminal."""
+    with OUTPUT.set(json=True):
+        yield
 
 
 @pytest.fixture(params=["here", "hydra"])
@@ -275,10 +284,10 @@ def test_a_dry_run_tells_and_writes_nothing(
     assert told | {"sweep": ""} == {"sweep": "", "jobs": 3, "done": 2, "failed": 0, "left": 1, "seconds": 2.5}
     table = capsys.readouterr().err
     assert "about 2 s for the 1 jobs left" in table
-    assert re.findall(r"^(\d) +(\d) .* (\w+)$", table, re.MULTILINE) == [
-        ("0", "0", "done"),
-        ("1", "1", "done"),
-        ("2", "2", "preempted"),
+    assert re.findall(r"^(\d) +(\w+) .* (\d)$", table, re.MULTILINE) == [
+        ("0", "done", "0"),
+        ("1", "done", "1"),
+        ("2", "preempted", "2"),
     ]
     assert dry_run(SEEDS, None, fresh=True)["left"] == 3
     assert sorted(Path.cwd().rglob("*")) == before
