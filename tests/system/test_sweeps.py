@@ -152,7 +152,7 @@ def test_a_stacked_sweep_that_is_stopped_can_be_resumed(
 
 
 def test_a_member_that_was_killed_before_its_result_goes_on(mlfund: Command, tmp_path: Path) -> None:
-    """Its checkpoints hold no state of an optimizer: resumed by hand it starts again; the same command trains it anew."""
+    """Its checkpoints hold no state of an optimizer: by hand it starts again, the same command trains it anew."""
     asked = ("train", "-m", "sweep=stacked", *STACKED[:-2], "trainer.max_epochs=2", "seed=0,1,2")
     first = mlfund(*asked)
     results = [json.loads(line) for line in first.out.splitlines() if line.startswith('{"run"')]
