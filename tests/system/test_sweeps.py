@@ -52,16 +52,16 @@ def test_what_a_search_for_the_rate_cannot_start_with(mlfund: Command, tmp_path:
 def test_the_data_are_told_once(mlfund: Command, way: tuple[str, ...]) -> None:
     told = mlfund("train", "-m", *way, *SMALL, "trainer.max_epochs=1", "seed=0,1,2")
     assert told.code == 0, told.err
-    assert told.err.count("  target: diagnosis, 1 is 'malignant': ") == 1
-    assert told.err.count("val, test: drawn at random (split_seed 0)") == 1
-    assert told.err.count("\nrun    ") == 3
-    assert told.err.index("target: diagnosis") < told.err.index("run    ")
+    assert told.out.count("  target: diagnosis, 1 is 'malignant': ") == 1
+    assert told.out.count("val, test: drawn at random (split_seed 0)") == 1
+    assert told.out.count("\nrun    ") == 3
+    assert told.out.index("target: diagnosis") < told.out.index("run    ")
 
 
 def test_other_data_are_told_again(mlfund: Command) -> None:
     told = mlfund("train", "-m", *SMALL, "trainer.max_epochs=1", "seed=0,1", "data.split_seed=0,1")
     assert told.code == 0, told.err
-    assert [line for line in told.err.splitlines() if "drawn at random" in line] == [
+    assert [line for line in told.out.splitlines() if "drawn at random" in line] == [
         f"  val, test: drawn at random (split_seed {seed})" for seed in (0, 1, 0, 1)
     ]
 
@@ -152,7 +152,7 @@ def test_a_stacked_sweep_that_is_stopped_can_be_resumed(
 
 
 def test_a_member_that_was_killed_before_its_result_goes_on(mlfund: Command, tmp_path: Path) -> None:
-    """Its checkpoints hold no optimizer state: resumed by hand it starts again, the same command trains it anew."""
+    """Its checkpoints hold no state of an optimizer: by hand it starts again, the same command trains it anew."""
     asked = ("train", "-m", "sweep=stacked", *STACKED[:-2], "trainer.max_epochs=2", "seed=0,1,2")
     first = mlfund(*asked)
     results = [json.loads(line) for line in first.out.splitlines() if line.startswith('{"run"')]
