@@ -48,7 +48,21 @@ def parse(arguments: list[str]) -> Arguments:
 
 
 def run(arguments: list[str]) -> int:
-    """Train once, train a sweep, or print a configuration; return the exit code."""
+    """Train once, train a sweep, or print a configuration; return the exit code.
+
+    A job that is stopped between its runs, or before it has one, is requeued, too.
+    """
+    try:
+        return _run(arguments)
+    except Stopped as stopped:
+        if stopped.code == PREEMPTED:
+            from lit_mlfund.cluster.requeue import requeue
+
+            requeue()
+        raise
+
+
+def _run(arguments: list[str]) -> int:
     from lit_mlfund.config.compose import Composer
     from lit_mlfund.config.overrides import plain_values
     from lit_mlfund.runs.execution.lifecycle import run_again, run_config
@@ -78,15 +92,9 @@ def run(arguments: list[str]) -> int:
         if str(composed.hydra.mode) != "RunMode.MULTIRUN" and not composed.config.get("sweep"):
             first_look(composed.config["data"])
             return tell(run_config(composed.config, command))
-    from lit_mlfund.cluster.requeue import requeue
     from lit_mlfund.sweeps.sweep import sweep
 
-    try:
-        results = sweep(parsed.overrides, parsed.config_dir, command)
-    except Stopped as stopped:
-        if stopped.code == PREEMPTED:
-            requeue()
-        raise
+    results = sweep(parsed.overrides, parsed.config_dir, command)
     failed = sum(result["status"] != "done" for result in results)
     if failed:
         warn(f"mlfund: {failed} of {len(results)} jobs failed")

@@ -147,6 +147,12 @@ def _multirun(plan: Plan, job: Job) -> None:
             raise
         # every job failed, so that the sweeper had nothing to choose from
         print(f"the sweeper ended: {one_line(error)}", file=sys.stderr)
+    except RuntimeError as error:
+        if not type(error).__module__.startswith("submitit") and "srun" not in str(error):
+            raise
+        if not list(job_folder(plan.folder).glob("*.json")):  # refused by sbatch, or Slurm is not installed
+            raise ConfigError(f"hydra.launcher: {one_line(error)}") from error
+        print(f"a job was lost: {one_line(error)}", file=sys.stderr)  # it is counted as failed
     finally:
         GlobalHydra.instance().clear()
 
