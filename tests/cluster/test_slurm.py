@@ -233,3 +233,16 @@ def test_a_wrong_number_of_processes_is_told_before_anything_starts(cluster: Clu
         "srun --nodes=N --ntasks-per-node=M needs trainer.num_nodes=N trainer.devices=M"
     ]
     assert not (cluster.folder / "runs").exists()
+
+
+def test_a_partition_that_does_not_exist(cluster: Cluster) -> None:
+    pytest.importorskip("submitit")
+    command = [sys.executable, "-m", "lit_mlfund", "train", *RUN, "-m", "seed=0,1"]
+    told = subprocess.run(
+        [*command, "hydra/launcher=submitit_slurm", "hydra.launcher.partition=nope"],
+        env=cluster.environment, cwd=cluster.folder, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert told.returncode == 2
+    last = told.stderr.splitlines()[-1]  # behind what sbatch says itself
+    assert last.startswith("mlfund: hydra.launcher: sbatch: error: invalid partition specified: nope")
+    assert "Traceback" not in told.stderr

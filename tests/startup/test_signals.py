@@ -15,6 +15,7 @@ from lit_mlfund.startup.signals import STOPPED, Stopped, StopRequest, unmasked
     [
         (signal.SIGINT, "interrupted", 130),
         (signal.SIGTERM, "preempted", 143),
+        (signal.SIGUSR1, "preempted", 143),
         (signal.SIGUSR2, "preempted", 143),
     ],
 )

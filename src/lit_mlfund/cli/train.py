@@ -72,7 +72,21 @@ def parse(arguments: list[str]) -> Arguments:
 
 
 def run(arguments: list[str]) -> int:
-    """Train once, train a sweep, or print a configuration; return the exit code."""
+    """Train once, train a sweep, or print a configuration; return the exit code.
+
+    A job that is stopped between its runs, or before it has one, is requeued, too.
+    """
+    try:
+        return _run(arguments)
+    except Stopped as stopped:
+        if stopped.code == PREEMPTED:
+            from lit_mlfund.cluster.requeue import requeue
+
+            requeue()
+        raise
+
+
+def _run(arguments: list[str]) -> int:
     from lit_mlfund.config.compose import Composer
     from lit_mlfund.config.overrides import plain_values
     from lit_mlfund.runs.execution.lifecycle import run_again, run_config
@@ -118,15 +132,9 @@ def run(arguments: list[str]) -> int:
 
         say_json(to_json(dry_run(parsed.overrides, parsed.config_dir, command, parsed.fresh)))
         return 0
-    from lit_mlfund.cluster.requeue import requeue
     from lit_mlfund.sweeps.sweep import sweep
 
-    try:
-        results = sweep(parsed.overrides, parsed.config_dir, command, fresh=parsed.fresh)
-    except Stopped as stopped:
-        if stopped.code == PREEMPTED:
-            requeue()
-        raise
+    results = sweep(parsed.overrides, parsed.config_dir, command, fresh=parsed.fresh)
     failed = sum(result["status"] not in ("done", "pruned") for result in results)
     if failed:
         warn(f"mlfund: {failed} of {len(results)} jobs failed")

@@ -34,7 +34,7 @@ def is_submitit() -> bool:
 
 
 def requeue_by_submitit() -> None:
-    """Let submitit requeue its job: it notes how often that was done, and the sweep waits for the job.
+    """Call submitit to requeue its job: it notes how often that was done, and the sweep waits for the job.
 
     Call it where submitit's own handler of its signal stands again. It ends the process, or raises an error of
     submitit where the limit of time was reached more than `hydra.launcher.max_num_timeout` times.

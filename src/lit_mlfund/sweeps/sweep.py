@@ -7,7 +7,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -178,7 +178,7 @@ def _launch_all(plan: Plan, job: Job) -> None:
 def _launch(plan: Plan, job: Job) -> None:
     """Run the jobs `job.numbers` by Hydra's launcher, as its basic sweeper would run all."""
     hydra = plan.composer.hydra
-    try:
+    with _launching(plan):
         config = hydra.compose_config(
             config_name=PRIMARY,
             overrides=[*plan.overrides.lines, *_settings(plan)],
@@ -199,8 +199,21 @@ def _launch(plan: Plan, job: Job) -> None:
             for ended in launcher.launch(batch, initial_job_idx=start):
                 _ = ended.return_value  # raises what the job has raised
         callbacks.on_multirun_end(config=config, config_name=PRIMARY)
+
+
+@contextmanager
+def _launching(plan: Plan) -> Iterator[None]:
+    """Turn errors of Hydra, and of a launcher that refuses or loses jobs, into messages."""
+    try:
+        yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from error
+    except RuntimeError as error:
+        if not type(error).__module__.startswith("submitit") and "srun" not in str(error):
+            raise
+        if not plan.sweep.results():  # refused by sbatch, or Slurm is not installed
+            raise ConfigError(f"hydra.launcher: {one_line(error)}") from error
+        warn(f"a job was lost: {one_line(error)}")  # it is counted as failed
     finally:
         GlobalHydra.instance().clear()
 
@@ -225,24 +238,23 @@ def _settings(plan: Plan) -> Iterator[str]:
 def _multirun(plan: Plan, job: Job) -> None:
     """Run the jobs that a sweeper of another package proposes."""
     job.begin(goes_on=False)
-    try:
-        plan.composer.hydra.multirun(
-            config_name=PRIMARY,
-            task_function=job,
-            overrides=[*plan.overrides.lines, *_settings(plan)],
-            with_log_configuration=False,
-        )
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(one_line(error)) from error
-    except ValueError as error:
-        if not (results := plan.sweep.results()):
-            raise ConfigError(f"hydra.sweeper: {one_line(error)}") from error
-        if any(result["status"] == "done" for result in results.values()):
-            raise
-        # every job failed, so that the sweeper had nothing to choose from
-        warn(f"the sweeper ended: {one_line(error)}")
-    finally:
-        GlobalHydra.instance().clear()
+    with _launching(plan):
+        try:
+            plan.composer.hydra.multirun(
+                config_name=PRIMARY,
+                task_function=job,
+                overrides=[*plan.overrides.lines, *_settings(plan)],
+                with_log_configuration=False,
+            )
+        except ValueError as error:
+            if isinstance(error, OmegaConfBaseException):
+                raise
+            if not (results := plan.sweep.results()):
+                raise ConfigError(f"hydra.sweeper: {one_line(error)}") from error
+            if any(result["status"] == "done" for result in results.values()):
+                raise
+            # every job failed, so that the sweeper had nothing to choose from
+            warn(f"the sweeper ended: {one_line(error)}")
 
 
 def _results(plan: Plan, job: Job) -> list[dict[str, Any]]:
