@@ -36,7 +36,7 @@ INNER = {
     "modules": ["steps", "."],
     "reports": [".", "comparison"],
     "runs": ["assembly", "evaluation", "doctor", "execution", "."],
-    "sweeps": ["claims", ".", "stacked"],
+    "sweeps": ["claims", ".", "stacked", "search"],
 }
 SIDE_BY_SIDE = ({"data/disk", "data/sources"},)  # neither knows of the other
 PURE = ("losses", "metrics", "models", "optim", "references", "diagnostics")  # without Lightning or Hydra

@@ -25,7 +25,14 @@ CASES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 SWEEP = (*TABLE, "model=mlp", "schedule=constant", "optim.lr=1e-3,1e-2", "seed=0,1", "trainer.max_epochs=2")
-SWEEPS: dict[str, tuple[str, ...]] = {"grid": ("-m", *SWEEP), "stack": ("-m", "sweep=stacked", *SWEEP)}
+SWEEPS: dict[str, tuple[str, ...]] = {
+    "grid": ("-m", *SWEEP),
+    "stack": ("-m", "sweep=stacked", *SWEEP),
+    "search": (
+        "sweep=search", "sweep.space={optim.lr: {low: 1e-4, high: 1e-1, log: true}}", "sweep.trials=4",
+        "sweep.startup=1", *TABLE, "model=mlp", "schedule=constant", "trainer.max_epochs=2",
+    ),
+}  # fmt: skip
 
 
 def write_inputs(folder: Path) -> None:

@@ -21,6 +21,10 @@ def differences(run: Path, expected: Path) -> Iterator[str]:
         found, wanted = (_checkpoint(folder / "checkpoints" / name) for folder in (run, expected))
         yield from _unequal(found, wanted, name)
     for name, keys in (("result.json", RESULT), ("metrics.json", None), ("findings.json", None)):
+        if name != "result.json" and not (expected / name).exists():  # without a test there is no more
+            if (run / name).exists():
+                yield f"{name} on one side only"
+            continue
         found, wanted = (json.loads((folder / name).read_text()) for folder in (run, expected))
         if keys is not None:
             found, wanted = ({key: part.get(key) for key in keys} for part in (found, wanted))
@@ -46,7 +50,8 @@ def _names(folder: Path, run: Path) -> set[str]:
 def _checkpoint(path: Path) -> dict[str, Any]:
     state = torch.load(path, weights_only=True)
     kept = {key: state.get(key) for key in CHECKPOINT}
-    return kept | {name: state["callbacks"].get(name) for name in CALLBACKS}
+    callbacks = state.get("callbacks", {})  # absent from the checkpoints of a stacked sweep
+    return kept | {name: callbacks.get(name) for name in CALLBACKS}
 
 
 def _unequal(found: Any, wanted: Any, where: str) -> Iterator[str]:

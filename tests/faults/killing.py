@@ -83,7 +83,7 @@ class SweepCase(Case):
     def _faults(self, folder: Path, kill: Kill) -> list[str]:
         ended = fork_server.run(folder, self.arguments, kill)
         if ended.code not in ENDS[signal.Signals(kill.number)] or "Traceback" in ended.output:
-            return [f"ended with {ended.code}: {ended.output[-1500:]}"]
+            return [f"ended with {ended.code}: {ended.output[-5000:]}"]
         if ended.code == 0:  # it was not disturbed
             return []
         ended = fork_server.run(folder, self.arguments)

@@ -47,6 +47,9 @@ executes that file. The last line of the output is the result as JSON.
   -m, --multirun     run all combinations of values with commas: loss=mse,mae seed=0,1,2; sweep=stacked
                      trains seeds and rates of one small model together
   sweep=lr           spend sweep.minutes=10 on tuning the learning rate alone
+  sweep=search       values that Optuna proposes: sweep.space={optim.lr: {low: 1e-4, high: 0.1, log: true}}
+  --fresh            run all of a sweep; without it the same command runs what is missing or failed
+  --dry-run          list the jobs of a sweep, and the time when one is done; nothing is written
   --config-dir DIR   a further folder of configuration files
   --cfg              print the checked configuration and stop
 

@@ -138,4 +138,4 @@ def report(result: dict[str, Any]) -> int:
         say_json(to_json(result))
         if result["status"] != "done":
             warn(f"mlfund: {result['status']}: {result.get('reason', '')}")
-    return {"done": 0, "crashed": 1, **STOPPED}.get(result["status"], 3)
+    return {"done": 0, "pruned": 0, "crashed": 1, **STOPPED}.get(result["status"], 3)

@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from lit_mlfund.config.compose import Composed, Composer
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.config.overrides import Overrides, parse, read_overrides
+from lit_mlfund.sweeps.space import Dimension, read_space, setting
 from lit_mlfund.sweeps.sweep_folder import SweepFolder, digest_of
 
 _MAX_LISTED = 3  # jobs listed beside a problem that only some jobs have
@@ -35,8 +36,9 @@ class Plan:
     composer      composes its configurations
     overrides     overrides of the command line and of `hydra.sweeper.params`
     first         the first combination, with Hydra's part
-    combinations  all of them; a single representative where another sweeper proposes them as it goes
+    combinations  all of them; a single representative where they are proposed as it goes
     sweep         its folder, which nothing has created so far
+    space         what a search varies, beside the lines of the combination; empty for other sweeps
     config_dir    as on the command line
     command       the command line as typed
     """
@@ -46,6 +48,7 @@ class Plan:
     first: Composed
     combinations: list[Combination]
     sweep: SweepFolder
+    space: list[Dimension]
     config_dir: str | None = None
     command: tuple[str, ...] = ()
 
@@ -86,9 +89,15 @@ def plan_sweep(
     deletions = [str(override.input_line) for override in overrides.deleted]
     first = composer.compose([*_representative(overrides), *deletions])
     jobs = _alternatives(overrides)
-    if _is_basic(first):
+    if _is_basic(first) and not is_search(first):
         overrides = _with_parameters(overrides, first, lines, composer)
         jobs = [list(job) for job in BasicSweeper.split_arguments(_parsed(overrides), None)[0]]
+    space: list[Dimension] = []
+    if is_search(first):
+        space, wrong = read_space(first.config["sweep"].get("space") or {}, _parsed(overrides))
+        if wrong:
+            raise ConfigError([*overrides.problems, *wrong])
+        jobs = _trials(overrides, space)
     combinations, job_problems = _compose_all(composer, jobs, deletions)
     problems = [*overrides.problems, *job_problems]
     if not _is_basic(first):
@@ -99,7 +108,29 @@ def plan_sweep(
     if problems:
         raise ConfigError(problems)
     place = _place(first, overrides, combinations, command, fresh)
-    return Plan(composer, overrides, first, combinations, place, config_dir, tuple(command))
+    return Plan(composer, overrides, first, combinations, place, space, config_dir, tuple(command))
+
+
+def is_search(composed: Composed) -> bool:
+    """Return whether `sweep=search` proposes the combinations."""
+    return str((composed.config.get("sweep") or {}).get("_target_", "")).endswith(".SearchSweep")
+
+
+def fixed_lines(overrides: Overrides) -> list[str]:
+    """Return the overrides that all trials of a search share."""
+    return [str(parsed.input_line) for parsed in _parsed(overrides) if not parsed.is_sweep_override()]
+
+
+def _trials(overrides: Overrides, space: Sequence[Dimension]) -> list[list[str]]:
+    """Return the trial with the first value of each dimension, and one for each other end or choice."""
+    fixed = fixed_lines(overrides)
+    first = [setting(dimension.key, dimension.ends[0]) for dimension in space]
+    others = [
+        [*first[:index], setting(dimension.key, value), *first[index + 1 :]]
+        for index, dimension in enumerate(space)
+        for value in dimension.ends[1:]
+    ]
+    return [[*fixed, *lines] for lines in (first, *others)]
 
 
 def typed_keys(overrides: Overrides) -> set[str]:

@@ -30,6 +30,7 @@ from lit_mlfund.optim.native import tensors
 from lit_mlfund.runs.assembly.loggers import build_loggers
 from lit_mlfund.runs.assembly.model_size import ModelSize
 from lit_mlfund.runs.assembly.outside_models import PlainModel, materialize
+from lit_mlfund.runs.assembly.trial import pruning
 from lit_mlfund.startup.signals import REQUEST
 
 _Kind = TypeVar("_Kind")
@@ -174,7 +175,14 @@ def build_trainer(config: DictConfig, run_dir: Path, watching: Sequence[Callback
     ]
     trainer = instantiate(
         config.trainer,
-        callbacks=[*callbacks, *watching, progress, checkpoints, StopOnSignal(REQUEST, checkpoints)],
+        callbacks=[
+            *callbacks,
+            *watching,
+            progress,
+            checkpoints,
+            StopOnSignal(REQUEST, checkpoints),
+            *pruning(progress),
+        ],
         logger=build_loggers(config, run_dir),
         default_root_dir=str(run_dir),
     )

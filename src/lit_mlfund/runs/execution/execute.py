@@ -34,6 +34,7 @@ from lit_mlfund.runs.assembly.objects import (
     quiet_lightning,
     seed_everything,
 )
+from lit_mlfund.runs.assembly.trial import TrialPruned
 from lit_mlfund.runs.doctor.collect import Source
 from lit_mlfund.runs.doctor.doctor import Doctor, doctor_of
 from lit_mlfund.runs.evaluation.blending import blend_checkpoints, require_rows
@@ -105,6 +106,8 @@ def execute(
         _train_and_measure(config, run_dir, resume, result, prepared, fit or _fit, doctor)
     except Stopped as stopped:
         result |= stopped_result(stopped, run_dir)
+    except TrialPruned as pruned:
+        result |= {"status": "pruned", "reason": str(pruned)}
     except (TrainingDiverged, FloatingPointError) as failure:
         result |= {"status": "failed", "reason": str(failure)}
         if is_first_process():
@@ -190,7 +193,9 @@ def _train_and_measure(
     try:
         with fitting("training; data.batch_size or the model may be too large"):
             fit(config, training, module, data, resume)
-    except (TrainingDiverged, FloatingPointError):
+    except (TrainingDiverged, FloatingPointError, TrialPruned) as ended:
+        if isinstance(ended, TrialPruned):
+            result["objective"]["value"] = training.checkpoints.best_value
         if first:
             write_json(run_dir / "metrics.json", _logged(training))
         raise

@@ -1,0 +1,1 @@
+"""Searches a space of configurations with Optuna, whose samplers propose and whose pruners end trials."""
