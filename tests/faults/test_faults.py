@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.faults import comparison
@@ -15,9 +16,13 @@ from tests.faults import comparison
 ROOT = Path(__file__).parents[2]
 
 
-def test_killed_at_operations_and_moments() -> None:
+@pytest.mark.parametrize(
+    ("cases", "every"),
+    [("lean", "24"), pytest.param("grid,stack,search", "60", marks=pytest.mark.slow)],
+)
+def test_killed_at_operations_and_moments(cases: str, every: str) -> None:
     """In a process of its own: a fork has none of the threads that other tests have started."""
-    options = ["--seed", "3", "--count", "2", "--cases", "lean", "--every", "24"]
+    options = ["--seed", "3", "--count", "2", "--cases", cases, "--every", every]
     path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     ended = subprocess.run(
         [sys.executable, "-m", "tests.faults", *options],

@@ -81,6 +81,42 @@ def test_what_does_worse_is_pruned(mlfund: Command, tmp_path: Path) -> None:
     assert "3 jobs are done" in again.err
 
 
+@pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
+def test_every_pruner_and_sampler_trains(mlfund: Command, pruner: str) -> None:
+    space = "sweep.space={optim.lr: {low: 1e-3, high: 1e-1, log: true}, optim.weight_decay: {low: 0.0, high: 0.1}}"
+    sampler = {"median": "cmaes", "halving": "random", "hyperband": "tpe"}[pruner]
+    asked = (f"sweep.pruner={pruner}", f"sweep.sampler={sampler}", "sweep.trials=2", "trainer.max_epochs=2")
+    told = mlfund("train", *SEARCH, space, *asked, "sweep.startup=1")
+    assert told.code == 0, told.err
+    assert {job["status"] for job in jobs(told.json["sweep"]).values()} <= {"done", "pruned"}
+    first, second = (trial["params"] for trial in told.json["trials"])
+    assert first != second
+
+
+def test_a_trial_that_crashes_is_resumed_by_the_same_command(
+    mlfund: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lit_mlfund.runs.assembly.trial import PruneTrial
+
+    def crash(self: PruneTrial, values: list[float]) -> bool:
+        raise KeyError("a defect")
+
+    asked = (RATE, "sweep.trials=1", "trainer.max_epochs=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(PruneTrial, "_is_pruned", crash)
+        told = mlfund("train", *SEARCH, *asked)
+    assert told.code == 3
+    assert (told.json["status"], told.json["best"]) == ("failed", [])
+    (crashed,) = jobs(told.json["sweep"]).values()
+    again = mlfund("train", *SEARCH, *asked)
+    assert again.code == 0, again.err
+    (done,) = jobs(again.json["sweep"]).values()
+    assert (crashed["status"], done["status"]) == ("crashed", "done")
+    assert done["run"] == crashed["run"]
+    assert load(again.json).trials[0].values == [done["objective"]["value"]]
+    assert sorted(load(again.json).trials[0].intermediate_values) == [1, 2]
+
+
 def test_several_objectives(mlfund: Command) -> None:
     objectives = ("sweep.objectives=[val/auroc,val/log_loss]", "sweep.pruner=none")
     told = mlfund(

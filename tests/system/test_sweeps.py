@@ -151,6 +151,43 @@ def test_a_stacked_sweep_that_is_stopped_can_be_resumed(
     assert resumed.json["test"] == alone.json["test"]
 
 
+def test_a_member_that_was_killed_before_its_result_goes_on(mlfund: Command, tmp_path: Path) -> None:
+    """Its checkpoints hold no state of an optimizer: by hand it starts again, the same command trains it anew."""
+    asked = ("train", "-m", "sweep=stacked", *STACKED[:-2], "trainer.max_epochs=2", "seed=0,1,2")
+    first = mlfund(*asked)
+    results = [json.loads(line) for line in first.out.splitlines() if line.startswith('{"run"')]
+    (folder,) = (tmp_path / "runs" / "sweeps").iterdir()
+    weights = [torch.load(f"{result['run']}/checkpoints/last.ckpt") for result in results]
+    for number in (0, 2):
+        Path(results[number]["run"], "result.json").unlink()
+        (folder / "jobs" / f"{number}.json").unlink()
+    by_hand = mlfund("train", f"run={results[2]['run']}")
+    assert by_hand.code == 0, by_hand.err
+    again = mlfund(*asked)
+    assert again.code == 0, again.err
+    assert "goes on: 1 of 3 jobs are done" in again.err
+    for number, result in enumerate(results):
+        job = json.loads((folder / "jobs" / f"{number}.json").read_text())
+        assert (job["run"], job["test"], job["status"]) == (result["run"], result["test"], "done")
+        found = torch.load(f"{job['run']}/checkpoints/last.ckpt")["state_dict"]
+        expected = weights[number]["state_dict"]
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert len(list((tmp_path / "runs" / "binary").iterdir())) == 3
+
+
+def test_a_search_for_the_rate_goes_on(mlfund: Command, tmp_path: Path) -> None:
+    asked = ("train", "sweep=lr", *SMALL, "trainer.max_epochs=1", "optim.lr=0.002")
+    first = mlfund(*asked, "sweep.minutes=0.001").json
+    assert len(first["trials"]) == 1
+    seconds = json.loads(Path(first["sweep"], "jobs", "0.json").read_text())["seconds"]
+    second = mlfund(*asked, f"sweep.minutes={2.2 * seconds / 60 + 0.0005:.5f}")
+    assert second.code == 0, second.err
+    assert second.json["sweep"] == first["sweep"]
+    assert second.json["trials"][0] == first["trials"][0]
+    third = mlfund(*asked, "sweep.minutes=0.001").json
+    assert third["trials"] == second.json["trials"]
+
+
 def test_a_diverged_member_is_failed_and_leaves_the_others(mlfund: Command) -> None:
     asked = (
         "task=regression",

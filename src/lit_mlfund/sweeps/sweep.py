@@ -85,7 +85,11 @@ def sweep(
             _show(results, plan)
             raise Stopped(f"{stopped.reason}; {_way_on(plan, results)}", stopped.number) from None
     _show(results, plan)
-    if plan.is_enumerated and any(result["status"] == "failed" for result in results):
+    if (
+        plan.is_enumerated
+        and plan.sweep.reruns_failed
+        and any(result["status"] == "failed" for result in results)
+    ):
         print("sweep: the same command runs the failed jobs again, and no others", file=sys.stderr)
     if report is not None and (page := report(plan.folder, command)) is not None:
         print(f"claim: {page}", file=sys.stderr)

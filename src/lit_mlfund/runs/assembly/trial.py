@@ -119,7 +119,7 @@ def make_pruner(name: str, startup: int) -> Any:
     if name == "median":
         return pruners.MedianPruner(n_startup_trials=startup)
     if name == "halving":
-        return pruners.SuccessiveHalvingPruner(bootstrap_count=startup)
+        return pruners.SuccessiveHalvingPruner(min_resource=1)
     return pruners.HyperbandPruner()
 
 

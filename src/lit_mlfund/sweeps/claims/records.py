@@ -75,7 +75,7 @@ class Record:
 
 def read_records(sweep_dir: Path) -> list[Record]:
     """Read the runs of a sweep in the order of its jobs."""
-    files = sorted((sweep_dir / "jobs").glob("*.json"), key=lambda file: int(file.stem))
+    files = sorted((sweep_dir / "jobs").glob("[0-9]*.json"), key=lambda file: int(file.stem))
     return [_record(json.loads(file.read_text())) for file in files]
 
 

@@ -35,7 +35,7 @@ def report_claim(
         page: where to write the page, instead of `<sweep>/claim.md`.
         claim: replaces the claim that the runs have; its wording and panels may differ, not what it expects.
     """
-    jobs = [json.loads(file.read_text()) for file in sorted((sweep_dir / "jobs").glob("*.json"))]
+    jobs = [json.loads(file.read_text()) for file in sorted((sweep_dir / "jobs").glob("[0-9]*.json"))]
     runs = [Path(job["run"]) for job in jobs if job["run"]]
     run = next((run for run in runs if (run / "provenance.json").exists()), None)
     if run is None:

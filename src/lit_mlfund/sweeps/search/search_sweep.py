@@ -15,6 +15,7 @@ from lit_mlfund.config.compatibility import direction
 from lit_mlfund.config.errors import ConfigError, suggestion
 from lit_mlfund.config.signatures import describe
 from lit_mlfund.runs.assembly.trial import linked
+from lit_mlfund.runs.execution.crash import CRASHED
 from lit_mlfund.startup.signals import REQUEST
 from lit_mlfund.sweeps.job import Job
 from lit_mlfund.sweeps.lease import acquire
@@ -41,7 +42,7 @@ class SearchSweep:
         minutes: no trial starts that would likely end later; None for no limit.
         sampler: tpe, random, grid or cmaes.
         pruner: median, halving, hyperband or none, at each validation.
-        startup: trials that are not pruned (median, halving), and that tpe draws at random.
+        startup: trials that tpe draws at random, and that median prunes none of.
         objectives: names of validation metrics to improve together; None for the monitored one.
         storage: `journal` or `sqlite` in the folder of the sweep, or an address.
         study: name in the storage.
@@ -68,6 +69,7 @@ class SearchSweep:
         self.config = plan.combinations[0].config
         self.objectives = objectives or [self.config["monitor"]]
         self.name = study or plan.folder.name
+        self._crashed: set[int] = set()  # jobs of this process, which the same command resumes
 
     def problems(self) -> Iterator[str]:
         """Yield what prevents the search, one line each."""
@@ -149,7 +151,7 @@ class SearchSweep:
                 if number is not None:
                     self._train(study, number, job)
                     continue
-            finished = all(trial.state.is_finished() for trial in study.trials.values())
+            finished = not self._unfinished(study)
             if finished and self._is_over(study, job, started):
                 break
             if not (finished or told):
@@ -166,13 +168,18 @@ class SearchSweep:
         if alone is None:
             return None
         try:
-            begun = (number for number, trial in study.trials.items() if not trial.state.is_finished())
+            begun = self._unfinished(study)
             number = next((number for number in begun if place.holder(number) is None), None)
             if number is None and not self._is_over(study, job, started):
                 number = study.propose()
             return number if number is not None and held.enter_context(place.leased(number)) else None
         finally:
             alone.release()
+
+    def _unfinished(self, study: SearchStudy) -> list[int]:
+        """Return the jobs of the trials that have not ended, but for those that crashed here."""
+        begun = (number for number, trial in study.trials.items() if not trial.state.is_finished())
+        return [number for number in begun if number not in self._crashed]
 
     def _is_over(self, study: SearchStudy, job: Job, started: float) -> bool:
         """Return whether no new trial starts."""
@@ -207,6 +214,9 @@ class SearchSweep:
             result = job.run(number, overrides, execute)
         else:
             result = job.sweep.result(number) or {}
+        if result.get("status") == CRASHED:
+            self._crashed.add(number)
+            return
         study.tell(number, str(result.get("status")), self._values(result))
 
     def _values(self, result: Mapping[str, Any]) -> list[float | None]:
