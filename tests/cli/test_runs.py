@@ -214,6 +214,20 @@ def test_foreign_and_damaged_folders_are_skipped_with_a_count(listed: Run, tmp_p
     assert "skipped: 8 folders are no runs or damaged: binary/" in text and "and 5 more" in text
 
 
+def test_what_is_no_number_is_a_hole(listed: Run, tmp_path: Path) -> None:
+    folder = write(tmp_path, 0)
+    result = json.loads((folder / "result.json").read_text())
+    result |= {
+        "test": {"auroc": {"value": "<b>", "low": None, "high": True}},
+        "seconds": "x",
+        "findings": [1],
+    }
+    (folder / "result.json").write_text(json.dumps(result))
+    code, record, text = listed("sort=time")
+    assert code == 0 and record["runs"][0]["test"] == {"auroc": {}} and record["runs"][0]["seconds"] is None
+    assert text.splitlines()[2].split()[:4] == ["binary-000000", "–", "–", "done"]
+
+
 def test_a_run_at_work_is_running(listed: Run, tmp_path: Path) -> None:
     import fcntl
 

@@ -56,7 +56,7 @@ def _records(folder: Path, task: str | None) -> list[Record]:
     """Return the runs of a sweep, or all below a folder."""
     if not is_sweep(folder):
         return list_runs(folder, task).records
-    jobs = [read(file) for file in (folder / "jobs").glob("*.json")]
+    jobs = [read(file) for file in (folder / "jobs").glob("[0-9]*.json")]
     runs = [moved_run(Path(str(job["run"])), folder) for job in jobs if job.get("run")]
     locked = locked_files()
     records = [read_record(run, locked) for run in dict.fromkeys(runs) if run is not None]

@@ -103,12 +103,18 @@ def read_record(folder: Path, locked: frozenset[int] = frozenset()) -> Record | 
             folder,
             status,
             (str(objective["name"]), number_of(objective["value"])),
-            {str(name): dict(entry) for name, entry in result["test"].items()},
+            {str(name): _numbers(entry) for name, entry in result["test"].items()},
             number_of(result.get("seconds")),
             tuple(map(str, result["findings"])),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _numbers(entry: dict[str, Any]) -> dict[str, float]:
+    """Return value, low and high of a metric, as far as they are numbers."""
+    told = {key: number_of(entry.get(key)) for key in ("value", "low", "high")}
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def read(path: Path) -> dict[str, Any]:
