@@ -24,7 +24,7 @@ INNER = {
     "data": ["serving", "parsing", "reading", "preprocessing", "disk", "sources", "."],
     "modules": ["steps", "."],
     "runs": ["assembly", "evaluation", "doctor", "execution", "."],
-    "sweeps": ["claims", ".", "stacked"],
+    "sweeps": ["claims", ".", "stacked", "decompose"],
 }
 SIDE_BY_SIDE = ({"data/disk", "data/sources"},)  # neither knows of the other
 PURE = ("losses", "metrics", "models", "optim", "references", "diagnostics")  # without Lightning or Hydra

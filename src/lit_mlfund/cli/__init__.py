@@ -109,6 +109,8 @@ def _run(verb: str, arguments: list[str]) -> int:
         from lit_mlfund.cli.evaluate import run
     elif verb == "doctor":
         from lit_mlfund.cli.doctor import run
+    elif verb == "decompose":
+        from lit_mlfund.cli.decompose import run
     elif verb == "predict":
         from lit_mlfund.cli.predict import run
     elif verb == "lr-find":

@@ -7,6 +7,7 @@ VERBS = {
     "evaluate": "measure a finished run on a split or on a new file",
     "predict": "predict the rows of a new file with a finished run",
     "doctor": "say again what is wrong with a finished run, from its evidence",
+    "decompose": "split the loss of a configuration into noise, bias and variance",
     "lr-find": "find the learning rate of a configuration: a number, the reason, a plot",
     "list": "list the options to choose from: losses, models, data, … one line each",
 }
@@ -62,6 +63,18 @@ of `output`. The last line is a summary as JSON, with what was unknown or missin
 
 Derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
 Nothing is trained and nothing written. The last line is JSON with the findings; docs/doctor.md explains each.""",
+    "decompose": """mlfund decompose [--config-dir DIR] [group=option …] [key=value …] [decompose.replicas=30]
+mlfund decompose … decompose.sweep=KEY KEY=VALUE,VALUE,…
+
+Trains replicas of what `mlfund train` would train with the same arguments, each part of the training rows in turn,
+and splits the expected loss on the test rows: noise, bias, variance by training rows and by initialisation, with 95 %
+intervals. Small networks are trained together. Draws the parts, also for each value of one key, into
+<runs_dir>/decompositions/… and ends with one line of JSON (docs/decomposition.md).
+
+  decompose.replicas=30         disjoint parts of the training rows: each has 1/30 of them
+  decompose.initialisations=2   trainings on each part; 1 does not tell initialisation from rows
+  decompose.noise=0.09          where known: variance of the target's noise, or share of flipped binary labels
+  decompose.sweep=model.hidden  decompose for each value of this key: model.hidden=[4],[64],[1024]""",
     "lr-find": """mlfund lr-find [--config-dir DIR] [group=option …] [key=value …]
 
 Runs the learning-rate range test for what `mlfund train` would run with the same arguments: a fresh model takes a few
@@ -73,7 +86,7 @@ mlfund list optims --memory
 
 Prints one line for each option: its name, the tasks that it fits, what it is and when to use it.
 KIND is losses, models, data, tasks, optims, schedules, embeddings, regularizations, trainers, callbacks,
-loggers, doctors, sweeps, experiments or debugs; all of them by default.
+loggers, doctors, sweeps, decompositions, experiments or debugs; all of them by default.
 --memory measures the state that each optimizer keeps beside the weights, in bytes per parameter.""",
 }
 

@@ -24,6 +24,7 @@ KINDS = {
     "loggers": "logger",
     "doctors": "doctor",
     "sweeps": "sweep",
+    "decompositions": "decompose",
     "experiments": "experiment",
     "debugs": "debug",
 }

@@ -131,5 +131,14 @@ SECTIONS: dict[str, Section] = {
     ),
     "doctor": Section(optional=True),
     "sweep": Section(optional=True, supplied=("plan",)),
+    "decompose": Section(
+        optional=True,
+        supplied=("plan",),
+        ranges={
+            "replicas": Range("must be at least 2", least=2),
+            "initialisations": Range("must be at least 1", least=1),
+            "noise": NOT_NEGATIVE,
+        },
+    ),
     "claim": Section(optional=True),
 }
