@@ -59,10 +59,12 @@ Measures a finished run, every metric with its 95 % confidence interval, on a sp
 Predicts every row of a new file, with or without labels, and writes a table: Parquet or CSV by the suffix
 of `output`. The last line is a summary as JSON, with what was unknown or missing in the file.
 --trust PACKAGE imports a package of others that the run names; a run is not believed otherwise.""",
-    "doctor": """mlfund doctor run=FOLDER
+    "doctor": """mlfund doctor run=FOLDER [verify=true] [--trust PACKAGE]
 
 Derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
-Nothing is trained and nothing written. The last line is JSON with the findings; docs/doctor.md explains each.""",
+verify=true trains the run again with the first fix, on the same rows and with the same seed; the finding is closed if
+that is better on the validation rows beyond its paired 95 % interval. Nothing is written.
+The last line is JSON with the findings; docs/doctor.md explains each.""",
     "decompose": """mlfund decompose [--config-dir DIR] [group=option …] [key=value …] [decompose.replicas=30]
 mlfund decompose … decompose.sweep=KEY KEY=VALUE,VALUE,…
 

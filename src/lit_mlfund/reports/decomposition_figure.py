@@ -30,17 +30,17 @@ def decomposition_figure(points: Sequence[dict[str, Any]], sweep: str | None) ->
         sweep: the key that differs, None where there is one point.
     """
     names = list(points[0]["losses"])
-    figure = Figure(
-        figsize=(max(3.6, 1.6 + 0.7 * len(points)) * len(names), 4.0), layout="constrained", dpi=110
-    )
+    width = max(5.4, max(3.2, 1.4 + 0.7 * len(points)) * len(names))
+    figure = Figure(figsize=(width, 4.2), layout="constrained", dpi=110)
     axes = np.atleast_1d(figure.subplots(1, len(names)))
     for axis, name in zip(axes, names):
         _draw(axis, [point["losses"][name] for point in points])
         axis.set(title=name.replace("_", " "), xlabel=sweep or "")
         labels = [str(point["value"]) if sweep else "" for point in points]
+        axis.set_xlim(-0.8, len(points) - 0.2)
         axis.set_xticks(range(len(points)), labels, rotation=45 if max(map(len, labels)) > 6 else 0)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

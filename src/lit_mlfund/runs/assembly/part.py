@@ -16,7 +16,7 @@ def rows_problem(data: DataModule) -> str | None:
     """Return why training rows cannot be taken by number; None where they can."""
     store = data.stores["train"]
     if isinstance(store, Mapped) or not isinstance(store, (PointStore, ListStore)):
-        return f"the training rows of {type(data).__name__} cannot be divided: they are no rows or lists in memory"
+        return f"data: the training rows of {type(data).__name__} are no rows or lists in memory, which can be divided"
     return None
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from lit_mlfund.atomic import write_bytes, write_json
+from lit_mlfund.atomic import WriteError, write_bytes, write_json
 from lit_mlfund.callbacks import TrainingDiverged
 from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.errors import ConfigError, problems_of
@@ -24,7 +25,7 @@ from lit_mlfund.runs.evaluation.publish import show_facts
 from lit_mlfund.startup.environment import launcher_world
 from lit_mlfund.startup.signals import REQUEST
 from lit_mlfund.startup.streams import warn
-from lit_mlfund.sweeps.decompose.losses import decompositions
+from lit_mlfund.sweeps.decompose.losses import NO_DECOMPOSITION, decompositions
 from lit_mlfund.sweeps.decompose.replicas import Replicas, train_replicas
 from lit_mlfund.sweeps.plan import Combination, Plan
 
@@ -66,6 +67,10 @@ class DecomposedPlan:
         if not self.plan.is_in_process:
             yield "hydra: decompose runs in this process; leave out sweepers and launchers"
         for config in (combination.config for combination in self.plan.combinations):
+            if config["shape"] == "retrieval":
+                yield f"task: retrieval has {NO_DECOMPOSITION}"
+            if config.get("run"):
+                yield "run: is for train; decompose takes the options of the run instead"
             if config.get("sweep"):
                 yield "sweep: is for train -m; leave it out"
             if not config["train"]:
@@ -89,6 +94,26 @@ class DecomposedPlan:
         if problems := list(dict.fromkeys(self.problems())):
             raise ConfigError(problems)
         quiet_lightning()
+        with self._new_folder():
+            return self._decomposed()
+
+    @contextmanager
+    def _new_folder(self) -> Iterator[None]:
+        """Make the folder before anything is trained; remove it, and parents made with it, if it stays empty."""
+        new = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
+        try:
+            self.folder.mkdir(parents=True)
+        except OSError as error:
+            raise WriteError(f"cannot make {self.folder}: {error.strerror}") from error
+        try:
+            yield
+        except BaseException:
+            for folder in new:
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
+
+    def _decomposed(self) -> dict[str, Any]:
         started = time.perf_counter()
         result: dict[str, Any] = {"decomposition": str(self.folder), "status": "done", "sweep": self.sweep}
         result["points"] = points = []
@@ -145,7 +170,6 @@ class DecomposedPlan:
         )
 
     def _write(self, result: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         done = [point for point in result["points"] if point["status"] == "done"]
         if done:
             from lit_mlfund.reports.card import png

@@ -7,11 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lit_mlfund.diagnostics.decomposition import Parts, cross_entropy, listnet, pairwise, squared_error
-from lit_mlfund.diagnostics.zero_one import zero_one
+from lit_mlfund.diagnostics.decomposition import (
+    Parts,
+    cross_entropy,
+    listnet,
+    pairwise,
+    squared_error,
+    zero_one,
+)
 from lit_mlfund.modules import BinaryModule, MulticlassModule, RankingModule, RegressionModule, TaskModule
 from lit_mlfund.modules.outputs import ListOutputs, Outputs, PointOutputs
 
+NO_DECOMPOSITION = "no decomposition into bias and variance; binary, multiclass, regression and ranking have"
 LOSSES = {
     RegressionModule: ("squared_error",),
     BinaryModule: ("cross_entropy", "zero_one"),
@@ -23,10 +30,7 @@ LOSSES = {
 def loss_problem(module: TaskModule, noise: float | None) -> str | None:
     """Return why there is no decomposition, or none with this noise; None where there is one."""
     if not isinstance(module, tuple(LOSSES)):
-        return (
-            f"task: {type(module).__name__} has no decomposition into bias and variance; "
-            "binary, multiclass, regression and ranking have"
-        )
+        return f"task: {type(module).__name__} has {NO_DECOMPOSITION}"
     if noise is None or isinstance(module, RegressionModule):
         return None
     if not isinstance(module, BinaryModule):

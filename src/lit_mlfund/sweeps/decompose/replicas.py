@@ -77,18 +77,16 @@ def train_replicas(
         ConfigError, DataError: the task has no decomposition, or its rows cannot be divided so.
         TrainingDiverged, FloatingPointError: loss, gradient or predictions of a replica were no longer finite.
     """
-    if (problem := rows_problem(data)) is not None:
-        raise ConfigError(f"data: {problem}")
+    module = build_module(_with_budget(config, data), data.spec)
+    if problem := loss_problem(module, noise) or rows_problem(data):
+        raise ConfigError(problem)
+    if problem := module.undefined_monitor(data):
+        raise DataError(f"monitor: {problem}")
     num_rows = len(data.stores["train"])
     parts = disjoint_parts(num_rows, num_parts, config["seed"])
     size = len(parts[0])
     configs = [_seeded(config, start) for start in range(num_parts * num_starts)]
     sized = sized_for(data, size)
-    module = build_module(_with_budget(configs[0], sized), sized.spec)
-    if problem := loss_problem(module, noise):
-        raise ConfigError(problem)
-    if problem := module.undefined_monitor(data):
-        raise DataError(f"monitor: {problem}")
     rows = [part for part in parts for _ in range(num_starts)]
     numbers = {"train": num_rows, "replica": size, "left_over": num_rows - size * num_parts}
     numbers["test"] = len(data.stores["test"])

@@ -5,7 +5,7 @@ rows. Losses with logits or values `s` have the form `constant − ⟨target, s�
 `s²` for the squared error, a log-sum-exp for cross-entropies. Their central model has the mean `s` (for cross-entropy
 that is the normalised geometric mean of the probabilities: Heskes, 1998), the variance is the mean of `A(s)` minus `A`
 of that mean, and the rest is bias and noise. `A` of a mean of K replicas is too large by its own variance; the
-jackknife removes that, exactly for the squared error and to second order else. The 0/1 loss is that of Domingos (2000).
+jackknife removes that, exactly for the squared error and to second order else.
 
 Every function returns parts that sum to the total: total = noise + bias + variance, variance = variance_data +
 variance_initialisation. Intervals of 95 % combine the jackknife over parts with the spread over test rows.

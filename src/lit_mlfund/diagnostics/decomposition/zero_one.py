@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lit_mlfund.diagnostics.decomposition import (
+from lit_mlfund.diagnostics.decomposition.convex import (
     DATA,
     INITIALISATION,
     NEEDS_TWO,
