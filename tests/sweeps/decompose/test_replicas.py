@@ -81,3 +81,13 @@ def test_models_without_a_stacked_form_are_trained_one_after_another(
     trained = replicas.train_replicas(periodic, data, 2, 1, None)
     assert len(trained.unstacked) == 1 and "has no stacked form" in trained.unstacked[0]
     assert len(trained.outputs) == 2
+
+
+def test_each_replica_has_weights_of_its_own(config: dict[str, Any], data: DataModule) -> None:
+    still = {
+        **config,
+        "optim": {**config["optim"], "lr": 1e-12},
+    }  # the predictions are those of the first weights
+    outputs = replicas.train_replicas(still, data, 2, 2, None).outputs
+    apart = [(one.output - outputs[0].output).abs().max() for one in outputs[1:]]
+    assert min(apart) > 1e-2
