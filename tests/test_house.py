@@ -34,10 +34,11 @@ ORDER += ["datamodules", "modules", "callbacks", "reports", "runs", "sweeps", "c
 # The same inside a folder; `.` stands for the files that lie in it beside its subfolders.
 INNER = {
     "data": ["serving", "parsing", "reading", "preprocessing", "disk", "sources", "."],
+    "diagnostics": [".", "decomposition"],
     "modules": ["steps", "."],
     "reports": [".", "comparison"],
     "runs": ["assembly", "planning", "evaluation", "doctor", "execution", "."],
-    "sweeps": ["claims", ".", "stacked", "search"],
+    "sweeps": ["claims", ".", "stacked", "search", "decompose"],
 }
 SIDE_BY_SIDE = ({"data/disk", "data/sources"},)  # neither knows of the other
 PURE = ("losses", "metrics", "models", "optim", "references", "diagnostics")  # without Lightning or Hydra

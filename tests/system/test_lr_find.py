@@ -55,6 +55,7 @@ def test_auto_is_the_run_with_that_number(mlfund: Command, tmp_path: Path) -> No
     [
         (["lr-find", "optim.lr_=1"], "optim.lr_: unknown; did you mean lr?"),
         (["lr-find", "-m", "seed=0,1"], "lr-find looks at one configuration"),
+        (["lr-find", "run=some/run"], "run: is for train; lr-find takes the options of the run instead"),
         (["train", "optim.lr=atuo"], "optim.lr: expected float, got atuo"),
         (["train", "optim.lr=auto", "trainer.devices=2"], "optim.lr: auto looks for the rate in one process"),
         (["train", "optim.weight_decay=auto"], "optim.weight_decay: expected float, got auto"),

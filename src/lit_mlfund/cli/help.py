@@ -11,6 +11,7 @@ VERBS = {
     "show": "say again what a run said, and how its configuration differs from the defaults",
     "compare": "set runs side by side: what differs, the metrics with paired differences, the curves",
     "leaderboard": "rank the runs of folders or of a sweep: a CSV file, and a page to sort, filter and look at",
+    "decompose": "split the loss of a configuration into noise, bias and variance",
     "lr-find": "find the learning rate of a configuration: a number, the reason, a plot",
     "plan": "tell memory, traffic and time of a configuration on any number of devices",
     "list": "list the options to choose from: losses, models, data, … one line each",
@@ -68,10 +69,11 @@ Measures a finished run, every metric with its 95 % confidence interval, on a sp
 Predicts every row of a new file, with or without labels, and writes a table: Parquet or CSV by the suffix
 of `output`. Shows the first rows and what was unknown or missing; into a pipe, or with --json, as JSON.
 --trust PACKAGE imports a package of others that the run names; a run is not believed otherwise.""",
-    "doctor": """mlfund doctor run=FOLDER
+    "doctor": """mlfund doctor run=FOLDER [verify=true] [--trust PACKAGE]
 
 Derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
-Nothing is trained and nothing written. Into a pipe, or with --json, JSON; docs/doctor.md explains each finding.""",
+verify=true trains the run again with the first fix, on the same rows and with the same seed; the finding is closed if
+that is better on the validation rows beyond its paired 95 % interval. Nothing is written. Into a pipe, or with --json, JSON; docs/doctor.md explains each finding.""",
     "runs": """mlfund runs [FOLDER] [task=…] [sort=test/auroc] [last=20] [over=seed]
 
 Lists the runs in a folder (runs by default) and below it, the newest first: what each was given, the objective, the
@@ -108,6 +110,18 @@ setting, the learning curves of the best) and beside it the same table as CSV.
   FOLDER       a folder with runs, the folder of a sweep, or a piece of a sweep's name
   task=…       only the runs of this task
   sort=…       objective, its name (val/auroc), test/<metric> or seconds: the best first""",
+    "decompose": """mlfund decompose [--config-dir DIR] [group=option …] [key=value …] [decompose.replicas=30]
+mlfund decompose … decompose.sweep=KEY KEY=VALUE,VALUE,…
+
+Trains replicas of what `mlfund train` would train with the same arguments, each part of the training rows in turn,
+and splits the expected loss on the test rows: noise, bias, variance by training rows and by initialisation, with 95 %
+intervals. Small networks are trained together. Draws the parts, also for each value of one key, into
+<runs_dir>/decompositions/… and ends with one line of JSON (docs/decomposition.md).
+
+  decompose.replicas=30         disjoint parts of the training rows: each has 1/30 of them
+  decompose.initialisations=2   trainings on each part; 1 does not tell initialisation from rows
+  decompose.noise=0.09          where known: variance of the target's noise, or share of flipped binary labels
+  decompose.sweep=model.hidden  decompose for each value of this key: model.hidden=[4],[64],[1024]""",
     "lr-find": """mlfund lr-find [--config-dir DIR] [group=option …] [key=value …]
 
 Runs the learning-rate range test for what `mlfund train` would run with the same arguments: a fresh model takes a few
@@ -131,7 +145,7 @@ mlfund list optims --memory
 
 Prints one line for each option: its name, the tasks that it fits, what it is and when to use it.
 KIND is losses, models, data, tasks, optims, schedules, embeddings, regularizations, trainers, callbacks,
-loggers, doctors, sweeps, plans, experiments or debugs; all of them by default.
+loggers, doctors, sweeps, plans, decompositions, experiments or debugs; all of them by default.
 --memory measures the state that each optimizer keeps beside the weights, in bytes per parameter.""",
 }
 

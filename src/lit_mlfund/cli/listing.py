@@ -25,6 +25,7 @@ KINDS = {
     "doctors": "doctor",
     "sweeps": "sweep",
     "plans": "plan",
+    "decompositions": "decompose",
     "experiments": "experiment",
     "debugs": "debug",
 }

@@ -18,6 +18,8 @@ def run(arguments: list[str]) -> int:
     if parsed.multirun or parsed.show:
         raise ConfigError("lr-find looks at one configuration, without -m or --cfg")
     config = Composer(parsed.config_dir, parsed.overrides).checked(parsed.overrides).config
+    if config.get("run"):
+        raise ConfigError("run: is for train; lr-find takes the options of the run instead")
     first_look(config["data"])
     with importing():
         from lit_mlfund.reports.terminal import lr_find_text

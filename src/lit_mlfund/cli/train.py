@@ -94,6 +94,8 @@ def _run(arguments: list[str]) -> int:
 
     options, trust = take_trust(arguments)
     parsed = parse(options)
+    if any(line.lstrip("+").partition("=")[0].partition(".")[0] == "decompose" for line in parsed.overrides):
+        raise ConfigError("decompose: is what mlfund decompose does; leave it out")
     command = ["mlfund", "train", *arguments]
     values = plain_values(parsed.overrides, "run")
     if values is not None:

@@ -64,6 +64,7 @@ KINDS = {
         frozenset({"callbacks", "logger", "default_root_dir"}),
     ),
     "sweep": Kind("class that runs a plan", None, ("sweeps",), frozenset({"plan"})),
+    "decompose": Kind("class that decomposes a plan", None, ("sweeps.decompose",), frozenset({"plan"})),
     "doctor": Kind("lit_mlfund.runs.doctor.Doctor", None, ("runs.doctor",)),
     "claim": Kind("lit_mlfund.sweeps.claims.claim.Claim", None, ("sweeps.claims",)),
 }

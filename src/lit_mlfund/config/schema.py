@@ -129,8 +129,19 @@ SECTIONS: dict[str, Section] = {
     "logger": Section(
         several=True, offered=("save_dir",), own={"tensorboard": Hint("bool"), "card": Hint("bool")}
     ),
-    "doctor": Section(optional=True),
+    "doctor": Section(
+        optional=True, ranges={"rows": Range("must be at least 1", least=1), "budget_s": NOT_NEGATIVE}
+    ),
     "sweep": Section(optional=True, supplied=("plan",)),
+    "decompose": Section(
+        optional=True,
+        supplied=("plan",),
+        ranges={
+            "replicas": Range("must be at least 2", least=2),
+            "initialisations": Range("must be at least 1", least=1),
+            "noise": NOT_NEGATIVE,
+        },
+    ),
     "claim": Section(optional=True),
     # what `mlfund plan` assumes; other verbs do not read it
     "plan": Section(

@@ -95,6 +95,31 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class LearningCurve:
+    """Holds a metric of the test rows after trainings on parts of the training rows, and what follows from it.
+
+    rows     training rows of each training, the run itself first
+    values   the metric after each
+    gain     by how much twice the rows of the run would improve the metric
+    limit    value that no number of rows would exceed
+    """
+
+    metric: str
+    rows: list[int]
+    values: list[float]
+    gain: Measure
+    limit: float
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Holds by how much a fix improved a metric of the validation rows, paired: fix -> gain."""
+
+    metric: str
+    gains: Measures
+
+
+@dataclass(frozen=True)
 class NonFinite:
     """Describes the step that was not taken because its loss or gradient is not finite, as it was replayed.
 
@@ -148,6 +173,8 @@ class Evidence:
     updates       by sampled step the largest update-to-weight ratio of a layer
     leftover      typical norm of the gradient before a backward pass, over that of the gradient that is added to it
     loading       seconds that training waited for batches (`waited`) and took its steps (`worked`)
+    learning_curve  trainings on parts of the training rows, where they were asked for
+    probes        trainings with one fix each, where there was time for them
     others        findings of other parts of the run, which are passed on
     missing       what was not measured, and why
     cost          seconds that were spent on this evidence, by part
@@ -173,6 +200,8 @@ class Evidence:
     layers: list[Layer] = field(default_factory=list)
     checks: Checks = field(default_factory=Checks)
     calibration: Calibration | None = None
+    learning_curve: LearningCurve | None = None
+    probes: Probes | None = None
     nonfinite: NonFinite | None = None
     failure: str = ""
     others: list[dict[str, Any]] = field(default_factory=list)

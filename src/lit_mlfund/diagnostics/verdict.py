@@ -6,10 +6,11 @@ import dataclasses
 import math
 
 from lit_mlfund.diagnostics.calibration import calibration
-from lit_mlfund.diagnostics.evidence import Evidence
+from lit_mlfund.diagnostics.evidence import Evidence, Measures
 from lit_mlfund.diagnostics.finding import Finding
 from lit_mlfund.diagnostics.fit import fit
 from lit_mlfund.diagnostics.implementation import implementation
+from lit_mlfund.diagnostics.learning_curve import learning_curve
 from lit_mlfund.diagnostics.nonfinite import nonfinite
 from lit_mlfund.diagnostics.optimisation import recent_share
 
@@ -59,6 +60,7 @@ def verdict(evidence: Evidence) -> list[Finding]:
             *fit(evidence),
             *calibration(evidence),
             *_still_improving(evidence),
+            *learning_curve(evidence),
         ]
         found += _val_and_test(evidence)
     found = _distinct([*found, *others])
@@ -68,7 +70,7 @@ def verdict(evidence: Evidence) -> list[Finding]:
     found = _because(found)
     if any(finding.severity != "info" for finding in found):
         found = [finding for finding in found if finding.name not in ("healthy", "inconclusive")]
-    return found
+    return _by_gain(found, evidence)
 
 
 def _distinct(found: list[Finding]) -> list[Finding]:
@@ -88,6 +90,34 @@ def _because(found: list[Finding]) -> list[Finding]:
             evidence = {**finding.evidence, "because_of": cause}
             consequences.append(dataclasses.replace(finding, severity="info", evidence=evidence, fixes=[]))
     return causes + consequences
+
+
+def _by_gain(found: list[Finding], evidence: Evidence) -> list[Finding]:
+    """Return the findings with fixes that helped first, then those that were not tried, then those that did not help.
+
+    The measured gains are added to the evidence of a finding.
+    """
+    probes = evidence.probes
+    if probes is None:
+        return found
+    return [_by_own_gain(finding, probes.gains, probes.metric) for finding in found]
+
+
+def _by_own_gain(finding: Finding, gains: Measures, metric: str) -> Finding:
+    tried = {fix: gains[fix] for fix in finding.fixes if fix in gains}
+    if not tried:
+        return finding
+
+    def rank(fix: str) -> tuple[int, float]:
+        gain = gains[fix].value if fix in gains else 0.0
+        return (0 if gain > 0 else 2 if fix in gains else 1), -gain
+
+    told = {fix: gain.to_dict() for fix, gain in tried.items()}
+    return dataclasses.replace(
+        finding,
+        fixes=sorted(finding.fixes, key=rank),  # stable: as before where nothing was measured
+        evidence={**finding.evidence, f"gain in val/{metric} by fix": told},
+    )
 
 
 def _undefined(evidence: Evidence) -> list[Finding]:

@@ -90,3 +90,27 @@ def test_lists_of_different_lengths_are_joined():
     expected = [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [2, 2, 2, 2, 2], [3, 0, 0, 0, 0]]
     assert concatenate(parts).tolist() == expected
     assert concatenate([torch.ones(2), torch.zeros(1)]).tolist() == [1, 1, 0]
+
+
+def test_taken_queries_are_those_of_the_whole() -> None:
+    lengths = torch.tensor([2, 0, 3, 1])
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
+    store = ListStore(
+        {"numeric": torch.randn(6, 2)}, torch.arange(6.0), offsets, torch.tensor([1.0, 2.0, 3.0, 4.0])
+    )
+    index = torch.tensor([3, 0, 2, 1])
+    taken, expected = store.take(index).batch(torch.arange(4)), store.batch(index)
+    assert torch.equal(taken.x["numeric"], expected.x["numeric"])
+    for name in ("relevance", "mask", "weight", "index"):  # rows of the file stay what they were
+        assert torch.equal(getattr(taken, name), getattr(expected, name)), name
+
+
+def test_taken_rows_are_those_of_the_whole() -> None:
+    store = PointStore({"numeric": torch.randn(5, 2)}, torch.arange(5.0), torch.rand(5), torch.arange(10, 15))
+    taken, expected = (
+        store.take(torch.tensor([4, 1])).batch(torch.arange(2)),
+        store.batch(torch.tensor([4, 1])),
+    )
+    assert torch.equal(taken.x["numeric"], expected.x["numeric"])
+    assert torch.equal(taken.index, expected.index)
+    assert torch.equal(taken.weight, expected.weight)

@@ -5,8 +5,8 @@ A store is anything with `len(store)` and `store.batch(index)`, so one that stre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -50,6 +50,16 @@ class PointStore(Movable):
             index if self.index is None else self.index.index_select(0, index),
         )
 
+    def take(self, index: Tensor) -> Self:
+        """Return a store of the examples at `index [B]` alone."""
+        return replace(
+            self,
+            x=_take(self.x, index),
+            y=self.y[index],
+            weight=None if self.weight is None else self.weight[index],
+            index=index if self.index is None else self.index[index],
+        )
+
     def slice(self, start: int, stop: int) -> PointBatch:
         """Return the examples from `start` to `stop` as views: modifying the batch modifies the store."""
         return PointBatch(
@@ -90,6 +100,21 @@ class ListStore(Movable):
     def lengths(self) -> Tensor:
         """Return the number of documents of each query `[Q]`."""
         return self.offsets.diff()
+
+    def take(self, index: Tensor) -> Self:
+        """Return a store of the queries at `index [Q]` alone."""
+        length = self.lengths[index]
+        offsets = torch.cat([length.new_zeros(1), length.cumsum(0)])
+        first = self.offsets[index] - offsets[:-1]
+        rows = torch.arange(int(offsets[-1]), device=index.device) + first.repeat_interleave(length)
+        return replace(
+            self,
+            x=_take(self.x, rows),
+            relevance=self.relevance[rows],
+            offsets=offsets,
+            weight=None if self.weight is None else self.weight[index],
+            index=rows if self.index is None else self.index[rows],
+        )
 
     def batch(self, index: Tensor) -> ListBatch:
         """Return the queries at `index [Q]`, padded with zeros to the longest of them."""

@@ -164,9 +164,11 @@ class Training:
     configured: list[Any]  # callbacks of the configuration
 
 
-def build_trainer(config: DictConfig, run_dir: Path, watching: Sequence[Callback] = ()) -> Training:
+def build_trainer(
+    config: DictConfig, run_dir: Path, watching: Sequence[Callback] = (), progress: Progress | None = None
+) -> Training:
     """Build Lightning's Trainer with the callbacks of the configuration, those that watch, and those of every run."""
-    progress = Progress()
+    progress = progress or Progress()
     checkpoints = BestAndLast(run_dir / "checkpoints")
     callbacks = [
         _built(Callback, "lightning.pytorch.Callback", f"{group}.{key}", node)

@@ -66,12 +66,11 @@ def evidence_of_run(
     """Collect the evidence of a finished run; `references` were evaluated on the test rows."""
     started = time.perf_counter()
     config, module = source.config, source.module
-    signs = {name: 1 if mode == "max" else -1 for name, mode in module.metrics.items()}
     test = module.evaluations["test"]
     floor = next((name for name in FLOORS if name in references), None)
-    gains = {name: _gains(test, other, signs) for name, other in references.items()}
+    gains = {name: paired_gains(test, other, module.metrics) for name, other in references.items()}
     floor_gains = {
-        name: _gains(other, references[floor], signs)
+        name: paired_gains(other, references[floor], module.metrics)
         for name, other in references.items()
         if floor is not None and name != floor
     }
@@ -136,12 +135,12 @@ def evidence_of_failure(
     )
 
 
-def _gains(model: Evaluation, other: Evaluation, signs: dict[str, int]) -> Measures:
-    """Return by how much `model` is better than `other` in each metric, paired."""
+def paired_gains(model: Evaluation, other: Evaluation, directions: Mapping[str, str]) -> Measures:
+    """Return by how much `model` is better than `other` in each metric of `directions`, paired."""
     gains = {}
     for name, interval in model.differences(other).items():
-        if name in signs:
-            sign = signs[name]
+        if name in directions:
+            sign = 1 if directions[name] == "max" else -1
             low, high = sorted((sign * interval.low, sign * interval.high))
             gains[name] = Measure(sign * interval.value, low, high)
     return gains

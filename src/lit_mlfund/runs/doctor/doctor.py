@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from lit_mlfund.diagnostics.finding import Finding
 from lit_mlfund.diagnostics.verdict import verdict
 from lit_mlfund.metrics import Evaluation
 from lit_mlfund.runs.doctor.collect import Source, evidence_of_failure, evidence_of_run
+from lit_mlfund.runs.doctor.learning_curve import measured_curve
+from lit_mlfund.runs.doctor.probes import probed, retraining_problem
 
 EVIDENCE = "evidence.json"
 
@@ -28,15 +33,22 @@ class Doctor:
 
     Args:
         rows: how many rows of the validation split the trained model is tried on.
+        learning_curve: train on parts of the training rows, too, and forecast what twice the rows would bring.
+        budget_s: seconds that trainings may take after the run; with some, fixes of findings are tried too. None sets
+            no limit to `learning_curve`, and tries none.
     """
 
     vitals: Vitals
     black_box: BlackBox
 
-    def __init__(self, *, rows: int = 1024):
+    asked: DictConfig  # the configuration before numbers that follow from the rows were put in
+
+    def __init__(self, *, rows: int = 1024, learning_curve: bool = False, budget_s: float | None = None):
         if rows < 1:
             raise ValueError(f"rows must be at least 1, got {rows}")
-        self.rows = rows
+        if budget_s is not None and budget_s < 0:
+            raise ValueError(f"budget_s must not be negative, got {budget_s}")
+        self.rows, self.learning_curve, self.budget_s = rows, learning_curve, budget_s
 
     def callbacks(self, run_dir: Path) -> list[Callback]:
         """Return the callbacks that collect evidence during training."""
@@ -47,9 +59,40 @@ class Doctor:
         self, run_dir: Path, source: Source, references: Mapping[str, Evaluation], others: list[Finding]
     ) -> list[Finding]:
         """Write `evidence.json` and return the findings on a finished run; a failure here is one of them."""
-        return _guarded(
-            others,
-            lambda: _diagnose(run_dir, evidence_of_run(source, self.vitals, references, others, self.rows)),
+
+        def diagnose() -> list[Finding]:
+            evidence = evidence_of_run(source, self.vitals, references, others, self.rows)
+            return _diagnose(run_dir, self._with_trainings(evidence, source))
+
+        return _guarded(others, diagnose)
+
+    def _with_trainings(self, evidence: Evidence, source: Source) -> Evidence:
+        """Add what further trainings tell, as far as they were asked for."""
+        fixes = [fix for finding in verdict(evidence) for fix in finding.fixes] if self.budget_s else []
+        if not self.learning_curve and not fixes:
+            return evidence
+        asked, started, missing = self.asked, time.perf_counter(), dict(evidence.missing)
+        if asked.optim.get("lr") == "auto":
+            asked.optim.lr = source.config.optim.lr
+        known = source.module.metrics
+        metric = evidence.monitor if evidence.monitor in known else next(iter(known))
+        curve, probes, why = None, None, retraining_problem(asked, source)
+        if self.learning_curve:
+            if not why:
+                curve, missing["learning_curve"] = measured_curve(asked, source, metric, self.budget_s)
+            else:
+                missing["learning_curve"] = why
+        if fixes and self.budget_s:
+            left = self.budget_s - (time.perf_counter() - started)
+            probes = probed(asked, source, fixes, left) if not why else None
+            if probes is None:
+                missing["probes"] = why or "no fix could be tried in doctor.budget_s"
+        return dataclasses.replace(
+            evidence,
+            learning_curve=curve,
+            probes=probes,
+            missing={name: reason for name, reason in missing.items() if reason},
+            cost=evidence.cost | {"trainings": round(time.perf_counter() - started, 4)},
         )
 
     def failed(
@@ -66,10 +109,11 @@ class Doctor:
 def doctor_of(config: DictConfig) -> Doctor | None:
     """Build the configured doctor; the default one for runs of versions that had none, None for `doctor=none`."""
     if "doctor" not in config:
-        return Doctor()
+        return Doctor()  # it asks for no trainings
     if not config.doctor:
         return None
     doctor: Doctor = instantiate(config.doctor)
+    doctor.asked = copy.deepcopy(config)
     return doctor
 
 

@@ -30,12 +30,19 @@ def measure_splits(
 ) -> dict[str, Measured]:
     """Evaluate every metric of the splits with its interval, from `checkpoint` or with the current weights."""
     measured = {}
-    trainer.loggers = []  # evaluations after training are not part of its curves
     for split in splits:
-        evaluate = trainer.validate if split == "val" else trainer.test
-        evaluate(module, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True)
+        measure_outputs(trainer, module, data, checkpoint, split)
         measured[split] = intervals(module.evaluations[split])
     return measured
+
+
+def measure_outputs(
+    trainer: Trainer, module: TaskModule, data: DataModule, checkpoint: str | None, split: str
+) -> None:
+    """Evaluate a split, from `checkpoint` or with the current weights; the module holds the result."""
+    trainer.loggers = []  # evaluations after training are not part of its curves
+    evaluate = trainer.validate if split == "val" else trainer.test
+    evaluate(module, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True)
 
 
 def intervals(evaluation: Evaluation) -> Measured:

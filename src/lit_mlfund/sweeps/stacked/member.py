@@ -31,6 +31,7 @@ class Member:
     module      its parameters become rows of the stacked ones
     generator   draws its dropout as torch's own generator would in a run of its own
     loader      determines the order of its batches
+    rows        the training rows that its loader numbers; None: all of them
     entries     logged values, each with its step
     failure     why its training failed; empty if it did not
     """
@@ -41,6 +42,7 @@ class Member:
     loader: BatchLoader[Any]
     stopper: EarlyStopping | None
     best: BestAndLast
+    rows: Tensor | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     trace: Trace = field(default_factory=Trace)
     entries: list[tuple[dict[str, float], int]] = field(default_factory=list)
@@ -52,19 +54,27 @@ class Member:
     epoch_loss: list[tuple[float, int]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, config: DictConfig, data: DataModule) -> Member:
-        """Create a member as a separate run would start: the model from its seed, the generator as that leaves it."""
+    def of(cls, config: DictConfig, data: DataModule, rows: Tensor | None = None) -> Member:
+        """Create a member as a separate run would start: the model from its seed, the generator as that leaves it.
+
+        Args:
+            rows: those that it trains on, by their number in the training split; None for all.
+        """
         module = build_module(config, data.spec)
         generator = torch.Generator()
         generator.set_state(torch.get_rng_state())
-        loader = BatchLoader(
-            data.stores["train"], data.batch_size, shuffle=True, seed=build_data(config).seed
-        )
+        store: Any = data.stores["train"] if rows is None else rows  # of which only the length matters here
+        loader = BatchLoader(store, data.batch_size, shuffle=True, seed=build_data(config).seed)
         callbacks = [instantiate(node) for node in config.callbacks.values() if node is not None]
         stopper = next((callback for callback in callbacks if isinstance(callback, EarlyStopping)), None)
         if stopper is not None:
             stopper.follow(module, config.trainer.max_epochs)
-        return cls(config, module, generator, loader, stopper, BestAndLast("."))
+        return cls(config, module, generator, loader, stopper, BestAndLast("."), rows)
+
+    def order(self, epoch: int) -> Tensor:
+        """Return the numbers of its training rows in the order of an epoch."""
+        order = torch.cat(self.loader.order(epoch))
+        return order if self.rows is None else self.rows[order]
 
     def weights(self) -> Weights:
         """Copy the current weights."""

@@ -47,7 +47,7 @@ class StackedTraining:
     """Trains `members` from their first step to their last.
 
     Args:
-        members: those of one optimizer and schedule next to each other.
+        members: those of one optimizer and schedule next to each other, all with equally many training rows.
         cohorts: the number of members of each optimizer, in order.
         data: what all of them train on.
     """
@@ -95,7 +95,7 @@ class StackedTraining:
     # --- steps ----------------------------------------------------------------------------------------
 
     def _epoch(self, epoch: int) -> None:
-        order = torch.stack([torch.cat(member.loader.order(epoch)) for member in self.members])  # [M, N]
+        order = torch.stack([member.order(epoch) for member in self.members])  # [M, N]
         every = self.config.trainer.log_every_n_steps
         self.model.train()
         for number, index in enumerate(order.split(self.data.batch_size, dim=1), 1):
