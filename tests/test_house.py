@@ -22,6 +22,7 @@ ORDER += ["datamodules", "modules", "callbacks", "reports", "runs", "sweeps", "c
 # The same inside a folder; `.` stands for the files that lie in it beside its subfolders.
 INNER = {
     "data": ["serving", "parsing", "reading", "preprocessing", "disk", "sources", "."],
+    "diagnostics": ["measures", "."],
     "modules": ["steps", "."],
     "runs": ["assembly", "evaluation", "doctor", "execution", "."],
     "sweeps": ["claims", ".", "stacked"],

@@ -6,7 +6,7 @@ VERBS = {
     "train": "fit a model and measure its best checkpoint beside reference models; with -m a sweep",
     "evaluate": "measure a finished run on a split or on a new file",
     "predict": "predict the rows of a new file with a finished run",
-    "doctor": "say again what is wrong with a finished run, from its evidence",
+    "doctor": "say again what is wrong with a finished run, or what is wrong with data",
     "lr-find": "find the learning rate of a configuration: a number, the reason, a plot",
     "list": "list the options to choose from: losses, models, data, … one line each",
 }
@@ -59,8 +59,10 @@ Predicts every row of a new file, with or without labels, and writes a table: Pa
 of `output`. The last line is a summary as JSON, with what was unknown or missing in the file.
 --trust PACKAGE imports a package of others that the run names; a run is not believed otherwise.""",
     "doctor": """mlfund doctor run=FOLDER
+mlfund doctor [--config-dir DIR] task=… data=… [key=value …]
 
-Derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
+With run=, derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
+With the arguments of train, looks at the data before training: shifts between the splits, leaks, copies, wrong labels.
 Nothing is trained and nothing written. The last line is JSON with the findings; docs/doctor.md explains each.""",
     "lr-find": """mlfund lr-find [--config-dir DIR] [group=option …] [key=value …]
 
