@@ -10,7 +10,7 @@ from lit_mlfund.diagnostics.finding import Finding
 from lit_mlfund.diagnostics.measures.data_evidence import Heavy
 
 LEAST_WRONG = 0.03  # of the labels
-STATISTIC = 8.0  # twice the gain in log-likelihood, which overlapping classes exceed once in a thousand
+STATISTIC = 6.0  # twice the gain in log-likelihood, which overlapping classes hardly ever exceed
 FEW = 0.01  # of all rows, that carry half of the loss
 SELDOM = 4.0  # times fewer than there would be if errors were as expected
 FAR = {True: 4.0, False: 9.0}  # mean loss of heavy rows over the constant's: of classes, and of numbers

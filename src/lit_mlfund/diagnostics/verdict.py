@@ -31,7 +31,7 @@ OF_DATA = (
 IN_DATA = {
     "target_leakage": (*OF_DATA, "row_number_feature", "learning_rate_too_low", "heavy_rows", "label_noise"),
     "row_number_feature": (*OF_DATA, "covariate_shift", "time_drift"),
-    "duplicates_across_splits": (*OF_DATA, "group_overlap"),
+    "duplicates_across_splits": (*OF_DATA, "group_overlap", "label_noise"),
     "group_overlap": OF_DATA,
     "unit_change": (
         *OF_DATA,

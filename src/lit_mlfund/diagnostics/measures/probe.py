@@ -19,7 +19,6 @@ SURE = 1e-3  # least probability: few rows are no reason to be surer
 SETTINGS = {
     "max_iter": 40,
     "max_leaf_nodes": 8,
-    "min_samples_leaf": 10,
     "early_stopping": False,
     "random_state": 0,
 }
@@ -40,10 +39,11 @@ class Probe:
 
     def fit(self, x: np.ndarray, y: np.ndarray) -> Probe:
         """Fit on `x [N, F]` and `y [N]`."""
+        settings = {**SETTINGS, "min_samples_leaf": min(max(len(x) // 50, 5), 30)}
         if self.num_classes == 0:
-            self.model = HistGradientBoostingRegressor(**SETTINGS)
+            self.model = HistGradientBoostingRegressor(**settings)
         elif self.num_classes == 2:
-            self.model = HistGradientBoostingClassifier(**SETTINGS)
+            self.model = HistGradientBoostingClassifier(**settings)
         else:
             self.model = ExtraTreesClassifier(40, min_samples_leaf=2, max_features=0.5, random_state=0)
         with warnings.catch_warnings():
