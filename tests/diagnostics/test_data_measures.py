@@ -67,6 +67,8 @@ def test_intervals_of_means() -> None:
     )
     both = difference(found, found)
     assert both.value == 0 and both.high == pytest.approx(math.sqrt(2) * half)
+    copied = mean(np.repeat(values, 5), groups=np.repeat(np.arange(400), 5))
+    assert (copied.low, copied.high) == (pytest.approx(found.low), pytest.approx(found.high))
     weighted = mean(values, np.r_[np.ones(200), np.zeros(200)])
     assert weighted.value == pytest.approx(values[:200].mean())
     assert math.isnan(mean(values[:1]).value)
@@ -174,6 +176,8 @@ def test_fingerprints() -> None:
     swapped = x[:, [1, 0, 2, 3, 4, 5]]
     assert not np.isin(fingerprints(x, codes), fingerprints(swapped, codes)).any()
     assert not np.isin(fingerprints(x, codes), fingerprints(x, codes + 1)).any()
+    padded = np.pad(codes, ((0, 0), (0, 3)))  # as texts are, in each split to the longest
+    assert (fingerprints(padded) == fingerprints(codes)).all()
     moved = x + np.float32(1e-5)
     assert (fingerprints(moved, codes) != fingerprints(x, codes)).all()
     near = rounded_fingerprints(x, [codes]) == rounded_fingerprints(moved, [codes])

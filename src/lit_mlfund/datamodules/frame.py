@@ -36,6 +36,7 @@ class FrameDataModule(DataModule):
 
     inputs: tuple[str, ...] = ("numeric", "categorical")
     split_columns: tuple[str, ...] = ()  # that the splits follow, or keep together
+    group: str | None = None  # the one of which equal values are kept together
     encoder_type: type[Encoder] = Encoder
 
     def __init__(

@@ -58,7 +58,7 @@ def unit_changes(
             x = rows.x.copy()
             column = sample.names.index(shift.column)
             x[:, column] = _same_ranks(train.x[:, column], now, rows.x[:, column])
-            gain = mean(fit.later(rows) - fit.later(rows, x)).over(floor)
+            gain = mean(fit.later(rows) - fit.later(rows, x), groups=rows.group).over(floor)
         yield Unit(shift.column, shift.split, factor, shift.psi, after, gain)
 
 
@@ -103,7 +103,8 @@ def _cost(affected: np.ndarray, rows: Rows, fit: CrossFit | None, floor: float) 
         return Measure(math.nan)
     lost = fit.later(rows)
     others = lost[~affected] if (~affected).sum() >= FEW else fit.losses
-    return difference(mean(lost[affected]), mean(others)).over(floor / float(affected.mean()))
+    group = None if rows.group is None else rows.group[affected]
+    return difference(mean(lost[affected], groups=group), mean(others)).over(floor / float(affected.mean()))
 
 
 def _compare(before: np.ndarray, now: np.ndarray) -> tuple[float, float, float]:

@@ -30,7 +30,9 @@ def fingerprints(*parts: np.ndarray, seed: int = 0) -> np.ndarray:
                     0x9E3779B97F4A7C15
                 )
                 mixed ^= mixed >> np.uint64(29)
-                total += mixed * (generator.integers(2**63, dtype=np.uint64) | np.uint64(1))
+                mixed *= generator.integers(2**63, dtype=np.uint64) | np.uint64(1)
+                # tokens are padded with zeros, in each split to its longest text
+                total += mixed if values.dtype.kind == "f" else np.where(values != 0, mixed, np.uint64(0))
     return total
 
 

@@ -37,14 +37,19 @@ class Measure:
         return Measure(self.value / unit, self.low / unit, self.high / unit)
 
 
-def mean(values: np.ndarray, weight: np.ndarray | None = None) -> Measure:
-    """Return the mean of independent values; undefined for fewer than two."""
+def mean(values: np.ndarray, weight: np.ndarray | None = None, groups: np.ndarray | None = None) -> Measure:
+    """Return the mean of values that are independent, or whose `groups [N]` are; undefined for fewer than two."""
     weight = np.ones(len(values)) if weight is None else weight
     if len(values) < 2 or not weight.sum() > 0:
         return Measure(math.nan, math.nan, math.nan)
     share = weight / weight.sum()
     center = float(share @ values)
-    half = Z * math.sqrt(float(share**2 @ (values - center) ** 2) * len(values) / (len(values) - 1))
+    parts = share * (values - center)
+    if groups is not None:
+        parts = np.bincount(np.unique(groups, return_inverse=True)[1], parts)
+    if len(parts) < 2:
+        return Measure(center)
+    half = Z * math.sqrt(float((parts**2).sum()) * len(parts) / (len(parts) - 1))
     return Measure(center, center - half, center + half)
 
 

@@ -101,6 +101,7 @@ class CrossFit:
 def folds_of(train: Rows, groups: np.ndarray | None = None) -> np.ndarray:
     """Return the fold of each training row: blocks of time, whole groups, or drawn with a fixed seed."""
     generator = np.random.default_rng(0)
+    groups = train.group if groups is None else groups
     if groups is not None:
         values, codes = np.unique(groups, return_inverse=True)
         return np.asarray((generator.permutation(len(values)) % FOLDS)[codes])

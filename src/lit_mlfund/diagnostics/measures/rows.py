@@ -16,6 +16,7 @@ class Rows:
     index    `[N]` rows of the file
     columns  column of the file -> `[N]` numbers with NaN, or labels with None
     time     `[N]` moment of each row, where the split follows one
+    group    `[N]` number of what the row belongs to, where the split keeps that together
     """
 
     x: np.ndarray
@@ -23,6 +24,7 @@ class Rows:
     index: np.ndarray
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     time: np.ndarray | None = None
+    group: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)

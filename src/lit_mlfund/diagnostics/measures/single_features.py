@@ -125,8 +125,10 @@ def overlaps(sample: Sample, fit: CrossFit, floor: float) -> Iterator[Overlap]:
         if share >= LEAST_SEEN:
             candidates.append((NAMED.search(column.lower()) is None, -values, column, share))
     for _, values, column, share in sorted(candidates)[:MOST_CANDIDATES]:
-        grouped = CrossFit(sample, folds_of(train, train.columns[column].astype(str)))
+        codes = train.columns[column].astype(str)
+        grouped = CrossFit(sample, folds_of(train, codes))
         mixed = fit.losses
         if train.time is not None:  # blocks of time hold out rows of a value together, too
             mixed = CrossFit(sample, np.random.default_rng(0).permutation(len(train)) % 3).losses
-        yield Overlap(column, -values, share, len(train) / -values, mean(grouped.losses - mixed).over(floor))
+        rise = mean(grouped.losses - mixed, groups=codes).over(floor)
+        yield Overlap(column, -values, share, len(train) / -values, rise)

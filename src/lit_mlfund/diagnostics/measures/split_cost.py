@@ -21,19 +21,19 @@ FEWEST = 100  # rows of half of the training, that a probe needs
 def split_cost(sample: Sample, fit: CrossFit, floor: float, split: str) -> Cost:
     """Compare the loss of equal probes on unseen rows of training and of `split`, as it is and weighted."""
     rows = sample.rows[split]
-    lost, held_out = fit.later(rows), mean(fit.losses)
+    lost, held_out = fit.later(rows), mean(fit.losses, groups=sample.rows["train"].group)
     probability, auroc = _tell_apart(sample, split)
     # how common a row of this split is in training, from a probe of equal numbers of both
     # where nothing tells them apart, its guesses would only add noise
     weight = (
         np.clip((1 - probability) / probability, 1 / LIMIT, LIMIT) if auroc.low > 0.5 else np.ones(len(lost))
     )
-    alike = mean(lost, weight)
+    alike = mean(lost, weight, rows.group)
     effective = float(weight.sum() ** 2 / (weight**2).sum())
-    total = difference(mean(lost), held_out)
-    features = difference(mean(lost), alike)
+    whole = mean(lost, groups=rows.group)
+    total, features = difference(whole, held_out), difference(whole, alike)
     # both are means of the same rows: the difference of each row has the smaller interval
-    own = mean(lost * (1 - weight / weight.mean()))
+    own = mean(lost * (1 - weight / weight.mean()), groups=rows.group)
     features = Measure(
         features.value, features.value + own.low - own.value, features.value + own.high - own.value
     )
@@ -103,7 +103,7 @@ def label_shifts(sample: Sample, fit: CrossFit | None, floor: float) -> Iterator
         gain = Measure(math.nan)
         if output is not None and moved is not None:
             gains = losses(output, rows.y, sample.num_classes) - losses(moved, rows.y, sample.num_classes)
-            gain = mean(gains).over(floor)
+            gain = mean(gains, groups=rows.group).over(floor)
         yield Labels(split, distance, p, gain)
 
 
@@ -120,4 +120,4 @@ def recency(sample: Sample, floor: float, split: str) -> Measure:
             return Measure(math.nan)
         probe = Probe(sample.num_classes).fit(train.x[part], train.y[part])
         lost.append(losses(probe.output(rows.x), rows.y, sample.num_classes))
-    return mean(lost[0] - lost[1]).over(floor)
+    return mean(lost[0] - lost[1], groups=rows.group).over(floor)

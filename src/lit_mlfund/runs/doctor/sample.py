@@ -120,19 +120,21 @@ def _rows(data: DataModule, split: str, store: PointStore) -> Rows:
     x = np.concatenate(parts, axis=1).astype(np.float64)
     index = batch.index.numpy()
     columns = {name: x[:, column] for column, name in enumerate(_columns(data.spec)[0])}
-    time = index.astype(float) if data.split_by == "time" else None
+    time, group = index.astype(float) if data.split_by == "time" else None, None
     if (frame := _frame(data)) is not None:
         features, table = frame.fitted.features, frame.samples.get(split)
         columns = _of_file(table, features) if table is not None else _decoded(x, features)
         if table is not None and frame.roles.time is not None:
             time = _moments(table, frame.roles.time)
+        if table is not None and frame.group is not None:
+            group = table.codes(frame.group)
         if table is not None:
             columns |= {
                 name: table.labels(name).fill_null("").to_numpy()
                 for name in _identifiers(frame)
                 if name not in columns
             }
-    return Rows(x, _target(batch.y, data.spec), index, columns, time)
+    return Rows(x, _target(batch.y, data.spec), index, columns, time, group)
 
 
 def _of_file(table: Table, features: Preprocessor) -> dict[str, np.ndarray]:
@@ -190,7 +192,7 @@ def _fingerprints(store: PointStore, spec: DataSpec) -> Fingerprints:
     if numeric is not None and numeric.ndim == 2 and numeric.shape[1] >= LEAST_COLUMNS:
         near = rounded_fingerprints(numeric, [part for name, part in parts.items() if name != "numeric"])
     elif set(parts) == {"tokens"}:  # the same words in another order
-        near = fingerprints(np.sort(parts["tokens"], axis=1))[:, None]
+        near = fingerprints(-np.sort(-parts["tokens"], axis=1))[:, None]
     index = np.arange(len(store)) if store.index is None else store.index.numpy()
     return Fingerprints(exact, near, index, _target(store.y, spec))
 
