@@ -34,7 +34,7 @@ ORDER += ["datamodules", "modules", "callbacks", "reports", "runs", "sweeps", "c
 # The same inside a folder; `.` stands for the files that lie in it beside its subfolders.
 INNER = {
     "data": ["serving", "parsing", "reading", "preprocessing", "disk", "sources", "."],
-    "diagnostics": [".", "decomposition"],
+    "diagnostics": ["measures", ".", "decomposition"],
     "modules": ["steps", "."],
     "reports": [".", "comparison"],
     "runs": ["assembly", "planning", "evaluation", "doctor", "execution", "."],

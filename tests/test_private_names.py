@@ -170,7 +170,7 @@ USES = [
     Use(("data/serving/loader.py",), "detects changed batches", {"torch.Tensor._version": "attribute"}),
     Use(("modules/steps/guard.py",), "detects changed buffers", {"torch.Tensor._version": "attribute"}),
     Use(
-        ("diagnostics/first_nonfinite.py",),
+        ("diagnostics/measures/first_nonfinite.py",),
         "observes every operation of a step that is replayed",
         {
             "torch.utils._python_dispatch.TorchDispatchMode": "class",

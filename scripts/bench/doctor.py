@@ -67,7 +67,7 @@ def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     key = (source, seed, recipe.sound)
                     if key not in twins:
                         twins[key] = train(source, seed, recipe.sound)[0]
-                    there = worse(result, twins[key])
+                    there = worse(*((twins[key], result) if recipe.flatters else (result, twins[key])))
                 elif recipe.names:
                     there = result["status"]
                 first = loud[0] if loud else "–"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import doctor_data_recipes
 import numpy as np
 import polars as pl
 import torch
@@ -23,12 +24,16 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "diabetes": ("task=regression", "data=diabetes"),
     "wave": ("task=regression", *TABLE, "data.path=wave.csv"),
     "noise": ("task=regression", *TABLE, "data.path=noise.csv"),
+    **{f"{name} table": doctor_data_recipes.overrides(f"{name}_sound") for name in doctor_data_recipes.TABLES},
 }
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A run: the overrides of its sound twin, those that plant a fault, and the findings that name it."""
+    """A run: the overrides of its sound twin, those that plant a fault, and the findings that name it.
+
+    A fault that `flatters` is there if the run looks better than its twin.
+    """
 
     name: str
     half: Literal["tuning", "report"]
@@ -36,12 +41,24 @@ class Recipe:
     sound: tuple[str, ...] = ()
     fault: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    flatters: bool = False
 
 
+def _in_data(table: str, half: Literal["tuning", "report"], *names: str, flatters: bool = False) -> Recipe:
+    """Return the recipe of a table that is at fault, whose twin is the same table without it."""
+    fault = (f"data.path={table}.csv",)
+    return Recipe(table, half, (f"{table} table",), DATA_EPOCHS, fault, names, flatters)
+
+
+DATA_EPOCHS = ("trainer.max_epochs=20", "data.batch_size=64", "optim.lr=3e-3")
 LONG = ("trainer.max_epochs=20",)
 LEARN_BY_HEART = (
     "model.hidden=[256,256]", "model.dropout=0.0", "optim.lr=3e-3", "optim.weight_decay=0", "schedule=constant",
     "callbacks=none", "checkpoint=last", "trainer.max_epochs=40",
+)  # fmt: skip
+HEART = (
+    "data.batch_size=32", "model.hidden=[256,256]", "model.dropout=0.0", "optim.lr=3e-3", "optim.weight_decay=0",
+    "trainer.max_epochs=25", "callbacks=none", "checkpoint=last",
 )  # fmt: skip
 FAULTS = (
     Recipe("memorised", "tuning", ("noisy", "noise"), LONG, LEARN_BY_HEART, ("overfitting",)),
@@ -108,6 +125,29 @@ FAULTS = (
         ("class_imbalance", "stopped_too_early"),
     ),
     Recipe("random_labels", "report", ("random",), (), LONG, ("no_signal",)),
+    _in_data("covariates", "tuning", "covariate_shift"),
+    _in_data("labels", "tuning", "label_shift"),
+    _in_data("drift", "report", "time_drift"),
+    _in_data("units", "tuning", "unit_change"),
+    _in_data("fahrenheit", "report", "unit_change"),
+    _in_data("zeros", "report", "filled_with_default"),
+    _in_data("unseen", "report", "category_unseen"),
+    _in_data("leak", "tuning", "target_leakage", flatters=True),
+    _in_data("leak_of_a_number", "report", "target_leakage", flatters=True),
+    Recipe(
+        "copies", "tuning", ("copies table",), HEART, ("data.path=copies.csv",), ("duplicates_across_splits",), True
+    ),
+    Recipe(
+        "near_copies", "report", ("near_copies table",), HEART, ("data.path=near_copies.csv",),
+        ("duplicates_across_splits",), True,
+    ),
+    Recipe(
+        "people", "report", ("people table",), ("data.path=people.csv", *DATA_EPOCHS, "data.group=patient_id"),
+        ("data.group=null",), ("group_overlap",), True,
+    ),
+    _in_data("numbered", "report", "row_number_feature", flatters=True),
+    _in_data("wrong_labels", "report", "label_noise"),
+    _in_data("heavy", "tuning", "heavy_rows"),
 )  # fmt: skip
 HEALTHY = (
     Recipe("default", "tuning", ("breast_cancer", "noisy"), LONG),
@@ -122,6 +162,13 @@ HEALTHY = (
         "fits_exactly", "report", ("breast_cancer",),
         ("model.dropout=0.0", "callbacks=none", "trainer.max_epochs=60", "checkpoint=last", "optim.weight_decay=0.1"),
     ),
+    Recipe("by_time", "tuning", ("by_time table",), DATA_EPOCHS),
+    Recipe("harmless_shift", "report", ("harmless_shift table",), DATA_EPOCHS),
+    Recipe("natural_copies", "report", ("natural_copies table",), DATA_EPOCHS),
+    Recipe("strong_honest_feature", "tuning", ("strong_feature table",), DATA_EPOCHS),
+    Recipe("one_percent_2", "report", ("rare_rows table",), DATA_EPOCHS),
+    Recipe("dominated", "tuning", ("dominated table", "dominated_classes table"), DATA_EPOCHS),
+    Recipe("many_rows", "report", ("many_rows table",), ("trainer.max_epochs=2", "data.batch_size=2048")),
 )  # fmt: skip
 
 
@@ -141,6 +188,7 @@ def write_tables(folder: Path) -> None:
         _write(folder / f"{name}.csv", x, target)
     _write(folder / "wave.csv", x, np.sin(2 * x[:, 0]) + x[:, 1] * x[:, 2] + 0.1 * noise)
     _write(folder / "noise.csv", x, 0.33 * x[:, 0] + noise)
+    doctor_data_recipes.write_data_tables(folder)
 
 
 def _write(path: Path, x: np.ndarray, target: np.ndarray) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_mlfund.diagnostics.first_nonfinite import Origin, first_nonfinite
+from lit_mlfund.diagnostics.measures.first_nonfinite import Origin, first_nonfinite
 
 Function = Callable[[Tensor], Tensor]
 

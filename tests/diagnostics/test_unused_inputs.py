@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_mlfund.data.serving.spec import DataSpec, Field
-from lit_mlfund.diagnostics.unused_inputs import unused_inputs
+from lit_mlfund.diagnostics.measures.unused_inputs import unused_inputs
 from lit_mlfund.models import MLP, Linear
 
 FIELDS = {

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lit_mlfund.atomic import whole_file
 from lit_mlfund.diagnostics.evidence import NonFinite
-from lit_mlfund.diagnostics.first_nonfinite import Origin, first_nonfinite
+from lit_mlfund.diagnostics.measures.first_nonfinite import Origin, first_nonfinite
 from lit_mlfund.modules.sharding import is_shared
 from lit_mlfund.modules.steps.guard import NonFiniteStep
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lit_mlfund.data.serving.batch import Inputs, ListBatch
 from lit_mlfund.data.serving.store import ListStore, PointStore
 from lit_mlfund.diagnostics.finding import Finding
-from lit_mlfund.diagnostics.unused_inputs import unused_inputs
+from lit_mlfund.diagnostics.measures.unused_inputs import unused_inputs
 from lit_mlfund.optim import soft_threshold_
 
 MAX_NAMES = 50  # of unused inputs in the finding

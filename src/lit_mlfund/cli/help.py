@@ -6,7 +6,7 @@ VERBS = {
     "train": "fit a model and measure its best checkpoint beside reference models; with -m a sweep",
     "evaluate": "measure a finished run on a split or on a new file",
     "predict": "predict the rows of a new file with a finished run",
-    "doctor": "say again what is wrong with a finished run, from its evidence",
+    "doctor": "say again what is wrong with a finished run, or what is wrong with data",
     "runs": "list finished runs: what each was given, what came out, how it ended",
     "show": "say again what a run said, and how its configuration differs from the defaults",
     "compare": "set runs side by side: what differs, the metrics with paired differences, the curves",
@@ -70,10 +70,13 @@ Predicts every row of a new file, with or without labels, and writes a table: Pa
 of `output`. Shows the first rows and what was unknown or missing; into a pipe, or with --json, as JSON.
 --trust PACKAGE imports a package of others that the run names; a run is not believed otherwise.""",
     "doctor": """mlfund doctor run=FOLDER [verify=true] [--trust PACKAGE]
+mlfund doctor [--config-dir DIR] task=… data=… [key=value …]
 
-Derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
+With run=, derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
+With the arguments of train, looks at the data before training: shifts between the splits, leaks, copies, wrong labels.
 verify=true trains the run again with the first fix, on the same rows and with the same seed; the finding is closed if
-that is better on the validation rows beyond its paired 95 % interval. Nothing is written. Into a pipe, or with --json, JSON; docs/doctor.md explains each finding.""",
+that is better on the validation rows beyond its paired 95 % interval.
+Nothing is written. Into a pipe, or with --json, JSON; docs/doctor.md explains each finding.""",
     "runs": """mlfund runs [FOLDER] [task=…] [sort=test/auroc] [last=20] [over=seed]
 
 Lists the runs in a folder (runs by default) and below it, the newest first: what each was given, the objective, the

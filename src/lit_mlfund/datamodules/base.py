@@ -36,6 +36,9 @@ class DataModule(LightningDataModule):
     tasks: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     takes_frames = True  # accepts new rows as a polars or pandas frame, not only as a file
+    split_by: str = (
+        "rows"  # what the splits follow: rows at random, time, group, or files (or a column) of their own
+    )
     eval_batch_size = 4096  # large, as there is no backward pass; smaller for large examples
 
     spec: DataSpec

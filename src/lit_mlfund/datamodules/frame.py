@@ -15,6 +15,7 @@ from lit_mlfund.data.reading.frames import Source, name_of
 from lit_mlfund.data.reading.scan import Scan, lists_are_contiguous, whole_lists
 from lit_mlfund.data.reading.table import Table
 from lit_mlfund.data.serving.loader import BatchLoader
+from lit_mlfund.data.serving.sampling import sampled_rows
 from lit_mlfund.data.serving.store import ListStore, PointStore, Store
 from lit_mlfund.datamodules.base import DataModule
 
@@ -34,6 +35,8 @@ class FrameDataModule(DataModule):
     """
 
     inputs: tuple[str, ...] = ("numeric", "categorical")
+    split_columns: tuple[str, ...] = ()  # that the splits follow, or keep together
+    group: str | None = None  # the one of which equal values are kept together
     encoder_type: type[Encoder] = Encoder
 
     def __init__(
@@ -53,6 +56,7 @@ class FrameDataModule(DataModule):
         self.per_query = per_query
         self.remarks: list[str] = []  # by `read`, for the notes of the summary
         self.encoder: Encoder | None = None
+        self.samples: dict[str, Table] = {}  # rows of each split as they stand in the file, for the doctor
 
     @property
     def fitted(self) -> Encoder:
@@ -93,6 +97,10 @@ class FrameDataModule(DataModule):
         self.encoder, self.stores = encoder, stores
         self.spec = encoder.spec(len(stores["train"]))
         self.summary = self._summarize(tables, encoded)
+        if self.roles.query is None:
+            self.samples = {
+                split: table.take(sampled_rows(split, len(table)), split) for split, table in tables.items()
+            }
 
     def preprocessing(self) -> dict[str, Any]:
         return self.fitted.to_dict()

@@ -137,12 +137,14 @@ class TableDataModule(FrameDataModule):
         numbers = {target, weight}
         self.reader = TableReader(parsing, untouched, numbers, self.typed_columns(), {*numbers, time})
         self.path = path
-        self.group = group
-        self.split = split
+        self.group, self.split = group, split
         self.split_paths = {"val": val_path, "test": test_path}
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
         self.cache = cache
+        self.split_columns = tuple(name for name in (group, split) if name is not None)
+        by_files = split is not None or val_path is not None or test_path is not None
+        self.split_by = "files" if by_files else "time" if time else "group" if query or group else "rows"
 
     def infer_task(self, path: Source, target: str) -> Task:
         """Infer the task from the values of the target; raise ValueError where they are ambiguous."""

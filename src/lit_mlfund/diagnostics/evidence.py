@@ -8,32 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 
+from lit_mlfund.diagnostics.measures.data_evidence import DataEvidence
+from lit_mlfund.diagnostics.measures.interval import Measure as Measure
+
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Holds a number and the ends of its 95 % interval; NaN where it is undefined."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-    @property
-    def above(self) -> bool:
-        """Return whether the whole interval is above zero."""
-        return self.low > 0
-
-    @property
-    def below(self) -> bool:
-        """Return whether the whole interval is below zero."""
-        return self.high < 0
-
-    def to_dict(self) -> dict[str, float]:
-        """Return `{"value", "low", "high"}`, for the evidence of a finding."""
-        return {"value": self.value, "low": self.low, "high": self.high}
-
-
 Measures = dict[str, Measure]  # by metric
 
 
@@ -175,6 +153,7 @@ class Evidence:
     loading       seconds that training waited for batches (`waited`) and took its steps (`worked`)
     learning_curve  trainings on parts of the training rows, where they were asked for
     probes        trainings with one fix each, where there was time for them
+    data          what comparing the splits and looking at single rows has shown; None where that was not possible
     others        findings of other parts of the run, which are passed on
     missing       what was not measured, and why
     cost          seconds that were spent on this evidence, by part
@@ -204,6 +183,7 @@ class Evidence:
     probes: Probes | None = None
     nonfinite: NonFinite | None = None
     failure: str = ""
+    data: DataEvidence | None = None
     others: list[dict[str, Any]] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)

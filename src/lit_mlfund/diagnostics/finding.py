@@ -44,3 +44,9 @@ def changed_data(changes: list[str]) -> Finding:
             "figures of other rows": "training and measurement used the rows of the files as they were first read"
         },
     )
+
+
+def doctor_failed(error: Exception) -> Finding:
+    """Report that the doctor itself failed."""
+    reason = f"{type(error).__name__}: {error}"
+    return Finding("doctor_failed", "warning", f"The findings could not be made: {reason}.")

@@ -9,7 +9,7 @@ import numpy as np
 
 from lit_mlfund.diagnostics.evidence import Evidence, NonFinite
 from lit_mlfund.diagnostics.finding import Finding
-from lit_mlfund.diagnostics.first_nonfinite import LOGARITHMS, QUOTIENTS
+from lit_mlfund.diagnostics.measures.first_nonfinite import LOGARITHMS, QUOTIENTS
 
 MAX_ROWS = 20
 WILD = 1e6  # absolute value of an input, in standard deviations if it is standardised, that no learning rate allows for

@@ -10,10 +10,45 @@ from lit_mlfund.diagnostics.evidence import Evidence, Measures
 from lit_mlfund.diagnostics.finding import Finding
 from lit_mlfund.diagnostics.fit import fit
 from lit_mlfund.diagnostics.implementation import implementation
+from lit_mlfund.diagnostics.labels import labels
+from lit_mlfund.diagnostics.leakage import leakage
 from lit_mlfund.diagnostics.learning_curve import learning_curve
 from lit_mlfund.diagnostics.nonfinite import nonfinite
 from lit_mlfund.diagnostics.optimisation import recent_share
+from lit_mlfund.diagnostics.shift import shift
 
+# what a model shows whose training and test rows are not of one kind
+OF_DATA = (
+    "overfitting",
+    "limited_by_data",
+    "too_small",
+    "stopped_too_early",
+    "over_confident",
+    "under_confident",
+    "inconclusive",
+    "no_signal",
+)
+# cause that lies in the data -> what follows from it, if it is a warning
+IN_DATA = {
+    "target_leakage": (*OF_DATA, "row_number_feature", "learning_rate_too_low", "heavy_rows", "label_noise"),
+    "row_number_feature": (*OF_DATA, "covariate_shift", "time_drift"),
+    "duplicates_across_splits": (*OF_DATA, "group_overlap", "label_noise"),
+    "group_overlap": OF_DATA,
+    "unit_change": (
+        *OF_DATA,
+        "covariate_shift",
+        "filled_with_default",
+        "label_shift",
+        "time_drift",
+        "heavy_rows",
+    ),
+    "filled_with_default": (*OF_DATA, "covariate_shift", "label_shift", "time_drift"),
+    "category_unseen": (*OF_DATA, "covariate_shift", "label_shift", "time_drift"),
+    "covariate_shift": (*OF_DATA, "label_shift"),
+    "time_drift": (*OF_DATA, "label_shift", "covariate_shift"),
+    "label_shift": OF_DATA,
+    "label_noise": ("heavy_rows", "over_confident", "under_confident", "inconclusive"),
+}
 # cause -> what follows from it, which is no problem of its own
 CONSEQUENCES = {
     "overfitting": ("over_confident",),
@@ -53,7 +88,8 @@ def verdict(evidence: Evidence) -> list[Finding]:
     others = [Finding(**finding) for finding in evidence.others]
     if stopped is not None:
         return [stopped, *others]
-    found = _undefined(evidence)
+    in_data = [*leakage(evidence), *shift(evidence), *labels(evidence)]
+    found = [*_undefined(evidence), *(finding for finding in in_data if finding.severity != "info")]
     if evidence.splits:
         found += [
             *implementation(evidence),
@@ -63,7 +99,7 @@ def verdict(evidence: Evidence) -> list[Finding]:
             *learning_curve(evidence),
         ]
         found += _val_and_test(evidence)
-    found = _distinct([*found, *others])
+    found = _distinct([*found, *in_data, *others])
     found.sort(
         key=lambda finding: ORDER[finding.severity]
     )  # stable: rules are in the order of cause and consequence
@@ -80,10 +116,14 @@ def _distinct(found: list[Finding]) -> list[Finding]:
 
 def _because(found: list[Finding]) -> list[Finding]:
     """Turn consequences of another finding into notes that name it, behind all causes."""
-    names = [finding.name for finding in found]
+    follow = {
+        finding.name: CONSEQUENCES.get(finding.name, ())
+        + (IN_DATA.get(finding.name, ()) if finding.severity != "info" else ())
+        for finding in found
+    }
     causes, consequences = [], []
     for finding in found:
-        cause = next((name for name in names if finding.name in CONSEQUENCES.get(name, ())), None)
+        cause = next((name for name, effects in follow.items() if finding.name in effects), None)
         if cause is None:
             causes.append(finding)
         else:

@@ -17,12 +17,15 @@ from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics.calibration import fit_temperature
 from lit_mlfund.diagnostics.evidence import Calibration, Evidence, Measure, Measures, NonFinite
-from lit_mlfund.diagnostics.finding import Finding
+from lit_mlfund.diagnostics.finding import Finding, doctor_failed
 from lit_mlfund.diagnostics.ladder import FLOORS
+from lit_mlfund.diagnostics.measures.data_evidence import DataEvidence
+from lit_mlfund.diagnostics.measures.examine import examine
 from lit_mlfund.metrics import Evaluation, Interval
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.modules.outputs import PointOutputs
 from lit_mlfund.runs.doctor.checks import check_module
+from lit_mlfund.runs.doctor.sample import sample_data
 
 DEFAULT_LOSSES = {"binary": "bce", "multiclass": "cross_entropy", "regression": "mse"}
 DEFAULT_LOSSES |= {"ranking": "lambdarank", "retrieval": "infonce"}
@@ -42,7 +45,7 @@ class Source:
 
     measured  split -> metric -> value, low, high
     logged    history by epoch and by step, as in `metrics.json`
-    training  the evaluation of rows of the training split, if it was possible
+    training  the evaluation of rows of the training split, if it was possible, and their `outputs`
     configured  callbacks of the configuration
     """
 
@@ -52,6 +55,7 @@ class Source:
     measured: dict[str, dict[str, dict[str, float]]]
     logged: dict[str, Any]
     training: Evaluation | None
+    outputs: Any
     numbers: dict[str, float]
     configured: list[Any]
 
@@ -62,8 +66,12 @@ def evidence_of_run(
     references: Mapping[str, Evaluation],
     others: list[Finding],
     rows: int,
+    seconds: float,
 ) -> Evidence:
-    """Collect the evidence of a finished run; `references` were evaluated on the test rows."""
+    """Collect the evidence of a finished run; `references` were evaluated on the test rows.
+
+    Questions on the data that do not begin within `seconds` are left out.
+    """
     started = time.perf_counter()
     config, module = source.config, source.module
     test = module.evaluations["test"]
@@ -82,6 +90,9 @@ def evidence_of_run(
         missing["references"] = "references=false, or the task has none"
     store = source.data.stores.get("train")
     layers = vitals.layers()
+    compared = time.perf_counter()
+    in_data, failed = examine_data(source.data, _predictions(source), seconds)
+    compared = time.perf_counter() - compared
     return Evidence(
         task=task_name(config),
         monitor=config.monitor.removeprefix("val/"),
@@ -106,13 +117,49 @@ def evidence_of_run(
         layers=layers,
         checks=checks,
         calibration=_calibration(module, source.measured),
-        others=[finding.to_dict() for finding in others],
+        data=in_data,
+        others=[finding.to_dict() for finding in (*failed, *others)],
         missing=missing,
         cost={
             "training": round(vitals.seconds, 4),
-            "afterwards": round(time.perf_counter() - started, 4),
+            "data": round(compared, 4),
+            "afterwards": round(time.perf_counter() - started - compared, 4),
         },
     )  # fmt: skip
+
+
+def evidence_of_data(config: DictConfig, data: DataModule, seconds: float) -> Evidence:
+    """Collect the evidence of data on which nothing was trained yet."""
+    started = time.perf_counter()
+    found, failed = examine_data(data, {}, seconds)
+    return Evidence(
+        task=task_name(config),
+        monitor=config.monitor.removeprefix("val/"),
+        settings=_settings(config, None),
+        data=found,
+        others=[finding.to_dict() for finding in failed],
+        cost={"data": round(time.perf_counter() - started, 4)},
+    )
+
+
+def examine_data(
+    data: DataModule, predictions: dict[str, PointOutputs], seconds: float
+) -> tuple[DataEvidence | None, list[Finding]]:
+    """Compare the splits and look at single rows; where that fails, all other evidence is still good."""
+    try:
+        return examine(sample_data(data, predictions), seconds), []
+    except Exception as error:
+        return None, [doctor_failed(error)]
+
+
+def _predictions(source: Source) -> dict[str, PointOutputs]:
+    """Return what the model says of the rows that were evaluated, by split."""
+    outputs = {"train": source.outputs, **source.module.collected}
+    return {
+        split: part
+        for split, part in outputs.items()
+        if isinstance(part, PointOutputs) and part.index is not None
+    }
 
 
 def evidence_of_failure(

@@ -17,15 +17,19 @@ from lit_mlfund.atomic import to_json, write_json
 from lit_mlfund.callbacks import BlackBox, Vitals
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.config.instantiate import instantiate
+from lit_mlfund.datamodules import DataModule
 from lit_mlfund.diagnostics.evidence import Evidence
-from lit_mlfund.diagnostics.finding import Finding
+from lit_mlfund.diagnostics.finding import Finding, doctor_failed
 from lit_mlfund.diagnostics.verdict import verdict
 from lit_mlfund.metrics import Evaluation
-from lit_mlfund.runs.doctor.collect import Source, evidence_of_failure, evidence_of_run
+from lit_mlfund.runs.assembly.data_reuse import load_data
+from lit_mlfund.runs.doctor.collect import Source, evidence_of_data, evidence_of_failure, evidence_of_run
 from lit_mlfund.runs.doctor.learning_curve import measured_curve
 from lit_mlfund.runs.doctor.probes import probed, retraining_problem
 
 EVIDENCE = "evidence.json"
+SHARE, LEAST_SECONDS = 0.1, 2.0  # of the run, that looking at its data may take
+DATA_SECONDS = 60.0  # for the same where nothing is trained
 
 
 class Doctor:
@@ -49,6 +53,7 @@ class Doctor:
         if budget_s is not None and budget_s < 0:
             raise ValueError(f"budget_s must not be negative, got {budget_s}")
         self.rows, self.learning_curve, self.budget_s = rows, learning_curve, budget_s
+        self.started = time.perf_counter()
 
     def callbacks(self, run_dir: Path) -> list[Callback]:
         """Return the callbacks that collect evidence during training."""
@@ -59,9 +64,10 @@ class Doctor:
         self, run_dir: Path, source: Source, references: Mapping[str, Evaluation], others: list[Finding]
     ) -> list[Finding]:
         """Write `evidence.json` and return the findings on a finished run; a failure here is one of them."""
+        seconds = max(LEAST_SECONDS, SHARE * (time.perf_counter() - self.started)) - self.vitals.seconds
 
         def diagnose() -> list[Finding]:
-            evidence = evidence_of_run(source, self.vitals, references, others, self.rows)
+            evidence = evidence_of_run(source, self.vitals, references, others, self.rows, seconds)
             return _diagnose(run_dir, self._with_trainings(evidence, source))
 
         return _guarded(others, diagnose)
@@ -136,10 +142,25 @@ def findings_again(run_dir: Path) -> list[Finding]:
     return verdict(evidence)
 
 
+def findings_on_data(config: DictConfig) -> tuple[list[Finding], DataModule, dict[str, str]]:
+    """Return the findings on the data of a configuration before anything is trained, the data, and what was left out.
+
+    Raises:
+        DataError: the data do not fit the configuration.
+    """
+    data = load_data(config)
+    evidence = evidence_of_data(config, data, DATA_SECONDS)
+    return _judged(evidence.to_dict()), data, evidence.data.missing if evidence.data else {}
+
+
 def _diagnose(run_dir: Path, evidence: Evidence) -> list[Finding]:
     """Write the evidence, and judge it as it will be read again."""
     plain = evidence.to_dict()
     write_json(run_dir / EVIDENCE, plain)
+    return _judged(plain)
+
+
+def _judged(plain: dict[str, Any]) -> list[Finding]:
     return verdict(Evidence.from_dict(json.loads(to_json(plain))))
 
 
@@ -148,8 +169,4 @@ def _guarded(others: list[Finding], diagnose: Callable[[], list[Finding]]) -> li
     try:
         return diagnose()
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        finding = Finding(
-            name="doctor_failed", severity="warning", symptom=f"The findings could not be made: {reason}."
-        )
-        return [finding, *others]
+        return [doctor_failed(error), *others]

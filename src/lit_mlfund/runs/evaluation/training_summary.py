@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from lightning.pytorch import Trainer
 from torch import nn
@@ -45,17 +47,17 @@ def weight_numbers(model: nn.Module) -> dict[str, float]:
 
 
 @torch.no_grad()
-def training_split(module: TaskModule, data: DataModule) -> tuple[dict[str, float], Evaluation | None]:
+def training_split(module: TaskModule, data: DataModule) -> tuple[dict[str, float], Evaluation | None, Any]:
     """Evaluate `train/loss` and every metric like the other splits: no dropout or augmentation, fixed weights.
 
     Large splits are represented by `MAX_TRAINING_ROWS` evenly spaced examples; data not in memory yield nothing.
 
     Returns:
-        The values by name, and their evaluation.
+        The values by name, their evaluation, and the outputs of the examples.
     """
     store = data.stores.get("train")
     if not isinstance(store, (PointStore, ListStore)):
-        return {}, None
+        return {}, None, None
     size = min(len(store), MAX_TRAINING_ROWS)
     index = (
         torch.linspace(0, len(store) - 1, size)
@@ -69,6 +71,5 @@ def training_split(module: TaskModule, data: DataModule) -> tuple[dict[str, floa
     module.train(training)
     outputs, loss = module.drain()
     evaluation = module.evaluate(outputs, "train")
-    return {
-        f"train/{name}": value for name, value in {"loss": loss, **evaluation.values()}.items()
-    }, evaluation
+    values = {"loss": loss, **evaluation.values()}
+    return {f"train/{name}": value for name, value in values.items()}, evaluation, outputs

@@ -228,7 +228,7 @@ def _train_and_measure(
     splits = measure_splits(
         training.trainer, module, data, checkpoint=str(checkpoint) if checkpoint.exists() else None
     )
-    values, trained = training_split(module, data)
+    values, trained, outputs = training_split(module, data)
     numbers |= values | weight_numbers(module.model)
     if not first:
         return
@@ -259,7 +259,7 @@ def _train_and_measure(
     if data.watch.changes:
         findings.append(changed_data(data.watch.changes))
     if doctor is not None:
-        source = Source(config, module, data, splits, logged, trained, numbers, training.configured)
+        source = Source(config, module, data, splits, logged, trained, outputs, numbers, training.configured)
         tests = {name: by["test"] for name, by in evaluated.items()}
         findings = doctor.examine(run_dir, source, tests, findings)
     write_json(run_dir / "findings.json", [finding.to_dict() for finding in findings])
