@@ -24,11 +24,11 @@ def fitted_outputs(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return reference -> split -> outputs, one for each row of the split's store, in its order.
 
-    Of a training split on disk, a random sample of `SAMPLE_ROWS` rows is used to fit.
+    Of a split on disk, a random sample of `SAMPLE_ROWS` rows is used to fit.
 
     Args:
         spec: describes the data.
-        stores: stores by split, including `train`.
+        stores: stores by split, including `train`, and `val` for the references that are stopped by it.
         splits: the splits to predict.
         seed: seed of the sample and of the references' random draws.
         boosting: gradient boosting that is fitted on these rows already.
@@ -36,17 +36,23 @@ def fitted_outputs(
     Raises:
         TypeError: the training store holds neither rows nor lists.
     """
-    train = stores["train"]
     blocks = _Blocks({split: stores[split] for split in splits})
-    if isinstance(train, (MappedStore, MappedListStore)):
-        train = train.sample(SAMPLE_ROWS, seed)
+    train, val = (_in_memory(stores.get(split), seed) for split in ("train", "val"))
     if isinstance(train, PointStore):
-        outputs = point_references(spec, (train.x, train.y.numpy()), blocks, seed, boosting)
+        held_out = (val.x, val.y.numpy()) if isinstance(val, PointStore) else None
+        outputs = point_references(spec, (train.x, train.y.numpy()), blocks, seed, boosting, held_out)
     elif isinstance(train, ListStore):
-        outputs = ranking_references(spec, train, blocks, seed)
+        outputs = ranking_references(spec, train, blocks, seed, val if isinstance(val, ListStore) else None)
     else:
         raise TypeError(f"no reference models for a {type(train).__name__}")
     return blocks.join(outputs)
+
+
+def _in_memory(store: Store | None, seed: int) -> Store | None:
+    """Return a store, or a random sample of one on disk."""
+    if isinstance(store, (MappedStore, MappedListStore)):
+        return store.sample(SAMPLE_ROWS, seed)
+    return store
 
 
 class _Blocks(Mapping[str, Inputs]):

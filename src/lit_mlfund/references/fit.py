@@ -21,6 +21,7 @@ from lit_mlfund.data.serving.store import ListStore
 from lit_mlfund.metrics import ndcg
 from lit_mlfund.references.boosting import CLASSIFICATION, Boosting
 from lit_mlfund.references.fitting import fitted
+from lit_mlfund.references.lightgbm_trees import LightGBM, Rows, is_installed
 from lit_mlfund.references.trees import PROBABILITY_FLOOR
 
 Design: TypeAlias = np.ndarray | sp.csr_matrix
@@ -70,6 +71,7 @@ def point_references(
     splits: Mapping[str, Inputs],
     seed: int = 0,
     boosting: Boosting | None = None,
+    val: tuple[Inputs, np.ndarray] | None = None,
 ) -> dict[str, Outputs]:
     """Fit a constant predictor, a linear model and gradient boosting for a task with one target per row.
 
@@ -80,21 +82,21 @@ def point_references(
         splits: inputs of the splits to predict.
         seed: seed of the boosting's own hold-out for early stopping.
         boosting: gradient boosting that is fitted on these rows already.
+        val: inputs and target of the validation split, by which LightGBM is stopped where it is installed.
 
     Returns:
-        name -> split -> logits `[N]`, logits `[N, K]` or values `[N]`. Gradient boosting is left out where all
-        features are token sequences: it is not suited to thousands of sparse columns.
+        name -> split -> logits `[N]`, logits `[N, K]` or values `[N]`. Boosting is left out where all features are
+        token sequences: it is not suited to thousands of sparse columns.
     """
     x, y = train
     num_classes = max(spec.num_classes, 2)
     classify = spec.task in CLASSIFICATION
 
     def outputs(model: Any, predicted: np.ndarray) -> np.ndarray:
-        if not classify:
-            return predicted
-        probability = np.full((len(predicted), num_classes), PROBABILITY_FLOOR)
-        probability[:, model.classes_.astype(int)] = predicted
-        return _logits(probability, spec.task)
+        if classify:
+            known, predicted = predicted, np.full((len(predicted), num_classes), PROBABILITY_FLOOR)
+            predicted[:, model.classes_.astype(int)] = known
+        return _as_outputs(predicted, spec.task)
 
     references: dict[str, Outputs] = {"constant": {}}
     for split, inputs in splits.items():
@@ -122,22 +124,41 @@ def point_references(
     fits = {"linear": fit_linear}
     if any(field.kind != "tokens" for field in spec.inputs.values()):
         fits["gradient_boosting"] = fit_boosting
+        if val is not None and spec.task != "ranking":
+            fits |= _lightgbm(spec, Rows(x, y), Rows(*val), splits, seed)
     return references | _fitted(fits)
 
 
+def _lightgbm(
+    spec: DataSpec, train: Rows, val: Rows, splits: Mapping[str, Inputs], seed: int
+) -> dict[str, Callable[[], Outputs]]:
+    """Return the fit of LightGBM by its name; nothing where it is not installed."""
+
+    def fit() -> Outputs:
+        model = LightGBM(spec, seed).fit(train, val)
+        return {split: _as_outputs(model.predict(inputs), spec.task) for split, inputs in splits.items()}
+
+    return {"lightgbm": fit} if is_installed() else {}
+
+
 def ranking_references(
-    spec: DataSpec, train: ListStore, splits: Mapping[str, Inputs], seed: int = 0
+    spec: DataSpec,
+    train: ListStore,
+    splits: Mapping[str, Inputs],
+    seed: int = 0,
+    val: ListStore | None = None,
 ) -> dict[str, Outputs]:
     """Fit the ranking references: random order, the best single feature, a linear model and gradient boosting.
 
     The best feature, and whether high or low values rank first, is chosen by NDCG@10 on the training split. The
-    linear model and gradient boosting are fitted on the relevance of single documents.
+    linear model and gradient boosting are fitted on the relevance of single documents, LightGBM on lists (LambdaRank).
 
     Args:
         spec: names and shapes of the inputs.
         train: queries to choose and fit on.
         splits: by name the inputs `[N, …]` of the documents of all queries, one query after another.
         seed: seed of the random order and of the boosting's hold-out.
+        val: queries by which LightGBM is stopped where it is installed.
 
     Returns:
         name -> split -> scores `[N]` of those documents.
@@ -156,7 +177,10 @@ def ranking_references(
 
     references |= _fitted({"best_feature": choose_feature})
     by_point = point_references(spec, (train.x, train.relevance.numpy()), splits, seed)
-    return references | {name: by_point[name] for name in ("linear", "gradient_boosting") if name in by_point}
+    references |= {name: by_point[name] for name in ("linear", "gradient_boosting") if name in by_point}
+    if val is not None:
+        references |= _fitted(_lightgbm(spec, _rows_of_lists(train), _rows_of_lists(val), splits, seed))
+    return references
 
 
 def _fitted(fits: Mapping[str, Callable[[], Outputs]]) -> dict[str, Outputs]:
@@ -176,6 +200,14 @@ def _best_feature(spec: DataSpec, train: ListStore) -> tuple[str, int, int] | No
                 values = ndcg(sign * batch.x[name][..., column], batch.relevance, batch.mask, k=10)
                 candidates.append((float(values.nanmean()), (name, column, sign)))
     return max(candidates)[1] if candidates else None
+
+
+def _rows_of_lists(store: ListStore) -> Rows:
+    return Rows(store.x, store.relevance.numpy(), store.lengths.numpy())
+
+
+def _as_outputs(predicted: np.ndarray, task: str) -> np.ndarray:
+    return _logits(predicted, task) if task in CLASSIFICATION else predicted
 
 
 def _logits(probability: np.ndarray, task: str) -> np.ndarray:

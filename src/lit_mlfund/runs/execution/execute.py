@@ -23,6 +23,7 @@ from lit_mlfund.diagnostics.finding import Finding, changed_data
 from lit_mlfund.memory import OutOfMemory, fitting
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.modules.steps.guard import NonFiniteStep
+from lit_mlfund.references.fitting import Fitting
 from lit_mlfund.reports.run_files import read_json
 from lit_mlfund.runs.assembly.budget import apply_budget
 from lit_mlfund.runs.assembly.data_reuse import load_data
@@ -200,10 +201,10 @@ def _train_and_measure(
     REQUEST.check()
     measured = config.get("checkpoint", "best")
     files = {"best": checkpoints.best_path, "last": checkpoints.last_path}
+    fitting_references = Fitting(config.get("references_seconds"))
     blend: dict[str, Any] = {}
     if config.get("blend"):
-        seconds = config.get("references_seconds")
-        blends = blend_checkpoints(training.trainer, module, data, files, config.seed, seconds)
+        blends = blend_checkpoints(training.trainer, module, data, files, config.seed, fitting_references)
         blend = blends[measured]
         name = config.monitor.removeprefix("val/")
         result["objective"]["value"] = blend.pop("validation", {}).get(name, checkpoints.best_value)
@@ -218,11 +219,10 @@ def _train_and_measure(
     numbers |= values | weight_numbers(module.model)
     if not first:
         return
-    evaluated, left_out = (
-        evaluate_references(module, data, config.seed, config.get("references_seconds"))
-        if config.references
-        else ({}, {})
+    evaluated = (
+        evaluate_references(module, data, config.seed, fitting_references) if config.references else {}
     )
+    left_out = fitting_references.left_out if config.references else {}
     references = {name: {split: intervals(e) for split, e in by.items()} for name, by in evaluated.items()}
     result["test"] = splits["test"]
     result["references"] = {name: measured["test"] for name, measured in references.items()}
