@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from lit_mlfund.data.serving.batch import Inputs
 from lit_mlfund.data.serving.mapped import SAMPLE_ROWS, Mapped, MappedListStore, MappedStore
 from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.data.serving.store import ListStore, PointStore, Store
 from lit_mlfund.references.boosting import Boosting
-from lit_mlfund.references.fit import point_references, ranking_references
+from lit_mlfund.references.fit import Columns, point_references, ranking_references
 
 
 def fitted_outputs(
@@ -40,7 +39,7 @@ def fitted_outputs(
     train, val = (_in_memory(stores.get(split), seed) for split in ("train", "val"))
     if isinstance(train, PointStore):
         held_out = (val.x, val.y.numpy()) if isinstance(val, PointStore) else None
-        outputs = point_references(spec, (train.x, train.y.numpy()), blocks, seed, boosting, held_out)
+        outputs = point_references(spec, (_columns(train), train.y.numpy()), blocks, seed, boosting, held_out)
     elif isinstance(train, ListStore):
         outputs = ranking_references(spec, train, blocks, seed, val if isinstance(val, ListStore) else None)
     else:
@@ -55,7 +54,13 @@ def _in_memory(store: Store | None, seed: int) -> Store | None:
     return store
 
 
-class _Blocks(Mapping[str, Inputs]):
+def _columns(store: PointStore | ListStore) -> Columns:
+    """Return the inputs of a store, and of texts in place of token ids the texts themselves."""
+    texts = getattr(store, "texts", None)
+    return store.x if texts is None else {**store.x, "tokens": texts}
+
+
+class _Blocks(Mapping[str, Columns]):
     """Maps a name for each block of the splits to its inputs, which are read on access."""
 
     def __init__(self, stores: Mapping[str, Any]):
@@ -72,10 +77,10 @@ class _Blocks(Mapping[str, Inputs]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.starts)
 
-    def __getitem__(self, block: str) -> Inputs:
+    def __getitem__(self, block: str) -> Columns:
         split, start = self.starts[block]
         store = self.stores[split]
-        return store.inputs(start, start + SAMPLE_ROWS) if isinstance(store, Mapped) else store.x
+        return store.inputs(start, start + SAMPLE_ROWS) if isinstance(store, Mapped) else _columns(store)
 
     def join(self, outputs: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
         """Return reference -> split -> outputs from reference -> block -> outputs."""

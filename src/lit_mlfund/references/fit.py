@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
+import polars as pl
 import scipy.sparse as sp
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -22,42 +23,57 @@ from lit_mlfund.metrics import ndcg
 from lit_mlfund.references.boosting import CLASSIFICATION, Boosting
 from lit_mlfund.references.fitting import fitted
 from lit_mlfund.references.lightgbm_trees import LightGBM, Rows, is_installed
+from lit_mlfund.references.text_features import TextWeights, unit_rows
 from lit_mlfund.references.trees import PROBABILITY_FLOOR
 
 Design: TypeAlias = np.ndarray | sp.csr_matrix
+Columns: TypeAlias = dict[str, Any]  # inputs, or texts (a Series) in place of their token ids
 Outputs = dict[str, np.ndarray]
 
+TEXT_INVERSE_PENALTY = (
+    10.0  # C of a logistic regression on rows of length 1, where 1 is too much of a penalty
+)
 MAX_CHOOSING_QUERIES = 2000  # to choose the best single feature: plenty for a choice among dozens
 
 
 class LinearFeatures:
-    """Encodes inputs for a linear model: dense columns unchanged, categories one-hot, token ids as TF-IDF."""
+    """Encodes inputs for a linear model: dense columns unchanged, categories one-hot, texts or token ids as TF-IDF."""
 
     def __init__(self, spec: DataSpec):
         self.spec = spec
         self._onehot = OneHotEncoder(handle_unknown="ignore", dtype=np.float32)
         self._idf: dict[str, np.ndarray] = {}
+        self._texts: dict[str, TextWeights] = {}
 
-    def fit_transform(self, x: Inputs) -> Design:
+    @property
+    def of_texts(self) -> bool:
+        """Return whether texts themselves are among the inputs."""
+        return bool(self._texts)
+
+    def fit_transform(self, x: Columns) -> Design:
         for name, field in self.spec.inputs.items():
-            if field.kind == "categorical":
-                self._onehot.fit(_array(x[name]))
+            if isinstance(values := x[name], pl.Series):
+                self._texts[name] = TextWeights().fit(values.to_list())
+            elif field.kind == "categorical":
+                self._onehot.fit(_array(values))
             elif field.kind == "tokens":
-                counts = _token_counts(_array(x[name]), field.cardinalities[0])
+                counts = _token_counts(_array(values), field.cardinalities[0])
                 present = np.asarray((counts > 0).sum(0)).ravel()
                 self._idf[name] = np.log((1 + counts.shape[0]) / (1 + present)).astype(np.float32) + 1
         return self.transform(x)
 
-    def transform(self, x: Inputs) -> Design:
+    def transform(self, x: Columns) -> Design:
         parts: list[Design] = []
         for name, field in self.spec.inputs.items():
+            if name in self._texts:
+                parts.append(self._texts[name].transform(x[name].to_list()))
+                continue
             values = _array(x[name])
             if field.kind == "categorical":
                 parts.append(self._onehot.transform(values))
             elif field.kind == "tokens":
                 weighted = _token_counts(values, field.cardinalities[0]) @ sp.diags(self._idf[name])
-                norm = np.sqrt(np.asarray(weighted.multiply(weighted).sum(1)).ravel())
-                parts.append(sp.diags(1 / np.maximum(norm, 1e-12)) @ weighted)
+                parts.append(unit_rows(weighted))
             else:
                 parts.append(values.reshape(len(values), -1))
         if all(isinstance(part, np.ndarray) for part in parts):
@@ -67,11 +83,11 @@ class LinearFeatures:
 
 def point_references(
     spec: DataSpec,
-    train: tuple[Inputs, np.ndarray],
-    splits: Mapping[str, Inputs],
+    train: tuple[Columns, np.ndarray],
+    splits: Mapping[str, Columns],
     seed: int = 0,
     boosting: Boosting | None = None,
-    val: tuple[Inputs, np.ndarray] | None = None,
+    val: tuple[Columns, np.ndarray] | None = None,
 ) -> dict[str, Outputs]:
     """Fit a constant predictor, a linear model and gradient boosting for a task with one target per row.
 
@@ -110,7 +126,8 @@ def point_references(
     def fit_linear() -> Outputs:
         features = LinearFeatures(spec)
         design = features.fit_transform(x)
-        linear = LogisticRegression(max_iter=200, tol=1e-3) if classify else Ridge(alpha=1.0)
+        inverse = TEXT_INVERSE_PENALTY if features.of_texts else 1.0
+        linear = LogisticRegression(C=inverse, max_iter=200, tol=1e-3) if classify else Ridge(alpha=1.0)
         linear.fit(design, y)
         predict = linear.predict_proba if classify else linear.predict
         return {
@@ -130,7 +147,7 @@ def point_references(
 
 
 def _lightgbm(
-    spec: DataSpec, train: Rows, val: Rows, splits: Mapping[str, Inputs], seed: int
+    spec: DataSpec, train: Rows, val: Rows, splits: Mapping[str, Columns], seed: int
 ) -> dict[str, Callable[[], Outputs]]:
     """Return the fit of LightGBM by its name; nothing where it is not installed."""
 
