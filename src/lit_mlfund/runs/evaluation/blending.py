@@ -14,7 +14,7 @@ from lit_mlfund.data.serving.mapped import Mapped
 from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.modules.base import BLEND_FORMAT
+from lit_mlfund.modules.base import LATER_FORMAT
 from lit_mlfund.references.blend import CRITERIA, SHARES, Blend, averaged, best_share
 from lit_mlfund.references.fitting import Fitting, fitted
 from lit_mlfund.references.trees import Trees
@@ -109,7 +109,7 @@ def _write(path: Path, blend: Blend) -> None:
     tensors = {
         name: value.cpu() if hasattr(value, "cpu") else value for name, value in state["trees"].items()
     }
-    checkpoint["lit_mlfund"] |= {"format": BLEND_FORMAT, "blend": {**state, "trees": tensors}}
+    checkpoint["lit_mlfund"] |= {"format": LATER_FORMAT, "blend": {**state, "trees": tensors}}
     WholeFileCheckpointIO().save_checkpoint(checkpoint, path)
 
 

@@ -163,13 +163,15 @@ def _prepare(
     lr_find = replace_auto_lr(config, data, run_dir) if config.train else None
     with fitting("the model"):
         module = build_module(config, data.spec)
+    target_note = module.fit_target(data)
     if config.train:
         module.make_optimizer()  # raises its errors before anything starts
     if config.train and (problem := module.undefined_monitor(data)):
         raise DataError(f"monitor: {problem}")
     training = build_trainer(config, run_dir, doctor.callbacks(run_dir) if doctor else ())
     if is_first_process():
-        record = provenance(config, data, module) | ({"lr_find": lr_find} if lr_find else {})
+        record = provenance(config, data, module)
+        record |= {name: said for name, said in (("lr_find", lr_find), ("target_note", target_note)) if said}
         write_json(run_dir / "provenance.json", record)
         show_start(run_dir)
     return _Prepared(data, module, training)
