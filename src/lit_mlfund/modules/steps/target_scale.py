@@ -47,7 +47,7 @@ class TargetScale:
         low, high = float(y.min()), float(y.max())
         if kind == "quantile":
             values, counts = y.unique(return_counts=True)
-            rank = (counts.cumsum(0) - counts / 2) / len(y)
+            rank = (counts.cumsum(0).double() - counts.double() / 2) / len(y)
             chosen = torch.arange(len(values))
             if len(values) > MAX_KNOTS:  # those next to equal steps of the rank
                 even = torch.linspace(float(rank[0]), float(rank[-1]), MAX_KNOTS, dtype=torch.float64)
