@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ import polars as pl
 import pytest
 
 from lit_mlfund.cli import main
+
+# the references of a task with one target per row
+POINT_REFERENCES = {"constant", "linear", "gradient_boosting"}
+POINT_REFERENCES |= {"lightgbm"} if importlib.util.find_spec("lightgbm") else set()
 
 
 @dataclass(frozen=True)

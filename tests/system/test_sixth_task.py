@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from tests.system.conftest import Command
+from tests.system.conftest import POINT_REFERENCES, Command
 
 CODE = '''
 """Ordinal regression: grades 0 … K-1, between which K-1 ordered thresholds lie."""
@@ -112,7 +112,7 @@ def test_trained_measured_predicted_and_shown(mlfund: Command, project: Path) ->
     result = outcome.json
     assert "/runs/ordinal/" in result["run"] and result["objective"]["name"] == "val/kappa"
     assert result["test"]["kappa"]["low"] > 0.8
-    assert result["references"].keys() == {"constant", "linear", "gradient_boosting"}
+    assert result["references"].keys() == POINT_REFERENCES
     assert result["references"]["linear"]["kappa"]["value"] > 0.7
     run = Path(result["run"])
     table = pl.read_parquet(run / "predictions" / "test.parquet")

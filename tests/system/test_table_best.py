@@ -156,9 +156,20 @@ def test_two_processes_have_the_trees_of_one(mlfund: Command, table: Path) -> No
 def test_without_the_time_for_boosting_the_network_stands_alone(
     mlfund: Command, table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Boosting, "fit", lambda *_: time.sleep(1))
-    outcome = mlfund(*arguments(table, "binary"), "references_seconds=0.2", "references=false")
+    fits = []
+
+    def fit(*_: Any) -> None:
+        fits.append(1)
+        while True:
+            time.sleep(0.01)
+
+    monkeypatch.setattr(Boosting, "fit", fit)
+    outcome = mlfund(*arguments(table, "binary"), "references_seconds=0.2")
     assert outcome.code == 0, outcome.err
+    assert len(fits) == 1 and "gradient_boosting" not in outcome.json["references"]  # it is not tried again
+    assert "gradient boosting is left out: not fitted within 0.2 s (references_seconds)" in (
+        " ".join(outcome.out.split())
+    )
     assert "this model is the network alone: boosting was not fitted within 0.2 s (references_seconds)" in (
         " ".join(outcome.err.split())
     )

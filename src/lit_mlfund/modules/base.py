@@ -20,8 +20,8 @@ from lit_mlfund.modules.training import OptimizerFactory, ScheduleFactory, Train
 from lit_mlfund.references.blend import Blend
 
 # Raised when an earlier version would read a checkpoint wrongly: one that knows no blend would predict without it.
-PLAIN_FORMAT, BLEND_FORMAT = 1, 2
-CHECKPOINT_FORMAT = BLEND_FORMAT  # the latest that is known
+PLAIN_FORMAT, LATER_FORMAT = 1, 2
+CHECKPOINT_FORMAT = LATER_FORMAT  # the latest that is known
 
 
 class TaskModule(TrainedModule):
@@ -118,6 +118,10 @@ class TaskModule(TrainedModule):
     def target_columns(self, target: Tensor) -> dict[str, Any]:
         """Return the columns of a table of predictions that show the target."""
         return {"target": target.numpy()}
+
+    def fit_target(self, data: Any) -> str:
+        """Fit what training takes from the targets of the training split; return what the start says of the target."""
+        return ""
 
     def undefined_monitor(self, data: Any) -> str | None:
         """Return why the monitored metric is undefined on the validation split; None where it is defined."""
@@ -261,7 +265,7 @@ class TaskModule(TrainedModule):
         """
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.init_arguments()
         checkpoint["lit_mlfund"] = {
-            "format": PLAIN_FORMAT if self.blend is None else BLEND_FORMAT,
+            "format": PLAIN_FORMAT if self.blend is None else LATER_FORMAT,
             "task": self.task,
             "spec": self.spec.to_dict(),
             "running": self.running.state_dict(),

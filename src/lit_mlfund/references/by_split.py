@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from lit_mlfund.data.serving.batch import Inputs
 from lit_mlfund.data.serving.mapped import SAMPLE_ROWS, Mapped, MappedListStore, MappedStore
 from lit_mlfund.data.serving.spec import DataSpec
 from lit_mlfund.data.serving.store import ListStore, PointStore, Store
 from lit_mlfund.references.boosting import Boosting
-from lit_mlfund.references.fit import point_references, ranking_references
+from lit_mlfund.references.fit import Columns, point_references, ranking_references
 
 
 def fitted_outputs(
@@ -24,11 +23,11 @@ def fitted_outputs(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return reference -> split -> outputs, one for each row of the split's store, in its order.
 
-    Of a training split on disk, a random sample of `SAMPLE_ROWS` rows is used to fit.
+    Of a split on disk, a random sample of `SAMPLE_ROWS` rows is used to fit.
 
     Args:
         spec: describes the data.
-        stores: stores by split, including `train`.
+        stores: stores by split, including `train`, and `val` for the references that are stopped by it.
         splits: the splits to predict.
         seed: seed of the sample and of the references' random draws.
         boosting: gradient boosting that is fitted on these rows already.
@@ -36,20 +35,32 @@ def fitted_outputs(
     Raises:
         TypeError: the training store holds neither rows nor lists.
     """
-    train = stores["train"]
     blocks = _Blocks({split: stores[split] for split in splits})
-    if isinstance(train, (MappedStore, MappedListStore)):
-        train = train.sample(SAMPLE_ROWS, seed)
+    train, val = (_in_memory(stores.get(split), seed) for split in ("train", "val"))
     if isinstance(train, PointStore):
-        outputs = point_references(spec, (train.x, train.y.numpy()), blocks, seed, boosting)
+        held_out = (val.x, val.y.numpy()) if isinstance(val, PointStore) else None
+        outputs = point_references(spec, (_columns(train), train.y.numpy()), blocks, seed, boosting, held_out)
     elif isinstance(train, ListStore):
-        outputs = ranking_references(spec, train, blocks, seed)
+        outputs = ranking_references(spec, train, blocks, seed, val if isinstance(val, ListStore) else None)
     else:
         raise TypeError(f"no reference models for a {type(train).__name__}")
     return blocks.join(outputs)
 
 
-class _Blocks(Mapping[str, Inputs]):
+def _in_memory(store: Store | None, seed: int) -> Store | None:
+    """Return a store, or a random sample of one on disk."""
+    if isinstance(store, (MappedStore, MappedListStore)):
+        return store.sample(SAMPLE_ROWS, seed)
+    return store
+
+
+def _columns(store: PointStore | ListStore) -> Columns:
+    """Return the inputs of a store, and of texts in place of token ids the texts themselves."""
+    texts = getattr(store, "texts", None)
+    return store.x if texts is None else {**store.x, "tokens": texts}
+
+
+class _Blocks(Mapping[str, Columns]):
     """Maps a name for each block of the splits to its inputs, which are read on access."""
 
     def __init__(self, stores: Mapping[str, Any]):
@@ -66,10 +77,10 @@ class _Blocks(Mapping[str, Inputs]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.starts)
 
-    def __getitem__(self, block: str) -> Inputs:
+    def __getitem__(self, block: str) -> Columns:
         split, start = self.starts[block]
         store = self.stores[split]
-        return store.inputs(start, start + SAMPLE_ROWS) if isinstance(store, Mapped) else store.x
+        return store.inputs(start, start + SAMPLE_ROWS) if isinstance(store, Mapped) else _columns(store)
 
     def join(self, outputs: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
         """Return reference -> split -> outputs from reference -> block -> outputs."""

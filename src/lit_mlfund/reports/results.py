@@ -32,7 +32,8 @@ def table_notes(metrics: dict[str, Any]) -> list[str]:
     return [
         *_blend_lines(metrics.get("blend", {})),
         *(
-            f"{name.replace('_', ' ')} is left out: {reason} (references_seconds)"
+            f"{name.replace('_', ' ')} is left out: {reason}"
+            + (" (references_seconds)" if reason.startswith("not fitted within") else "")
             for name, reason in left_out.items()
         ),
     ]

@@ -65,6 +65,8 @@ def start_text(run_dir: Path, facts: bool = True) -> str:
     """
     provenance = read_json(run_dir / "provenance.json")
     lines = [facts_text(provenance["task"], provenance["data"])] if facts else []
+    if note := provenance.get("target_note"):
+        lines.append(wrap(f"target {note}"))
     lines.append(wrap(f"model  {provenance['num_parameters']:,} parameters"))
     if plan := provenance.get("budget"):
         lines.append(wrap(f"train  {budget_text(plan)}"))

@@ -156,8 +156,10 @@ class Preprocessor:
             return column is not None
 
         for name in (*schema.numeric, *schema.boolean):
-            if add(name, table.numbers(name)):
+            if add(name, values := table.numbers(name)):
                 source.append(name)
+            elif np.isnan(values).all():
+                dropped[name] = "empty"
             else:
                 dropped[name] = TOO_LARGE if _differs(table.frame[name]) else "one value only"
         for name in schema.date:

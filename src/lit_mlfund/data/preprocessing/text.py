@@ -38,7 +38,12 @@ def _longest(ids: Tensor) -> int:
 
 @dataclass(frozen=True)
 class TextStore(PointStore):
-    """Stores token ids as int32 inputs; `lengths` lets a loader put texts of similar length together."""
+    """Stores token ids as int32 inputs; `lengths` lets a loader put texts of similar length together.
+
+    `texts` are the texts themselves, for the reference models.
+    """
+
+    texts: pl.Series | None = None
 
     @property
     def lengths(self) -> Tensor:
@@ -124,7 +129,8 @@ class TextEncoder(Encoder):
         """Encode the rows of `table`; without labels, the targets are 0."""
         store, encoded = super().store(table, labelled, part)
         assert isinstance(store, PointStore)  # a ranking has no such encoder
-        return TextStore(store.x, store.y, store.weight, store.index), encoded
+        texts = table.labels(self.features.column).fill_null("")
+        return TextStore(store.x, store.y, store.weight, store.index, texts), encoded
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:

@@ -150,14 +150,18 @@ class Tokenizer:
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Return ids `[N, T]` int32 of N texts, T the longest of them (at least 1, at most `max_length`)."""
-        ragged = {"bytes": self._bytes, "words": self._words, "ngrams": self._ngrams}[self.kind]
         blocks = [
-            self._truncate(*ragged(texts[i : i + _BLOCK])) for i in range(0, max(1, len(texts)), _BLOCK)
+            self._truncate(*self.ragged(texts[i : i + _BLOCK])) for i in range(0, max(1, len(texts)), _BLOCK)
         ]
         length = np.concatenate([length for _, length in blocks])
         ids = np.zeros((len(texts), max(1, length.max(initial=0))), dtype=np.int32)
         ids[np.arange(ids.shape[1]) < length[:, None]] = np.concatenate([flat for flat, _ in blocks])
         return torch.from_numpy(ids)
+
+    def ragged(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the ids of all texts, one after another, and their numbers `[N]`; `max_length` cuts bytes alone."""
+        kinds = {"bytes": self._bytes, "words": self._words, "ngrams": self._ngrams}
+        return kinds[self.kind](texts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, for a checkpoint; `Tokenizer(**state)` restores the tokenizer."""

@@ -136,7 +136,8 @@ def find_file(path: str) -> Path:
 
 def require_columns(frame: pl.DataFrame, names: Iterable[str | None], source: str) -> None:
     """Raise a DataError that names every one of `names` that `frame` lacks; None is skipped."""
-    missing = [name for name in names if name is not None and name not in frame.columns]
+    present = set(frame.columns)  # asked for once: polars builds the list anew each time
+    missing = [name for name in names if name is not None and name not in present]
     if missing:
         problems = "; ".join(f"no column {name!r}{did_you_mean(name, frame.columns)}" for name in missing)
         numbers = [re.fullmatch(r"-?\d+(\.\d+)?(_duplicated_\d+)?", name) for name in frame.columns]

@@ -14,10 +14,11 @@ from lit_mlfund.data.serving.mapped import Mapped
 from lit_mlfund.data.serving.store import PointStore
 from lit_mlfund.datamodules import DataModule
 from lit_mlfund.modules import TaskModule
-from lit_mlfund.modules.base import BLEND_FORMAT
+from lit_mlfund.modules.base import LATER_FORMAT
 from lit_mlfund.references.blend import CRITERIA, SHARES, Blend, averaged, best_share
+from lit_mlfund.references.fitting import Fitting, fitted
 from lit_mlfund.references.trees import Trees
-from lit_mlfund.runs.evaluation.measure import fitting_references
+from lit_mlfund.runs.evaluation.measure import shown_fitting
 from lit_mlfund.startup.environment import is_first_process
 
 NAME = "gradient_boosting"
@@ -38,7 +39,7 @@ def blend_checkpoints(
     data: DataModule,
     checkpoints: dict[str, Path],
     seed: int,
-    seconds: float | None,
+    fitting: Fitting,
 ) -> dict[str, dict[str, Any]]:
     """Blend the network of each checkpoint with boosting, and write the blend into the file.
 
@@ -47,21 +48,20 @@ def blend_checkpoints(
     Args:
         checkpoints: files by name.
         seed: seed of the boosting's hold-out.
-        seconds: limit of its fit; where it takes longer the checkpoints stay as they are.
+        fitting: limits the time of its fit; where it takes longer the checkpoints stay as they are.
 
     Returns:
         By name of the checkpoint: the `share` of the network, the `metric` that chose it, its `values` by share, and
         all metrics of the `validation` rows; or, under `left_out`, why there is no blend.
     """
     from lit_mlfund.references.boosting import Boosting  # imports scikit-learn, which takes a while
-    from lit_mlfund.references.fitting import fitted
     from lit_mlfund.references.trees import trees_of
 
     state, reason = None, ""
     if is_first_process():
         train = data.stores["train"]
         assert isinstance(train, PointStore)
-        with fitting_references(seconds) as fitting:
+        with shown_fitting(fitting):
             module.boosting = fitted(NAME, lambda: Boosting(data.spec, seed).fit(train.x, train.y.numpy()))
         reason = fitting.left_out.get(NAME, "")
         if module.boosting is not None:
@@ -109,7 +109,7 @@ def _write(path: Path, blend: Blend) -> None:
     tensors = {
         name: value.cpu() if hasattr(value, "cpu") else value for name, value in state["trees"].items()
     }
-    checkpoint["lit_mlfund"] |= {"format": BLEND_FORMAT, "blend": {**state, "trees": tensors}}
+    checkpoint["lit_mlfund"] |= {"format": LATER_FORMAT, "blend": {**state, "trees": tensors}}
     WholeFileCheckpointIO().save_checkpoint(checkpoint, path)
 
 

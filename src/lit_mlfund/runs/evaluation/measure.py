@@ -51,25 +51,23 @@ def intervals(evaluation: Evaluation) -> Measured:
 
 
 def evaluate_references(
-    module: TaskModule, data: DataModule, seed: int, seconds: float | None = None
-) -> tuple[dict[str, dict[str, Evaluation]], dict[str, str]]:
-    """Return reference -> split -> its evaluation, on the rows on which the module was evaluated.
-
-    Also return the references that are left out, as they took longer than `seconds` each, with the reason.
-    """
+    module: TaskModule, data: DataModule, seed: int, fitting: Fitting
+) -> dict[str, dict[str, Evaluation]]:
+    """Return reference -> split -> its evaluation, on the rows on which the module was evaluated."""
     evaluated: dict[str, dict[str, Evaluation]] = {}
-    with fitting_references(seconds) as fitting:
+    with shown_fitting(fitting):
         for name, split, values in module.references(data, REFERENCE_SPLITS, seed):
             evaluated.setdefault(name, {})[split] = module.evaluation(values)
-    return evaluated, fitting.left_out
+    return evaluated
 
 
 @contextmanager
-def fitting_references(seconds: float | None) -> Iterator[Fitting]:
+def shown_fitting(fitting: Fitting) -> Iterator[None]:
     """Limit each reference that is fitted in the block, and show on a terminal which one that is."""
-    with Fitting(seconds, _show_on_terminal).active() as fitting:
+    fitting.show = _show_on_terminal
+    with fitting.active():
         try:
-            yield fitting
+            yield
         finally:
             show_status("")
 

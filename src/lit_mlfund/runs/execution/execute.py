@@ -21,6 +21,7 @@ from lit_mlfund.diagnostics.finding import Finding, changed_data
 from lit_mlfund.memory import OutOfMemory, fitting
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.modules.steps.guard import NonFiniteStep
+from lit_mlfund.references.fitting import Fitting
 from lit_mlfund.reports.run_files import read_json
 from lit_mlfund.runs.assembly.budget import apply_budget
 from lit_mlfund.runs.assembly.data_reuse import load_data
@@ -163,13 +164,15 @@ def _prepare(
     lr_find = replace_auto_lr(config, data, run_dir) if config.train else None
     with fitting("the model"):
         module = build_module(config, data.spec)
+    target_note = module.fit_target(data)
     if config.train:
         module.make_optimizer()  # raises its errors before anything starts
     if config.train and (problem := module.undefined_monitor(data)):
         raise DataError(f"monitor: {problem}")
     training = build_trainer(config, run_dir, doctor.callbacks(run_dir) if doctor else ())
     if is_first_process():
-        record = provenance(config, data, module) | ({"lr_find": lr_find} if lr_find else {})
+        record = provenance(config, data, module)
+        record |= {name: said for name, said in (("lr_find", lr_find), ("target_note", target_note)) if said}
         write_json(run_dir / "provenance.json", record)
         show_start(run_dir)
     return _Prepared(data, module, training)
@@ -212,10 +215,10 @@ def _train_and_measure(
     REQUEST.check()
     measured = config.get("checkpoint", "best")
     files = {"best": checkpoints.best_path, "last": checkpoints.last_path}
+    fitting_references = Fitting(config.get("references_seconds"))
     blend: dict[str, Any] = {}
     if config.get("blend"):
-        seconds = config.get("references_seconds")
-        blends = blend_checkpoints(training.trainer, module, data, files, config.seed, seconds)
+        blends = blend_checkpoints(training.trainer, module, data, files, config.seed, fitting_references)
         blend = blends[measured]
         name = config.monitor.removeprefix("val/")
         result["objective"]["value"] = blend.pop("validation", {}).get(name, checkpoints.best_value)
@@ -232,11 +235,10 @@ def _train_and_measure(
     numbers |= values | weight_numbers(module.model)
     if not first:
         return
-    evaluated, left_out = (
-        evaluate_references(module, data, config.seed, config.get("references_seconds"))
-        if config.references
-        else ({}, {})
+    evaluated = (
+        evaluate_references(module, data, config.seed, fitting_references) if config.references else {}
     )
+    left_out = fitting_references.left_out if config.references else {}
     references = {name: {split: intervals(e) for split, e in by.items()} for name, by in evaluated.items()}
     result["test"] = splits["test"]
     result["references"] = {name: measured["test"] for name, measured in references.items()}

@@ -234,6 +234,8 @@ def _unstackable(config: dict[str, Any]) -> Iterator[str]:
         yield "optim.fused: sweep=stacked uses the fused kernels; leave it out"
     if not config["train"]:
         yield "train: sweep=stacked trains; leave out train=false"
+    if config["task"].get("target_transform", "none") != "none":
+        yield "task.target_transform: sweep=stacked trains on the target as it is; leave it out"
     if config["model"].get("code_dropout"):
         yield "model.code_dropout: sweep=stacked cannot draw it as each run would; set it to 0"
     for key, supported in TRAINER.items():
