@@ -32,7 +32,7 @@ Environment: OMP_NUM_THREADS (default 1, best for small models), MLFUND_TRACEBAC
 
 _BY_VERB = {
     "train": """mlfund train [-m] [--config-dir DIR] [--cfg] [group=option …] [key=value …]
-mlfund train run=FOLDER [name=…] [runs_dir=…] [--trust PACKAGE]
+mlfund train run=RUN [name=…] [runs_dir=…] [--trust PACKAGE]
 
 Composes a configuration, checks all of it, writes it to <runs_dir>/<task>/<time>-<name>-…/run.yaml and
 executes that file. The last line of the output is the result as JSON.
@@ -54,18 +54,18 @@ executes that file. The last line of the output is the result as JSON.
   --cfg              print the checked configuration and stop
 
 Groups and values are Hydra overrides: +key=, ++key=, ~key, hydra/launcher=…, hydra.searchpath=[…] work.""",
-    "evaluate": """mlfund evaluate run=FOLDER [split=val|test] [data.path=FILE] [checkpoint=best|last] [--trust PACKAGE]
+    "evaluate": """mlfund evaluate [run=]RUN [split=val|test] [data.path=FILE] [checkpoint=best|last] [--trust PACKAGE]
 
 Measures a finished run, every metric with its 95 % confidence interval, on a split of its own data
 (test by default) or on a new file of the same kind. The last line is the result as JSON.
 --trust PACKAGE imports a package of others that the run names; a run is not believed otherwise.""",
-    "predict": """mlfund predict run=FOLDER data.path=FILE [output=predictions.parquet] [checkpoint=best|last]
+    "predict": """mlfund predict [run=]RUN data.path=FILE [output=predictions.parquet] [checkpoint=best|last]
                [--trust PACKAGE]
 
 Predicts every row of a new file, with or without labels, and writes a table: Parquet or CSV by the suffix
 of `output`. The last line is a summary as JSON, with what was unknown or missing in the file.
 --trust PACKAGE imports a package of others that the run names; a run is not believed otherwise.""",
-    "doctor": """mlfund doctor run=FOLDER
+    "doctor": """mlfund doctor [run=]RUN
 
 Derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
 Nothing is trained and nothing written. The last line is JSON with the findings; docs/doctor.md explains each.""",
