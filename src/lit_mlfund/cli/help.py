@@ -36,7 +36,7 @@ Environment: OMP_NUM_THREADS (default 1, best for small models), NO_COLOR, MLFUN
 
 _BY_VERB = {
     "train": """mlfund train [-m] [--config-dir DIR] [--cfg] [group=option …] [key=value …]
-mlfund train run=FOLDER [name=…] [runs_dir=…] [--trust PACKAGE]
+mlfund train run=RUN [name=…] [runs_dir=…] [--trust PACKAGE]
 
 Composes a configuration, checks all of it, writes it to <runs_dir>/<task>/<time>-<name>-…/run.yaml and
 executes that file. Into a pipe, or with --json, the result is one line of JSON; -q leaves the result, -v says more.
@@ -58,21 +58,21 @@ executes that file. Into a pipe, or with --json, the result is one line of JSON;
   --cfg              print the checked configuration and stop
 
 Groups and values are Hydra overrides: +key=, ++key=, ~key, hydra/launcher=…, hydra.searchpath=[…] work.""",
-    "evaluate": """mlfund evaluate run=FOLDER [split=val|test] [data.path=FILE] [checkpoint=best|last] [--trust PACKAGE]
+    "evaluate": """mlfund evaluate [run=]RUN [split=val|test] [data.path=FILE] [checkpoint=best|last] [--trust PACKAGE]
 
 Measures a finished run, every metric with its 95 % confidence interval, on a split of its own data
 (test by default) or on a new file of the same kind: a table, or JSON into a pipe and with --json.
 --trust PACKAGE imports a package of others that the run names; a run is not believed otherwise.""",
-    "predict": """mlfund predict run=FOLDER data.path=FILE [output=predictions.parquet] [checkpoint=best|last]
+    "predict": """mlfund predict [run=]RUN data.path=FILE [output=predictions.parquet] [checkpoint=best|last]
                [--trust PACKAGE]
 
 Predicts every row of a new file, with or without labels, and writes a table: Parquet or CSV by the suffix
 of `output`. Shows the first rows and what was unknown or missing; into a pipe, or with --json, as JSON.
 --trust PACKAGE imports a package of others that the run names; a run is not believed otherwise.""",
-    "doctor": """mlfund doctor run=FOLDER [verify=true] [--trust PACKAGE]
+    "doctor": """mlfund doctor [run=]RUN [verify=true] [--trust PACKAGE]
 mlfund doctor [--config-dir DIR] task=… data=… [key=value …]
 
-With run=, derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
+With a run, derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
 With the arguments of train, looks at the data before training: shifts between the splits, leaks, copies, wrong labels.
 verify=true trains the run again with the first fix, on the same rows and with the same seed; the finding is closed if
 that is better on the validation rows beyond its paired 95 % interval.
