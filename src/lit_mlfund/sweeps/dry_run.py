@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from lit_mlfund.reports.sweep_table import varied
+from lit_mlfund.reports.comparison.sweep_table import varied
 from lit_mlfund.reports.tables import number
 from lit_mlfund.reports.terminal import table_text
 from lit_mlfund.startup.streams import say_result

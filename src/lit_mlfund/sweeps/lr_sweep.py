@@ -161,7 +161,7 @@ class LearningRateSweep:
             writer.add_text("sweep/lr", f"`{summary['override']}`")
 
     def _print(self, summary: dict[str, Any], results: list[dict[str, Any]]) -> None:
-        from lit_mlfund.reports.sweep_table import sweep_text
+        from lit_mlfund.reports.comparison.sweep_table import sweep_text
 
         text = sweep_text(results, direction(self.config))
         if summary["status"] == "done":

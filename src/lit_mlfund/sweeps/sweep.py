@@ -96,7 +96,9 @@ def sweep(
 
 def _show(results: list[dict[str, Any]], plan: Plan) -> None:
     if len(results) > 1:
-        from lit_mlfund.reports.sweep_table import sweep_text  # polars: too slow for the check of a sweep
+        from lit_mlfund.reports.comparison.sweep_table import (
+            sweep_text,  # polars: too slow for the check of a sweep
+        )
 
         say_result(sweep_text(results, direction(plan.first.config)))
 

@@ -267,7 +267,7 @@ class SearchSweep:
         return summary
 
     def _print(self, summary: dict[str, Any], results: Mapping[int, dict[str, Any]]) -> None:
-        from lit_mlfund.reports.sweep_table import sweep_text
+        from lit_mlfund.reports.comparison.sweep_table import sweep_text
 
         print(sweep_text(list(results.values()), direction(self.config)), file=sys.stderr)
         for trial, line in zip(summary["best"], summary["overrides"]):
