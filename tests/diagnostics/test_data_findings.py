@@ -83,6 +83,7 @@ SILENT = [
     },  # as in breast_cancer
     {"strengths": [Strength("a", near(0.95, 0.01), 0.9), Strength("b", near(0.2))]},
     {"strengths": [Strength("a", near(0.95, 0.01))]},  # the only feature
+    {"strengths": [Strength("a", near(0.95, 0.01), 0.1, 0.7), Strength("b", near(0.0))]},  # cut in two
     {"counters": [Strength("record", near(0.0))]},
     {"duplicates": copies(NOTHING)},
     {"duplicates": copies(SURE, share=0.005)},

@@ -88,6 +88,16 @@ def test_losses_are_those_of_scikit_learn() -> None:
     assert floor_loss(binary, 0) == pytest.approx(binary.var())
 
 
+def test_a_feature_cut_in_two_is_not_the_target() -> None:
+    x = np.random.default_rng(0).normal(size=(2000, 3))
+    cut = examine(sample(x, (x[:, 0] > 0).astype(int)), 100.0).strengths[0]
+    assert cut.column == "x0" and cut.skill.low > 0.9 and cut.others < 0.1
+    assert 0.6 < cut.separation < 0.78
+    y = np.arange(2000) % 2
+    x[:, 0] = np.where(y == 1, np.exp(x[:, 1]), 0.0)  # an amount that is there for one class only
+    assert examine(sample(x, y), 100.0).strengths[0].separation > 0.85
+
+
 def test_only_shifted_columns_are_named(table: tuple[np.ndarray, np.ndarray]) -> None:
     def move(file: np.ndarray) -> None:
         file[:, 2] += 1.5

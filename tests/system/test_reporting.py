@@ -48,7 +48,9 @@ def arguments(path: Path, task: str = "binary") -> tuple[str, ...]:
 
 def test_perfect_metrics(mlfund: Command, numbers: Path) -> None:
     perfect = ("optim.lr=0.1", "monitor=val/accuracy")
-    run = done(mlfund(*arguments(numbers, "multiclass"), *perfect), "verdict: no problems found")
+    outcome = mlfund(*arguments(numbers, "multiclass"), *perfect)
+    run = done(outcome, "warning: target_leakage: x alone explains")  # it is the target, with a little noise
+    assert outcome.json["findings"] == ["target_leakage"]
     result = json.loads((run / "result.json").read_text())
     assert result["test"]["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     assert result["objective"]["value"] == 1.0

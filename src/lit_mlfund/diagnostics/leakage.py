@@ -14,6 +14,7 @@ from lit_mlfund.diagnostics.shift import exclude
 # numbers; and how many times as much all others together must leave. Honest features are rarely that far ahead.
 UNEXPLAINED = {True: 0.25, False: 0.02}
 AHEAD = 3.0
+APART = 0.8  # separation of the classes in it: a target that is an honest feature cut in two has .64 … .75
 INFLATED = 0.01  # of the constant's loss, by which copies make the test score better
 MANY_COPIES = 0.02  # of the test rows, before a model is trained
 NOTABLE_COPIES = 0.01
@@ -38,7 +39,7 @@ def _target(data: DataEvidence) -> Iterator[Finding]:
         return
     first, classes = data.strengths[0], data.task in ("binary", "multiclass")
     left, others = 1 - first.skill.low, 1 - max(first.others, 0.0)
-    if left > UNEXPLAINED[classes] or others < AHEAD * left:
+    if left > UNEXPLAINED[classes] or others < AHEAD * left or first.separation < APART:
         return
     if first.column in {counter.column for counter in data.counters}:
         return

@@ -206,7 +206,6 @@ def _covariates(data: DataEvidence, explained: set[str]) -> Iterator[Finding]:
             if loud
             else {}
         ),
-        fixes=[],
     )
 
 
@@ -277,6 +276,7 @@ def _labels(data: DataEvidence) -> Iterator[Finding]:
         return
     worst = max(moved, key=lambda part: (part.split == "test", _known(part.gain)))
     loud = worst.split == "test" and costs(worst.gain, COSTLY / 2)
+    quiet = HARMLESS if worst.split == "test" else "That of test is not."
     what = (
         f"{worst.distance:.1%} of the rows would have to change class"
         if classes
@@ -290,7 +290,7 @@ def _labels(data: DataEvidence) -> Iterator[Finding]:
             f"Moving the predictions to {'the later shares' if classes else 'the later mean'} saves "
             f"{_percent(worst.gain)} of the loss of a constant."
             if loud
-            else HARMLESS
+            else quiet
         ),
         evidence={
             part.split: {"distance": part.distance, "chance": part.p, "gain": part.gain.to_dict()}

@@ -106,12 +106,14 @@ class Cost:
 class Strength:
     """Holds what one feature tells by itself: the share of the constant's loss that it saves on other rows.
 
-    others  what all other features tell together, where that was asked
+    others      what all other features tell together, where that was asked
+    separation  share of the variance of the feature, or of its ranks, that lies between classes, likewise
     """
 
     column: str
     skill: Measure
     others: float = math.nan
+    separation: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import numpy as np
+from scipy import stats
 
 from lit_mlfund.diagnostics.measures.data_evidence import Overlap, Strength
 from lit_mlfund.diagnostics.measures.interval import Measure, mean
@@ -36,8 +37,21 @@ def strengths(sample: Sample) -> list[Strength]:
         if len(own) < len(names):
             without = CrossFit(sample, folds_of(train), without=own)
             others = 1 - float(without.losses.mean()) / floor_loss(train.y, sample.num_classes)
-        found[0] = Strength(first.column, first.skill, others)
+        found[0] = Strength(first.column, first.skill, others, _separation(sample, own[0]))
     return found[:5]
+
+
+def _separation(sample: Sample, column: int) -> float:
+    """Return how far classes lie apart in a feature: .64 where a normal one is cut in halves, .75 in its ranks."""
+    train = sample.rows["train"]
+    if sample.categorical[column] or sample.num_classes == 0:
+        return 1.0
+    shares = []
+    for values in (train.x[:, column], stats.rankdata(train.x[:, column])):
+        rows = np.bincount(train.y)
+        centers = np.bincount(train.y, values) / np.maximum(rows, 1)
+        shares.append(float((rows * (centers - values.mean()) ** 2).sum() / (len(values) * values.var())))
+    return max(shares)
 
 
 def _same(x: np.ndarray, column: int) -> tuple[int, ...]:
