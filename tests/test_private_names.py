@@ -141,6 +141,14 @@ USES = [
         {"lightning.pytorch.strategies.ModelParallelStrategy()._data_parallel_size": "attribute"},
     ),
     Use(
+        ("runs/evaluation/stop_reason.py",),
+        "tells whether training ended within its last epoch",
+        {
+            f"{EPOCH_LOOP}.batch_progress.is_last_batch": "attribute",
+            f"{EPOCH_LOOP}.batch_progress.total.ready": "attribute",
+        },
+    ),
+    Use(
         ("sweeps/stacked/member.py",),
         "sets the step of a member of a stacked sweep",
         {f"{EPOCH_LOOP}.automatic_optimization.optim_progress.optimizer.step.total.completed": "attribute"},

@@ -8,8 +8,17 @@ from typing import Any
 
 import pytest
 
+from lit_mlfund.reports.results import result_table
 from lit_mlfund.reports.tables import format_table
-from lit_mlfund.reports.terminal import evaluation_text, result_table, run_text, start_text, wrap
+from lit_mlfund.reports.terminal import (
+    evaluation_text,
+    lr_find_text,
+    prediction_text,
+    run_text,
+    start_text,
+    wrap,
+)
+from lit_mlfund.startup.streams import OUTPUT
 
 
 def test_a_row_per_metric_and_a_column_per_reference() -> None:
@@ -103,3 +112,76 @@ def test_what_is_said_of_an_evaluation(run_dir: Path) -> None:
     assert evaluation_text(result) == f"val split  1,200 rows  30 queries\n\n{table}\n"
     result |= {"path": "new.csv", "notes": {"imputed_cells": 3, "unknown_categories": 0}}
     assert evaluation_text(result) == f"new.csv  1,200 rows  30 queries\n  imputed_cells 3\n\n{table}\n"
+
+
+def test_lines_to_paste(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_dir / "my runs" / "a"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "tensorboard").mkdir()
+    for name in ("report.html", "checkpoints/best.ckpt"):
+        (run / name).touch()
+    (run / "result.json").write_text('{"status": "done"}')
+    assert run_text(run, ["a picture is missing"], ["mine"]).splitlines() == [
+        "a picture is missing",
+        f"report: {run}/report.html",
+        f"mlfund predict 'run={run}' data.path=FILE --trust mine",
+        f"tensorboard --logdir '{run}/tensorboard'",
+    ]
+    monkeypatch.chdir(run_dir)  # from here they are short
+    assert run_text(run).splitlines() == [
+        "report: my runs/a/report.html",
+        "mlfund predict 'run=my runs/a' data.path=FILE",
+        "tensorboard --logdir 'my runs/a/tensorboard'",
+    ]
+    with OUTPUT.set(quiet=True):
+        assert run_text(run) == ""
+    (run / "result.json").write_text('{"status": "interrupted"}')  # the reason says how to go on
+    assert run_text(run) == ""
+
+
+def test_a_narrow_table_of_results(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    test = {
+        name: {"value": value, "low": value, "high": value}
+        for name, value in (("auroc", 0.7), ("ece", 0.107), ("ece_null", 0.045))
+    }
+    references = {name: {"test": test} for name in ("constant", "linear", "gradient_boosting")}
+    (run_dir / "metrics.json").write_text(json.dumps({"splits": {"test": test}, "references": references}))
+    (run_dir / "findings.json").write_text("[]")
+    assert [line.rstrip() for line in run_text(run_dir).splitlines()] == [
+        "",
+        "         this           95 %",
+        "metric  model       interval  constant",
+        "──────────────────────────────────────",
+        "auroc     0.7      0.7 … 0.7       0.7",
+        "ece     0.107  0.107 … 0.107     0.107",
+        "+2 in metrics.json",
+        "ece 0.107 (0.045 if calibrated)",
+        "",
+        "verdict: no problems found",
+    ]
+
+
+def test_rates_and_predictions_in_tables(run_dir: Path) -> None:
+    found = {"lr": 0.00097, "steepest_at": 0.00421, "lowest_at": 0.0097, "override": "optim.lr=0.00097"}
+    assert lr_find_text(found | {"reason": "a tenth", "picture": str(run_dir / "lr.png")}).splitlines() == [
+        "                    learning rate",
+        "─────────────────────────────────",
+        "recommended               0.00097",
+        "loss falls fastest         0.0042",
+        "loss is lowest             0.0097",
+        "",
+        "optim.lr=0.00097  (a tenth)",
+        f"{run_dir}/lr.png",
+    ]
+    written = {"output": str(run_dir / "p.csv"), "columns": ["prediction"], "rows": 2000, "notes": {"new": 3}}
+    rows = [{"a": 0.123456, "prediction": "no"}, {"a": None, "prediction": "yes\n" * 20}]
+    assert prediction_text(written, rows).splitlines() == [
+        f"{run_dir}/p.csv  2,000 rows",
+        "  new 3",
+        "",
+        "prediction                  a",
+        "─────────────────────────────",
+        "no                     0.1235",
+        "yes yes yes yes yes …       –",
+    ]

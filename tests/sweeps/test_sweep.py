@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,18 @@ import pytest
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.startup.signals import REQUEST
+from lit_mlfund.startup.streams import OUTPUT
 from lit_mlfund.sweeps.plan import Plan
 from lit_mlfund.sweeps.sweep import Job, sweep
 
 Calls = list[tuple[Path, bool]]
+
+
+@pytest.fixture(autouse=True)
+def results_for_programs() -> Iterator[None]:
+    """Print as the command line does where standard output is no terminal."""
+    with OUTPUT.set(json=True):
+        yield
 
 
 @pytest.fixture(params=["here", "hydra"])

@@ -37,7 +37,7 @@ def values(config: dict[str, dict[str, float]]) -> tuple[float, ...]:
 
 def test_the_budget_follows_the_rows_and_is_said(mlfund: Command, table: Path) -> None:
     outcome, config = train(mlfund, table, "task=binary", "data.exclude=[query]")
-    assert "\ntrain  288 steps: 32 epochs of 9 batches of 32\n" in outcome.out  # of 280 training rows
+    assert "\ntrain  288 steps: 32 epochs of 9 batches of 32\n" in outcome.err  # of 280 training rows
     assert values(config) == (32, 32, 2e-3, 3e-4)
     assert mlfund("evaluate", f"run={outcome.json['run']}", "split=val").code == 0
     again = mlfund("train", f"run={outcome.json['run']}")  # repeated with the numbers that it had
@@ -47,7 +47,7 @@ def test_the_budget_follows_the_rows_and_is_said(mlfund: Command, table: Path) -
 def test_what_the_user_says_counts_more(mlfund: Command, table: Path) -> None:
     lines = ("trainer.max_epochs=2", "data.batch_size=100", "optim.lr=1e-4", "optim.weight_decay=0.5")
     outcome, config = train(mlfund, table, "task=binary", "data.exclude=[query]", *lines)
-    assert "\ntrain  6 steps: 2 epochs of 3 batches of 100\n" in outcome.out
+    assert "\ntrain  6 steps: 2 epochs of 3 batches of 100\n" in outcome.err
     assert values(config) == (2, 100, 1e-4, 0.5)
 
 
@@ -60,7 +60,7 @@ def test_another_optimizer_has_its_own_rate(mlfund: Command, table: Path) -> Non
 
 def test_lists_of_a_table_train_as_before(mlfund: Command, table: Path) -> None:
     outcome, config = train(mlfund, table, "task=ranking", "data.query=query")
-    assert "\ntrain  10 steps: 10 epochs of 1 batch of 256\n" in outcome.out
+    assert "\ntrain  10 steps: 10 epochs of 1 batch of 256\n" in outcome.err
     assert values(config) == (10, 256, 1e-3, 1e-2)
 
 

@@ -192,5 +192,5 @@ def test_a_cached_table_that_was_not_written_here_is_built_anew(
     again = mlfund(*words)
     assert again.code == 0, again.err
     assert "Traceback" not in again.err
-    assert "made now, as it could not be read" in " ".join(again.out.split())
+    assert "made now, as it could not be read" in " ".join(again.err.split())
     assert again.json["test"] == first.json["test"]

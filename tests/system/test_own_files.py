@@ -180,7 +180,7 @@ def test_a_category_of_new_values_only_is_left_out(mlfund: Command, table: Path,
         f"data.cache={cache}", *QUICK, "trainer.max_epochs=1",
     )  # fmt: skip
     assert trained.code == 0, trained.err
-    assert "week (none of its values in training occurs in val or test)" in " ".join(trained.out.split())
+    assert "week (none of its values in training occurs in val or test)" in " ".join(trained.err.split())
     run = trained.json["run"]
     assert "none of its values" in (Path(run) / "report.html").read_text()
     record = json.loads((Path(run) / "provenance.json").read_text())["data"]["columns"]

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from lit_mlfund.reports import pictures
+from lit_mlfund.reports.tables import number
 from tests.system.conftest import Command, Outcome
 
 FAST = ("logger=files", "trainer.max_epochs=3", "references=false")
@@ -25,7 +26,7 @@ def done(outcome: Outcome, *words: str) -> Path:
     assert "Traceback" not in outcome.err + outcome.out
     assert outcome.json["status"] == "done"
     for word in words:
-        assert word in outcome.out, (word, outcome.out)
+        assert word in outcome.err, (word, outcome.err)
     return Path(outcome.json["run"])
 
 
@@ -203,13 +204,19 @@ def test_evaluate_prints_the_table_of_train(mlfund: Command, numbers: Path) -> N
     run = done(trained)
     outcome = mlfund("evaluate", f"run={run}")
     assert outcome.code == 0
-    rows = [line.split() for line in outcome.out.splitlines()]
+    rows = [line.split() for line in outcome.err.splitlines()]
     for name, value in outcome.json["metrics"].items():
-        (row,) = [row for row in rows if row[:1] == [name]]
-        assert row in [line.split() for line in trained.out.splitlines()], (row, value)
+        if name == "ece_null":  # in the files alone
+            ece, null = (number(outcome.json["metrics"][key]["value"]) for key in ("ece", name))
+            assert not [row for row in rows if row[:1] == [name]]
+            assert f"ece {ece} ({null} if calibrated)" in outcome.err.splitlines()
+            continue
+        row = next(row for row in rows if row[:1] == [name])
+        assert row[1] == number(value["value"])
+        assert row in [line.split() for line in trained.err.splitlines()], (row, value)
     assert ["test", "split", "45", "rows"] in rows
     new = mlfund("evaluate", f"run={run}", f"data.path={numbers}")
-    assert f"{numbers} 300 rows" in " ".join(" ".join(new.out.splitlines()[:2]).split())
+    assert f"{numbers} 300 rows" in " ".join(" ".join(new.err.splitlines()).split())
     assert new.json["rows"] == 300
 
 
@@ -217,16 +224,16 @@ def test_the_target_is_said_at_the_start(mlfund: Command, table: Path) -> None:
     options = ("data=table", f"data.path={table}", *FAST, "trainer.max_epochs=1")
     frame = pl.read_parquet(table)
     outcome = mlfund("train", "task=binary", "data.target=label", "data.exclude=[value,kind]", *options)
-    lines = outcome.out.replace("\u00a0", " ").splitlines()
+    lines = outcome.err.replace("\u00a0", " ").splitlines()
     assert [line.split() for line in lines[:1]] == [
         ["binary", "train", "629", "val", "136", "test", "135", "rows"]
     ]
     shown = float(lines[1].removeprefix("  target: label, 1 is '1': ").removesuffix(" % of train"))
     assert shown == pytest.approx(100 * frame["label"].mean(), abs=0.2)  # classes are drawn alike
     outcome = mlfund("train", "task=regression", "data.target=value", "data.exclude=[label,kind]", *options)
-    assert outcome.out.splitlines()[1].startswith("  target: value, mean ")
+    assert outcome.err.splitlines()[1].startswith("  target: value, mean ")
     outcome = mlfund("train", "task=multiclass", "data.target=kind", "data.exclude=[label,value]", *options)
-    assert outcome.out.splitlines()[1].startswith("  target: kind, 3 classes: from ")
+    assert outcome.err.splitlines()[1].startswith("  target: kind, 3 classes: from ")
 
 
 def test_a_kill_between_the_result_and_the_report(
@@ -248,7 +255,7 @@ def test_a_kill_between_the_result_and_the_report(
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     outcome = mlfund("train", f"run={run}")
     assert done(outcome) == run and outcome.json == result
-    assert "auroc" in outcome.out and "epoch" not in outcome.err
+    assert "auroc" in outcome.err and "epoch" not in outcome.err
     assert (run / "report.html").exists() and not list(run.rglob(".*"))
     for path, time in before.items():
         if path.suffix in (".json", ".ckpt", ".parquet", ".yaml"):

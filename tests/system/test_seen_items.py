@@ -34,7 +34,7 @@ def run(mlfund: Command) -> dict:
         "data.time=when", "data.split=last", "trainer.max_epochs=1", "logger=none",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    assert "taken before, so not found: 8 of test (data.exclude_seen=false keeps them)" in outcome.out
+    assert "taken before, so not found: 8 of test (data.exclude_seen=false keeps them)" in outcome.err
     return outcome.json
 
 

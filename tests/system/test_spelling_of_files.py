@@ -87,7 +87,7 @@ def test_codes_with_leading_zeros(mlfund: Command, way: str, ending: str) -> Non
     data = provenance(run)
     assert data["columns"]["categorical"] == {"zip": 3} and data["columns"]["numeric"] == ["amount"]
     note = "zip: codes such as 01234, not numbers; data.decimal=point makes numbers of them"
-    assert note in data["notes"] and "zip: codes such as 01234" in trained.out
+    assert note in data["notes"] and "zip: codes such as 01234" in trained.err
     assert "when" in data["columns"]["dropped"]  # the time of a split stays a number
     # without a leading zero, a new file is read as text, too; with one, it is the same code
     for cells in (["99999", "10115"], ["01234", "99999"]):

@@ -90,7 +90,7 @@ def test_a_blend_is_the_average_of_network_and_boosting(mlfund: Command, table: 
     assert outcome.json["test"][metric]["value"] == pytest.approx(by_share["test"][best], rel=1e-4)
     assert outcome.json["objective"]["value"] == pytest.approx(by_share["val"][best], rel=1e-4)
     line = f"this model is {best:.0%} network and {1 - best:.0%} gradient boosting, the best average by validation"
-    assert line in " ".join(outcome.out.split())
+    assert line in " ".join(outcome.err.split())
 
 
 def test_all_that_opens_a_run_knows_its_trees(mlfund: Command, table: Path) -> None:
@@ -160,7 +160,7 @@ def test_without_the_time_for_boosting_the_network_stands_alone(
     outcome = mlfund(*arguments(table, "binary"), "references_seconds=0.2", "references=false")
     assert outcome.code == 0, outcome.err
     assert "this model is the network alone: boosting was not fitted within 0.2 s (references_seconds)" in (
-        " ".join(outcome.out.split())
+        " ".join(outcome.err.split())
     )
     state = torch.load(Path(outcome.json["run"]) / "checkpoints/best.ckpt", weights_only=True)
     assert "blend" not in state["lit_mlfund"] and state["lit_mlfund"]["format"] == 1

@@ -9,9 +9,14 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Timer
 
 from lit_mlfund.callbacks.trace import Entry, Trace
+from lit_mlfund.data.serving.chunks import Chunks
+from lit_mlfund.startup.screen import CLEAR, Screen, duration
+from lit_mlfund.startup.streams import OUTPUT
+
+LEAST_SEEN = 0.5  # seconds of training from which the rest is estimated
 
 
 class TrainingDiverged(Exception):
@@ -42,10 +47,10 @@ class Progress(Callback):
     def __init__(self, refresh_seconds: float = 0.2, stream: TextIO | None = None):
         self.refresh_seconds = refresh_seconds
         self.stream = stream or sys.stderr
-        self.is_terminal = self.stream.isatty()
         self.latest: dict[str, float] = {}
         self.history: list[dict[str, float]] = []
         self._trace = Trace()
+        self._pace = _Pace()
         self._redrawn_at = self._started_at = self._epoch_started_at = 0.0
         self._resumed_seconds = 0.0
         self._first_step = 0
@@ -75,6 +80,7 @@ class Progress(Callback):
         self._started_at = time.perf_counter()
         self._epoch_started_at = self._started_at - self._resumed_seconds
         self._first_step = trainer.global_step
+        self._pace = _Pace()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._epoch_started_at = time.perf_counter()
@@ -86,13 +92,12 @@ class Progress(Callback):
         num_done = (batch_idx + 1) * pl_module.steps_per_call
         if num_done % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log(trainer, pl_module)
-        if self.is_terminal:
-            now = time.perf_counter()
-            if now - self._redrawn_at > self.refresh_seconds:
-                self._redrawn_at = now
-                self._draw(
-                    trainer, num_done, int(trainer.num_training_batches * pl_module.steps_per_call), now
-                )
+        now = time.perf_counter()
+        if now - self._redrawn_at > self.refresh_seconds and not OUTPUT.quiet:
+            self._redrawn_at = now
+            screen = Screen.of(self.stream)
+            if screen.is_live:
+                self._write(screen, screen.plain(self._bar(trainer, num_done, now, screen.text_width - 1)))
 
     def _log(self, trainer: Trainer, pl_module: Any) -> None:
         num_steps = pl_module.running.num_steps
@@ -123,29 +128,86 @@ class Progress(Callback):
             entry | {f"val/{name}": value for name, value in pl_module.measured["val"].items()}
         )
         if trainer.is_global_zero:
+            screen, figures = Screen.of(self.stream), dict(self.history[-1])
             names = dict.fromkeys(("train/loss", "val/loss", pl_module.monitor))
-            figures = [f"{name} {self.history[-1][name]:.4g}" for name in names if name in self.history[-1]]
             seconds = time.perf_counter() - self._epoch_started_at
-            self._write(
-                "  ".join(
-                    [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", *figures, f"{seconds:.1f} s"]
-                )
-                + "\n"
-            )
+            parts = [_epoch(trainer)]
+            parts += [f"{name} {figures[name]:.4g}" for name in names if name in figures]
+            parts.append(f"{seconds:.1f} s")
+            while screen.width is not None and len("  ".join(parts)) > screen.width and len(parts) > 2:
+                parts.pop(1 if len(parts) > 3 else -1)  # the monitored value is the last to go
+            if screen.width is not None and len("  ".join(parts)) > screen.width:
+                parts[1:] = [parts[1].rpartition(" ")[2]]
+            self._write(screen, "  ".join(parts)[: screen.width], end="\n")
 
-    def _draw(self, trainer: Trainer, num_done: int, total: int, now: float) -> None:
-        filled = 24 * num_done // total
+    def _bar(self, trainer: Trainer, num_done: int, now: float, width: int) -> str:
+        """Return a line of at most `width` characters: what matters least is left out where there is no room."""
+        total = _num_batches(trainer)
+        epoch = _epoch(trainer)
+        left = self._pace.left(trainer, num_done, total, now)
+        loss = f"train/loss {self.latest['train/loss']:.4g}" if "train/loss" in self.latest else ""
         steps = trainer.global_step - self._first_step
-        rate = steps / max(now - self._started_at, 1e-9)
-        loss = f"  train/loss {self.latest['train/loss']:.4g}" if "train/loss" in self.latest else ""
-        bar = "━" * filled + "╌" * (24 - filled)
-        self._write(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} {bar} {num_done}/{total}{loss}  {rate:.0f} steps/s"
-        )
+        rate = f"{steps / max(now - self._started_at, 1e-9):.0f} steps/s"
+        num_done = min(num_done, total)  # the last call of lean steps may take fewer than the others
+        count = f"{num_done}/{total}" if total else str(num_done)
+        for size in (24, 12) if total else ():
+            filled = size * num_done // total
+            start = f"{epoch} {'━' * filled}{'╌' * (size - filled)} {count}"
+            for parts in ([start, left, loss, rate], [start, left, loss], [start, left]):
+                line = "  ".join(filter(None, parts))
+                if len(line) <= width and (size == 12 or len(parts) == 4):
+                    return line
+        for parts in ([f"{epoch} {count}", left], [epoch, left], [epoch.removeprefix("epoch "), left]):
+            line = "  ".join(filter(None, parts))
+            if len(line) <= width:
+                break
+        return line[:width]
 
-    def _write(self, text: str) -> None:
-        with suppress(
-            OSError
-        ):  # a full disk below a log, a reader that went away: no reason to stop training
-            self.stream.write(f"\r\x1b[2K{text}" if self.is_terminal else text)
+    def _write(self, screen: Screen, text: str, end: str = "") -> None:
+        if OUTPUT.quiet:
+            return
+        # a full disk below a log, a reader that went away: no reason to stop training
+        with suppress(OSError):
+            self.stream.write(f"{CLEAR if screen.is_live else ''}{text}{end}")
             self.stream.flush()
+
+
+def _epoch(trainer: Any) -> str:
+    """Return the number of the current epoch, and that of all epochs if it is limited."""
+    number = f"epoch {trainer.current_epoch + 1}"
+    return f"{number}/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else number
+
+
+def _num_batches(trainer: Any) -> int:
+    """Return the number of batches of an epoch, 0 where it is unknown."""
+    loader, number = trainer.train_dataloader, trainer.num_training_batches
+    if isinstance(loader, Chunks):  # Lightning counts calls of `training_step`
+        return len(loader.loader)
+    return int(number) if math.isfinite(number) else 0
+
+
+class _Pace:
+    """Estimates when a training will have reached its last batch, from the batches of this process."""
+
+    def __init__(self) -> None:
+        self._started_at: float | None = None
+        self._start = 0
+
+    def left(self, trainer: Any, num_done: int, total: int, now: float) -> str:
+        """Return the time that is left, such as `4 min left`; empty where no end is known or too little was seen.
+
+        Early stopping may end the training sooner.
+        """
+        done = trainer.current_epoch * total + num_done
+        if self._started_at is None:
+            self._started_at, self._start = now, done
+        ends = [
+            trainer.max_epochs * total if (trainer.max_epochs or -1) > 0 else 0,
+            trainer.max_steps * trainer.accumulate_grad_batches if trainer.max_steps > 0 else 0,
+        ]
+        seconds = [timer.time_remaining() for timer in trainer.callbacks if isinstance(timer, Timer)]
+        if (elapsed := now - self._started_at) > LEAST_SEEN and done > self._start:
+            pace = elapsed / (done - self._start)
+            seconds += [max(end - done, 0) * pace for end in ends if end]
+        known = [value for value in seconds if value is not None]
+        return f"{duration(min(known))} left" if known else ""

@@ -62,7 +62,7 @@ def _main(arguments: Sequence[str] | None) -> int:
                 return FAILED
             import traceback
 
-            traceback.print_exc()
+            warn(traceback.format_exc().rstrip())
         if problems_of(error) is None:
             return FAILED
         from lit_mlfund.startup.environment import is_first_process

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lit_mlfund.startup.environment import is_first_process
+from lit_mlfund.startup.streams import announce
+
 _MODULE = "lit_mlfund.datamodules."
 # By data module: the values that name columns of `path`, of which the first ones are needed in every labelled file,
 # and the number of these.
@@ -38,15 +41,14 @@ def first_look(data: Mapping[str, Any]) -> None:
     Raises:
         DataError: a file is missing, no table, or without a column that the node names.
     """
-    name = _name(data)
-    if name is None:
-        return
-    columns, required = _COLUMNS[name]
-    _look(name, data, "path", columns)
-    for key in _SPLIT_FILES:
-        _look(name, data, key, columns[:required])
-    for key in _SIDE_FILES:
-        _look(name, data, key, ())
+    if (name := _name(data)) is not None:
+        columns, required = _COLUMNS[name]
+        _look(name, data, "path", columns)
+        for key in _SPLIT_FILES:
+            _look(name, data, key, columns[:required])
+        for key in _SIDE_FILES:
+            _look(name, data, key, ())
+    _announce(data.get("path"))
 
 
 def first_look_at_run(
@@ -78,6 +80,14 @@ def first_look_at_run(
         features = _features(record) if name == "TableDataModule" else []
         node = {**data, **_recognised(record), "path": path, "features": features}
         _look(name, node, "path", (*needed, "features"))
+    if path is not None:
+        _announce(path)
+
+
+def _announce(path: Any) -> None:
+    """Say what is read next, behind the import of torch."""
+    if is_first_process():
+        announce(f"reading {path if isinstance(path, str) else 'the data'} …")
 
 
 def _data_record(run_dir: Path) -> dict[str, Any]:

@@ -22,16 +22,18 @@ _TOP = """mlfund VERB [key=value …]
   mlfund list losses
 
 mlfund VERB --help explains a verb; mlfund --version prints the version.
+A terminal shows tables. Into a pipe or a file, or with --json, standard output is the result as JSON alone,
+and all else goes to standard error. -q, --quiet leaves the result; -v, --verbose adds what Lightning says.
 Exit codes: 0 done; 2 the input is wrong; 3 training failed; 1 crashed, 130 stopped by Ctrl-C,
 143 by a scheduler (these three resumable).
-Environment: OMP_NUM_THREADS (default 1, best for small models), MLFUND_TRACEBACK=1 shows tracebacks."""
+Environment: OMP_NUM_THREADS (default 1, best for small models), NO_COLOR, MLFUND_TRACEBACK=1."""
 
 _BY_VERB = {
     "train": """mlfund train [-m] [--config-dir DIR] [--cfg] [group=option …] [key=value …]
 mlfund train run=FOLDER [name=…] [runs_dir=…] [--trust PACKAGE]
 
 Composes a configuration, checks all of it, writes it to <runs_dir>/<task>/<time>-<name>-…/run.yaml and
-executes that file. The last line of the output is the result as JSON.
+executes that file. Into a pipe, or with --json, the result is one line of JSON; -q leaves the result, -v says more.
 
   task=…             binary, multiclass, regression, ranking or retrieval; alone a complete run
   loss= optim= schedule= regularization= model= data= trainer= callbacks= logger= experiment= debug=
@@ -50,23 +52,23 @@ Groups and values are Hydra overrides: +key=, ++key=, ~key, hydra/launcher=…, 
     "evaluate": """mlfund evaluate run=FOLDER [split=val|test] [data.path=FILE] [checkpoint=best|last] [--trust PACKAGE]
 
 Measures a finished run, every metric with its 95 % confidence interval, on a split of its own data
-(test by default) or on a new file of the same kind. The last line is the result as JSON.
+(test by default) or on a new file of the same kind: a table, or JSON into a pipe and with --json.
 --trust PACKAGE imports a package of others that the run names; a run is not believed otherwise.""",
     "predict": """mlfund predict run=FOLDER data.path=FILE [output=predictions.parquet] [checkpoint=best|last]
                [--trust PACKAGE]
 
 Predicts every row of a new file, with or without labels, and writes a table: Parquet or CSV by the suffix
-of `output`. The last line is a summary as JSON, with what was unknown or missing in the file.
+of `output`. Shows the first rows and what was unknown or missing; into a pipe, or with --json, as JSON.
 --trust PACKAGE imports a package of others that the run names; a run is not believed otherwise.""",
     "doctor": """mlfund doctor run=FOLDER
 
 Derives the findings of a run anew from its evidence.json: what is wrong, how sure that is, what to change.
-Nothing is trained and nothing written. The last line is JSON with the findings; docs/doctor.md explains each.""",
+Nothing is trained and nothing written. Into a pipe, or with --json, JSON; docs/doctor.md explains each finding.""",
     "lr-find": """mlfund lr-find [--config-dir DIR] [group=option …] [key=value …]
 
 Runs the learning-rate range test for what `mlfund train` would run with the same arguments: a fresh model takes a few
 hundred steps at rates that grow from 1e-7 to 10. Reports which rate to use and why, plots loss against rate into
-<runs_dir>/lr_find/…, and ends with one line of JSON; pass its `override` to train.
+<runs_dir>/lr_find/…; pass the `override` to train. Into a pipe, or with --json, the result is one line of JSON.
 `mlfund train … optim.lr=auto` does the same before it trains, and stores the number in run.yaml.""",
     "list": """mlfund list [KIND] [--config-dir DIR]
 mlfund list optims --memory

@@ -7,7 +7,7 @@ from lit_mlfund.cli.first_look import first_look
 from lit_mlfund.cli.train import parse
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.fast_imports import importing
-from lit_mlfund.startup.streams import say_json, warn
+from lit_mlfund.startup.streams import say_json, say_result
 
 
 def run(arguments: list[str]) -> int:
@@ -20,8 +20,9 @@ def run(arguments: list[str]) -> int:
     config = Composer(parsed.config_dir, parsed.overrides).checked(parsed.overrides).config
     first_look(config["data"])
     with importing():
+        from lit_mlfund.reports.terminal import lr_find_text
         from lit_mlfund.runs.execution.lr_range_test import run_lr_find
 
     result = run_lr_find(config)
-    warn(f"{result['override']}  ({result['reason']})\n{result['picture']}")
-    return 0 if say_json(to_json(result)) else 2
+    told = say_result(lr_find_text(result))
+    return 0 if say_json(to_json(result)) and told else 2

@@ -9,7 +9,7 @@ from lit_mlfund.cli.first_look import first_look_at_run
 from lit_mlfund.cli.keys import finished_run, new_file, read_keys, take_trust
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.fast_imports import importing
-from lit_mlfund.startup.streams import say_json
+from lit_mlfund.startup.streams import say_json, say_result
 
 _FORMATS = (".parquet", ".csv")
 
@@ -33,8 +33,11 @@ def run(arguments: list[str]) -> int:
         raise ConfigError(problems + missing)
     first_look_at_run(run_dir, path, labelled=False, trust=trust)
     with importing():
+        from lit_mlfund.data.reading.write import first_rows
+        from lit_mlfund.reports.terminal import prediction_text
         from lit_mlfund.runs.execution.finished_run import Run
 
     assert path is not None
     result = Run(run_dir, checkpoint, trust).predict_to(path, str(output))
-    return 0 if say_json(to_json(result)) else 2
+    told = say_result(prediction_text(result, first_rows(output)))
+    return 0 if say_json(to_json(result)) and told else 2

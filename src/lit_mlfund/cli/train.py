@@ -13,7 +13,21 @@ from lit_mlfund.config.errors import ConfigError, suggestion
 from lit_mlfund.startup.signals import STOPPED
 from lit_mlfund.startup.streams import say_json, warn
 
-_FLAGS = ("-m", "--multirun", "--config-dir", "-cd", "--cfg", "-c", "--trust", "--help")
+_FLAGS = (
+    "-m",
+    "--multirun",
+    "--config-dir",
+    "-cd",
+    "--cfg",
+    "-c",
+    "--trust",
+    "--json",
+    "-q",
+    "--quiet",
+    "-v",
+    "--verbose",
+    "--help",
+)
 
 
 @dataclass
@@ -89,7 +103,7 @@ def run(arguments: list[str]) -> int:
 
 
 def report(result: dict[str, Any]) -> int:
-    """Print a result as the last line of stdout, in the first process only, and return its exit code.
+    """Print a result as JSON, where a program reads it, in the first process only, and return its exit code.
 
     An output that cannot be written does not change the code: the same is in the folder's `result.json`.
     """

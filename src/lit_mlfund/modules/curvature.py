@@ -7,7 +7,6 @@ arXiv 2305.14342, Algorithm 2).
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_mlfund.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
+from lit_mlfund.startup.streams import warn
 
 
 def losses_of_draws(loss: nn.Module, output: Tensor, generator: np.random.Generator) -> Tensor | None:
@@ -88,10 +88,7 @@ class Curvature:
             self.usable = False
             if module.trainer.is_global_zero:
                 name = type(module.loss).__name__
-                print(
-                    f"curvature: from training gradients, as {name} defines no distribution to draw from",
-                    file=sys.stderr,
-                )
+                warn(f"curvature: from training gradients, as {name} defines no distribution to draw from")
             return
         if weight is not None:  # E[g²] is then the weighted mean of the examples' curvatures
             losses = losses * (weight / weight.mean()).sqrt().flatten()

@@ -5,6 +5,37 @@ from __future__ import annotations
 from typing import Any
 
 
+def facts_lines(task: str, data: dict[str, Any]) -> list[str]:
+    """Format the data as they were interpreted: rows, target, columns, how the rows were split; a line for each.
+
+    Args:
+        task: the name of the task.
+        data: the summary of a data module.
+    """
+    lines = [f"{task}  {size_text(data)}"]
+    if queries := size_text(data, "queries"):
+        lines.append(f"  lists: {queries}")
+    if target := target_text(task, data):
+        lines.append(f"  target: {target}")
+    for kind, columns in data.get("columns", {}).items():
+        pairs = [] if isinstance(columns, str) else _pairs(columns)
+        separator = "; " if any(isinstance(detail, (dict, list)) for _, detail in pairs) else ", "
+        names = (
+            columns
+            if isinstance(columns, str)
+            else separator.join(_column(pair) for pair in pairs if pair[1] not in ([], {}))
+        )
+        if names:
+            lines.append(f"  {kind}: {names}")
+    for key, title in (("imputed_cells", "imputed"), ("unknown_categories", "unknown categories")):
+        counts = {split: sum(cells.values()) for split, cells in data.get(key, {}).items() if cells}
+        if counts:
+            lines.append(
+                f"  {title}: " + "  ".join(f"{split} {count:,} cells" for split, count in counts.items())
+            )
+    return [*lines, *(f"  {note}" for note in data.get("notes", []))]
+
+
 def size_text(data: dict[str, Any], unit: str = "rows") -> str:
     """Format the size of each split, such as `train 280  val 60  test 60 rows`; empty where `data` has none."""
     sizes = "  ".join(f"{split} {size:,}" for split, size in (data.get(unit) or {}).items())
@@ -63,3 +94,22 @@ def _share(count: float, total: float) -> str:
     percent = 100 * count / total
     # with a blank at which no line is broken
     return f"{percent:.1f}\u00a0%" if percent >= 0.1 or not count else f"{percent:.2g}\u00a0%"
+
+
+def _pairs(columns: Any) -> list[tuple[str, Any]]:
+    if isinstance(columns, dict):
+        return list(columns.items())
+    return [(str(column), None) for column in columns]
+
+
+def _column(pair: tuple[str, Any]) -> str:
+    name, detail = pair
+    if isinstance(detail, (dict, list)):  # of users and items: columns by kind
+        return f"{name} {', '.join(map(_column, _pairs(detail)))}"
+    return (
+        name
+        if detail is None
+        else f"{name} ({detail:,})"
+        if isinstance(detail, int)
+        else f"{name} ({detail})"
+    )

@@ -11,9 +11,9 @@ from typing import Any
 
 from lit_mlfund.reports.data_text import size_text, target_text
 from lit_mlfund.reports.holes import Holes
+from lit_mlfund.reports.results import result_table, table_notes
 from lit_mlfund.reports.run_files import read_json, shown_paths, typed_command
 from lit_mlfund.reports.tables import number
-from lit_mlfund.reports.terminal import result_table, table_notes
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1d2329;max-width:60rem;margin:2rem auto;padding:0 1rem}

@@ -1,126 +1,22 @@
-"""Formats the numbers of a run as text tables, for the terminal and the run card."""
+"""Writes what a person reads on a terminal: the data of a run, its results, its findings, and how to go on."""
 
 from __future__ import annotations
 
+import os
+import shlex
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lit_mlfund.reports.data_text import budget_text, size_text, target_text
+from lit_mlfund.reports.data_text import budget_text, facts_lines
+from lit_mlfund.reports.results import result_table, table_notes
 from lit_mlfund.reports.run_files import read_json
 from lit_mlfund.reports.tables import CUT, fitting_table, number
 from lit_mlfund.startup.streams import OUTPUT
 
 COUNTED = ("rows", "queries", "characters", "windows")  # what `Run.evaluate` counts
-
-
-def result_table(metrics: dict[str, Any], split: str = "test") -> tuple[list[str], list[list[str]]]:
-    """Return header and rows: one row per metric, with this model and its interval, then the references.
-
-    Args:
-        metrics: the contents of `metrics.json`.
-        split: the split whose numbers are shown.
-    """
-    model = metrics["splits"][split]
-    references = {name: splits[split] for name, splits in metrics["references"].items() if split in splits}
-    header = ["metric", "this model", "95 % interval", *(name.replace("_", " ") for name in references)]
-    rows = [
-        [name, number(entry["value"]), _interval(entry)]
-        + [number(values.get(name, {}).get("value")) for values in references.values()]
-        for name, entry in model.items()
-    ]
-    return header, rows
-
-
-def table_notes(metrics: dict[str, Any]) -> list[str]:
-    """Return the lines below the table: what this model averages, and each missing reference with the reason."""
-    left_out = metrics.get("references_left_out", {})
-    return [
-        *_blend_lines(metrics.get("blend", {})),
-        *(
-            f"{name.replace('_', ' ')} is left out: {reason} (references_seconds)"
-            for name, reason in left_out.items()
-        ),
-    ]
-
-
-def _blend_lines(blend: dict[str, Any]) -> Iterator[str]:
-    if "left_out" in blend:
-        yield f"this model is the network alone: boosting was {blend['left_out']} (references_seconds)"
-    elif blend:
-        share, metric, values = blend["share"], blend["metric"], blend["values"]
-        yield (
-            f"this model is {share:.0%} network and {1 - share:.0%} gradient boosting, the best average by validation "
-            f"{metric}: {number(values[f'{share:g}'])}; the network alone has {number(values['1'])}, "
-            f"boosting alone {number(values['0'])}"
-        )
-
-
-def _interval(entry: dict[str, float]) -> str:
-    low, high = number(entry["low"]), number(entry["high"])
-    return low if low == high == "–" else f"{low} … {high}"
-
-
-def evaluation_text(result: dict[str, Any]) -> str:
-    """Format what `mlfund evaluate` has measured: the rows, then every metric with its interval.
-
-    Args:
-        result: as `Run.evaluate` returns it.
-    """
-    counts = "  ".join(f"{result[unit]:,} {unit}" for unit in COUNTED if isinstance(result.get(unit), int))
-    place = result.get("path") or f"{result.get('split')} split"
-    lines = [wrap(f"{place}  {counts}", OUTPUT.screen.text_width)]
-    if notes := [f"{name} {count}" for name, count in (result.get("notes") or {}).items() if count]:
-        lines.append(wrap(f"  {', '.join(notes)}", OUTPUT.screen.text_width))
-    table = result_table({"splits": {"test": result.get("metrics", {})}, "references": {}})
-    return "\n".join([*lines, "", table_text(*table), ""])
-
-
-def start_text(run_dir: Path, facts: bool = True) -> str:
-    """Format the text shown before training starts: the data as they were interpreted, the model, the folder.
-
-    Without `facts` it leaves out the data, which an earlier run has told.
-    """
-    provenance = read_json(run_dir / "provenance.json")
-    lines = [facts_text(provenance["task"], provenance["data"])] if facts else []
-    lines.append(wrap(f"model  {provenance['num_parameters']:,} parameters", OUTPUT.screen.text_width))
-    if plan := provenance.get("budget"):
-        lines.append(wrap(f"train  {budget_text(plan)}", OUTPUT.screen.text_width))
-    return "\n".join([*lines, f"run    {run_dir}"])
-
-
-def facts_text(task: str, data: dict[str, Any]) -> str:
-    """Format the data as they were interpreted: rows, target, columns, how the rows were split.
-
-    Args:
-        task: the name of the task.
-        data: the summary of a data module.
-    """
-    lines = [f"{task}  {size_text(data)}"]
-    if queries := size_text(data, "queries"):
-        lines.append(f"  lists: {queries}")
-    if target := target_text(task, data):
-        lines.append(f"  target: {target}")
-    for kind, columns in data.get("columns", {}).items():
-        pairs = [] if isinstance(columns, str) else _pairs(columns)
-        separator = "; " if any(isinstance(detail, (dict, list)) for _, detail in pairs) else ", "
-        names = (
-            columns
-            if isinstance(columns, str)
-            else separator.join(_column(pair) for pair in pairs if pair[1] not in ([], {}))
-        )
-        if names:
-            lines.append(f"  {kind}: {names}")
-    for key, title in (("imputed_cells", "imputed"), ("unknown_categories", "unknown categories")):
-        counts = {split: sum(cells.values()) for split, cells in data.get(key, {}).items() if cells}
-        if counts:
-            lines.append(
-                f"  {title}: " + "  ".join(f"{split} {count:,} cells" for split, count in counts.items())
-            )
-    lines += [f"  {note}" for note in data.get("notes", [])]
-    width = OUTPUT.screen.text_width
-    return "\n".join(wrap(line, width) for line in lines)
+_SEVERITY_STYLES = {"error": "red", "warning": "yellow", "info": "bold"}
 
 
 def table_text(header: Sequence[str], rows: Sequence[Sequence[str]], rest: str = "in the report") -> str:
@@ -139,12 +35,15 @@ def table_text(header: Sequence[str], rows: Sequence[Sequence[str]], rest: str =
     return f"{head}\n{line}{body}"
 
 
-def wrap(line: str, width: int, max_lines: int = 4) -> str:
-    """Break a line at blanks, with an indent of its own for what follows; the run card has what is cut off."""
+def wrap(line: str, width: int | None = None, max_lines: int = 4) -> str:
+    """Break a line at blanks, with an indent of its own for what follows; the run card has what is cut off.
+
+    Without `width` it fits the stream that people read.
+    """
     indent = " " * (len(line) - len(line.lstrip()))
     return textwrap.fill(
         line.strip(),
-        width,
+        OUTPUT.screen.text_width if width is None else width,
         initial_indent=indent,
         subsequent_indent=indent + "    ",
         max_lines=max_lines,
@@ -154,44 +53,135 @@ def wrap(line: str, width: int, max_lines: int = 4) -> str:
     )
 
 
-def _pairs(columns: Any) -> list[tuple[str, Any]]:
-    if isinstance(columns, dict):
-        return list(columns.items())
-    return [(str(column), None) for column in columns]
+def facts_text(task: str, data: dict[str, Any]) -> str:
+    """Format the data as they were interpreted, for the name of a task and the summary of a data module."""
+    return "\n".join(map(wrap, facts_lines(task, data)))
 
 
-def _column(pair: tuple[str, Any]) -> str:
-    name, detail = pair
-    if isinstance(detail, (dict, list)):  # of users and items: columns by kind
-        return f"{name} {', '.join(map(_column, _pairs(detail)))}"
-    return (
-        name
-        if detail is None
-        else f"{name} ({detail:,})"
-        if isinstance(detail, int)
-        else f"{name} ({detail})"
-    )
+def start_text(run_dir: Path, facts: bool = True) -> str:
+    """Format the text shown before training starts: the data as they were interpreted, the model, the folder.
+
+    Without `facts` it leaves out the data, which an earlier run has told.
+    """
+    provenance = read_json(run_dir / "provenance.json")
+    lines = [facts_text(provenance["task"], provenance["data"])] if facts else []
+    lines.append(wrap(f"model  {provenance['num_parameters']:,} parameters"))
+    if plan := provenance.get("budget"):
+        lines.append(wrap(f"train  {budget_text(plan)}"))
+    return "\n".join([*lines, f"run    {_shown(run_dir)}"])
 
 
-def run_text(run_dir: Path) -> str:
-    """Format the text shown at the end of a run: the table of results, the findings, and the path of the report."""
+def run_text(run_dir: Path, remarks: Iterable[str] = (), trust: Iterable[str] = ()) -> str:
+    """Format the text shown at the end of a run: the table of results, the findings, and lines to paste.
+
+    Args:
+        run_dir: the run folder; of a run that was stopped there may be nothing to show.
+        remarks: further lines, on what is missing.
+        trust: the packages of others that the run names.
+    """
     metrics, findings = read_json(run_dir / "metrics.json"), read_json(run_dir / "findings.json")
     parts = []
     if "splits" in metrics:
-        parts += ["", table_text(*result_table(metrics))]
-        parts += [*(wrap(line, OUTPUT.screen.text_width) for line in table_notes(metrics)), ""]
+        rest = "in the report" if (run_dir / "report.html").exists() else "in metrics.json"
+        parts += ["", metrics_text(metrics, rest), *map(wrap, table_notes(metrics)), ""]
     if findings or "splits" in metrics:
         parts.append(findings_text(findings))
-    if (run_dir / "report.html").exists():
-        parts.append(f"report: {run_dir / 'report.html'}")
+    parts += remarks
+    ended = read_json(run_dir / "result.json").get("status", "done") == "done"
+    if ended and not OUTPUT.quiet:
+        parts += _next_steps(run_dir, trust)
     return "\n".join(parts)
+
+
+def metrics_text(metrics: dict[str, Any], rest: str = "in the report") -> str:
+    """Format the table of the test split, with what a calibrated model would show beside the calibration error."""
+    header, rows = result_table(metrics)
+    test = metrics["splits"]["test"]
+    if not {"ece", "ece_null"} <= test.keys():
+        return table_text(header, rows, rest)
+    table = table_text(header, [row for row in rows if row[0] != "ece_null"], rest)
+    ece, null = (number(test[name]["value"]) for name in ("ece", "ece_null"))
+    return f"{table}\n{wrap(f'ece {ece} ({null} if calibrated)')}"
 
 
 def findings_text(findings: list[dict[str, Any]]) -> str:
     """Format findings: a line for each, and the overrides to try."""
-    parts = []
+    screen, parts = OUTPUT.screen, []
     for finding in findings:
-        text = f"{finding['severity']}: {finding['name']}: {finding['symptom']}"
-        parts.append(wrap(text, OUTPUT.screen.text_width, max_lines=12))
+        severity = finding["severity"]
+        text = wrap(f"{severity}: {finding['name']}: {finding['symptom']}", max_lines=12)
+        parts.append(screen.style(_SEVERITY_STYLES[severity], severity) + text.removeprefix(severity))
         parts += [f"    try {fix}" for fix in finding["fixes"]]
-    return "\n".join(parts or ["verdict: no problems found"])
+    return "\n".join(parts or [screen.style("green", "verdict: no problems found")])
+
+
+def _next_steps(run_dir: Path, trust: Iterable[str]) -> Iterator[str]:
+    """Yield the lines to paste behind a run: its report, how to predict with it, how to see its curves."""
+    if (report := run_dir / "report.html").exists():
+        yield f"report: {_shown(report)}"
+    if (run_dir / "checkpoints" / "best.ckpt").exists():
+        words = [f"run={_shown(run_dir)}", "data.path=FILE"]
+        words += [word for name in trust for word in ("--trust", name)]
+        yield shlex.join(["mlfund", "predict", *words])
+    if (events := run_dir / "tensorboard").is_dir():
+        yield shlex.join(["tensorboard", "--logdir", _shown(events)])
+
+
+def _shown(path: Path) -> str:
+    """Return a path as short as it works in the folder in which the command was given."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def evaluation_text(result: dict[str, Any]) -> str:
+    """Format what `mlfund evaluate` has measured: the rows, then every metric with its interval.
+
+    Args:
+        result: as `Run.evaluate` returns it.
+    """
+    place = result.get("path") or f"{result.get('split')} split"
+    metrics = {"splits": {"test": result.get("metrics", {})}, "references": {}}
+    return "\n".join([*_counted_lines(place, result), "", metrics_text(metrics, "with --json"), ""])
+
+
+def prediction_text(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """Format what `mlfund predict` has written: the file, and its first rows, the predictions first.
+
+    Args:
+        result: as `Run.predict_to` returns it.
+        rows: the first rows of the file.
+    """
+    output = Path(result["output"])
+    lines = _counted_lines(_shown(output), result)
+    if rows:
+        columns = [*result["columns"], *(name for name in rows[0] if name not in result["columns"])]
+        cells = [[_cell(row[name]) for name in columns] for row in rows]
+        lines += ["", table_text(columns, cells, f"in {output.name}"), ""]
+    return "\n".join(lines)
+
+
+def _counted_lines(place: str, result: dict[str, Any]) -> list[str]:
+    counts = "  ".join(f"{result[unit]:,} {unit}" for unit in COUNTED if isinstance(result.get(unit), int))
+    notes = [f"{name} {count}" for name, count in (result.get("notes") or {}).items() if count]
+    return [wrap(f"{place}  {counts}"), *([wrap(f"  {', '.join(notes)}")] if notes else [])]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return number(value)
+    return "–" if value is None else " ".join(textwrap.shorten(str(value), 24, placeholder=" …").split())
+
+
+def lr_find_text(result: dict[str, Any]) -> str:
+    """Format what `mlfund lr-find` has found: the rates, the override to paste with its reason, the picture.
+
+    Args:
+        result: as `run_lr_find` returns it.
+    """
+    rates = {
+        "recommended": result["lr"],
+        "loss falls fastest": result["steepest_at"],
+        "loss is lowest": result["lowest_at"],
+    }
+    table = table_text(["", "learning rate"], [[name, f"{rate:.2g}"] for name, rate in rates.items()])
+    lines = [wrap(f"{result['override']}  ({result['reason']})"), _shown(Path(result["picture"]))]
+    return "\n".join([table, "", *lines])

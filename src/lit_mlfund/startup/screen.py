@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
+CLEAR = "\r\x1b[2K"  # empties the last line of a terminal
 WRAPPED = 100  # characters of a line of text where there is no terminal
 _UNKNOWN = 80  # of a terminal that does not say it
 _NARROWEST = 20
@@ -43,6 +44,15 @@ class Screen:
     def style(self, name: str, text: str) -> str:
         """Return a text in `bold`, `red`, `yellow` or `green`, where the stream shows it."""
         return f"\x1b[{_STYLES[name]}m{text}\x1b[0m" if self.styled and text else text
+
+
+def duration(seconds: float) -> str:
+    """Format a time as people say it: `45 s`, `4 min`, `2.5 h`, `3 days`."""
+    if seconds < 100:
+        return f"{max(seconds, 0):.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
 
 
 def is_terminal(stream: TextIO) -> bool:

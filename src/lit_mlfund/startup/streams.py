@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from lit_mlfund.startup.screen import Screen
+from lit_mlfund.startup.screen import CLEAR, Screen, is_terminal
 
 # What our texts use beyond ASCII, for encodings that lack it.
 _PLAIN = {
@@ -28,8 +28,9 @@ _PLAIN = {
     "±": "+-",
     "\u00a0": " ",
 }
+_FLAGS = ("json", "quiet", "verbose")
+_VARIABLE = "MLFUND_OUTPUT"
 _HANDLER = "lit_mlfund.plain"
-CLEAR = "\r\x1b[2K"  # the line of a terminal
 
 
 def prepare_streams() -> None:
@@ -72,6 +73,16 @@ class Output:
         """Return what the stream that people read can show."""
         return Screen.of(self.stream)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the variable by which a process that this one starts prints alike."""
+        return {_VARIABLE: " ".join(name for name in _FLAGS if getattr(self, name))}
+
+    def follow_parent(self) -> None:
+        """Print as the process that has started this one; as before where it says nothing."""
+        words = os.environ.pop(_VARIABLE, "").split()
+        self.json, self.quiet, self.verbose = (name in words for name in _FLAGS)
+
     @contextmanager
     def set(self, json: bool = False, quiet: bool = False, verbose: bool = False) -> Iterator[None]:
         """Print so in the block, and as before behind it."""
@@ -111,7 +122,7 @@ def show_status(text: str) -> None:
     It is on standard error, as a program may read the other stream.
     """
     screen = Screen.of(sys.stderr)
-    if screen.is_live and not OUTPUT.quiet:
+    if screen.is_live and not OUTPUT.quiet and not OUTPUT.verbose:  # Lightning would write behind it
         with suppress(OSError):
             sys.stderr.write(f"{CLEAR}{screen.plain(text)[: screen.text_width - 1]}")
             sys.stderr.flush()
@@ -119,10 +130,10 @@ def show_status(text: str) -> None:
 
 
 def announce(text: str) -> None:
-    """Say what takes a while from now on: as the status of a terminal, elsewhere as a line of standard error."""
-    if Screen.of(sys.stderr).is_live:
-        show_status(text)
-    elif not OUTPUT.quiet:
+    """Say to a person who waits what takes a while from now on: as the status, or in a line where none is replaced."""
+    show_status(text)
+    replaced = Screen.of(sys.stderr).is_live and not OUTPUT.verbose
+    if is_terminal(sys.stderr) and not replaced and not OUTPUT.quiet:
         warn(text)
 
 

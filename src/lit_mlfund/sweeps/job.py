@@ -23,6 +23,7 @@ from lit_mlfund.config.overrides import read_overrides, searchpath
 from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.runs.execution.workers import WorkerError
 from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
+from lit_mlfund.startup.streams import say_json, warn
 from lit_mlfund.sweeps.optuna_sweeper import missing_value
 
 
@@ -85,7 +86,7 @@ class Job:
         except Exception as error:
             problems = problems_of(error) or ([str(error)] if isinstance(error, WorkerError) else [])
             if not problems:
-                traceback.print_exc()
+                warn(traceback.format_exc().rstrip())
             reason = "; ".join(problems) or f"{type(error).__name__}: {error}"
             result = {"run": None, "status": "failed", "reason": reason}
         result |= {"job": number, "overrides": overrides}
@@ -93,7 +94,7 @@ class Job:
             write_json(job_folder(folder) / f"{number}.json", result)
             self.recorded.add(number)
             if os.getpid() == self.parent:
-                print(to_json(result), flush=True)
+                say_json(to_json(result))
                 self.printed.add(number)
         if result["status"] in STOPPED:
             interrupted = result["status"] == "interrupted"

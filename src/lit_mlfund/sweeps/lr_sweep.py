@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from lit_mlfund.config.compatibility import direction
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.serving.budget import BY_ROWS
 from lit_mlfund.runs.execution.lifecycle import run_config
+from lit_mlfund.startup.streams import say_json, say_result
 from lit_mlfund.sweeps.job import Job
 from lit_mlfund.sweeps.lr_search import best_index, next_index, rate_at
 from lit_mlfund.sweeps.plan import Plan
@@ -149,12 +149,13 @@ class LearningRateSweep:
     def _print(self, summary: dict[str, Any], results: list[dict[str, Any]]) -> None:
         from lit_mlfund.reports.sweep_table import sweep_text
 
-        print(sweep_text(results, direction(self.config)), file=sys.stderr)
+        text = sweep_text(results, direction(self.config))
         if summary["status"] == "done":
             reason = (
                 "its neighbours within a factor of 1.4 are no better"
                 if summary["converged"]
                 else "the time is up"
             )
-            print(f"{summary['override']}  ({reason})\n{summary['picture']}", file=sys.stderr)
-        print(to_json(summary), flush=True)
+            text += f"\n{summary['override']}  ({reason})\n{summary['picture']}"
+        say_result(text)
+        say_json(to_json(summary))

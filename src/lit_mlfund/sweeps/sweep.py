@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from lit_mlfund.runs.assembly.data_reuse import shared_data
 from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.startup.environment import launcher_world
 from lit_mlfund.startup.signals import REQUEST, Stopped
+from lit_mlfund.startup.streams import announce, say_json, say_result, warn
 from lit_mlfund.sweeps import optuna_sweeper
 from lit_mlfund.sweeps.job import Job, job_folder
 from lit_mlfund.sweeps.plan import Plan, plan_sweep, typed_keys
@@ -44,6 +44,7 @@ def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] =
     plan = plan_sweep(lines, config_dir, command)
     report = _claim_report(plan.first)
     job = Job(os.getpid(), config_dir, plan.command, plan.deletions)
+    announce(f"starting {len(plan.combinations)} jobs …" if plan.is_enumerated else "starting the jobs …")
     try:
         with shared_data():
             if plan.first.config.get("sweep"):
@@ -59,7 +60,7 @@ def sweep(lines: Sequence[str], config_dir: str | None, command: Sequence[str] =
         raise
     _show(results, plan)
     if report is not None and (page := report(plan.folder, command)) is not None:
-        print(f"claim: {page}", file=sys.stderr)
+        say_result(f"claim: {page}")
     return results
 
 
@@ -67,7 +68,7 @@ def _show(results: list[dict[str, Any]], plan: Plan) -> None:
     if len(results) > 1:
         from lit_mlfund.reports.sweep_table import sweep_text  # polars: too slow for the check of a sweep
 
-        print(sweep_text(results, direction(plan.first.config)), file=sys.stderr)
+        say_result(sweep_text(results, direction(plan.first.config)))
 
 
 def _runner(plan: Plan) -> SweepRunner:
@@ -143,7 +144,7 @@ def _multirun(plan: Plan, job: Job) -> None:
         if any(json.loads(file.read_text())["status"] == "done" for file in files):
             raise
         # every job failed, so that the sweeper had nothing to choose from
-        print(f"the sweeper ended: {one_line(error)}", file=sys.stderr)
+        warn(f"the sweeper ended: {one_line(error)}")
     finally:
         GlobalHydra.instance().clear()
 
@@ -158,6 +159,6 @@ def _results(plan: Plan, job: Job, expected: int) -> list[dict[str, Any]]:
         else:
             result = {"job": number, "run": None, "status": "failed", "reason": "the job left no result"}
         if number not in job.printed:
-            print(to_json(result), flush=True)
+            say_json(to_json(result))
         results.append(result)
     return results

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -55,6 +56,14 @@ class TableWriter:
         register_io_source(lambda *_: map(_read, self._files), schema=schema).sink_parquet(
             self.path, row_group_size=rows
         )
+
+
+def first_rows(path: Path, rows: int = 5) -> list[dict[str, Any]]:
+    """Return the first rows of a file that was written so; none where it has gone."""
+    if not path.exists():
+        return []
+    read = pl.read_csv if path.suffix == ".csv" else pl.read_parquet
+    return read(path, n_rows=rows).to_dicts()
 
 
 def _read(part: Path) -> pl.DataFrame:

@@ -31,6 +31,7 @@ from lit_mlfund.runs.assembly.loggers import build_loggers
 from lit_mlfund.runs.assembly.model_size import ModelSize
 from lit_mlfund.runs.assembly.outside_models import PlainModel, materialize
 from lit_mlfund.startup.signals import REQUEST
+from lit_mlfund.startup.streams import OUTPUT
 
 _Kind = TypeVar("_Kind")
 
@@ -182,9 +183,14 @@ def build_trainer(config: DictConfig, run_dir: Path, watching: Sequence[Callback
 
 
 def quiet_lightning() -> None:
-    """Silence what Lightning prints in every run: devices, limits, tips, workers that are not used here."""
+    """Silence what Lightning prints in every run: devices, limits, tips, workers that are not used here.
+
+    With `--verbose` it may speak.
+    """
     for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.INFO if OUTPUT.verbose else logging.WARNING)
+    if OUTPUT.verbose:
+        return
     for text in (
         ".*does not have many workers.*",
         ".*smaller than the logging interval.*",
@@ -192,5 +198,6 @@ def quiet_lightning() -> None:
         ".*`isinstance\\(treespec, LeafSpec\\)`.*",
         ".*Checkpoint directory.*",
         ".*no logger configured.*",
+        ".*`srun` command is available.*",
     ):
         warnings.filterwarnings("ignore", text)

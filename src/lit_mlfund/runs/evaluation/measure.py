@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -14,6 +13,7 @@ from lit_mlfund.datamodules import DataModule
 from lit_mlfund.metrics import Evaluation
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.references.fitting import Fitting
+from lit_mlfund.startup.streams import show_status
 
 Measured = dict[str, dict[str, float]]  # metric -> value, low, high
 SPLITS = ("val", "test")
@@ -63,16 +63,12 @@ def fitting_references(seconds: float | None) -> Iterator[Fitting]:
         try:
             yield fitting
         finally:
-            _show_on_terminal("", 0.0)
+            show_status("")
 
 
 def _show_on_terminal(name: str, elapsed: float) -> None:
-    """Replace the last line of a terminal by the reference that is being fitted, or clear it."""
-    if sys.stderr.isatty():
-        text = f"reference {name.replace('_', ' ')}  {elapsed:.0f} s" if name else ""
-        with suppress(OSError):
-            sys.stderr.write(f"\r\x1b[2K{text}")
-            sys.stderr.flush()
+    """Show the reference that is being fitted as the status of a terminal."""
+    show_status(f"reference {name.replace('_', ' ')}  {elapsed:.0f} s")
 
 
 def write_predictions(folder: Path, module: TaskModule) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,15 @@ from lit_mlfund.reports.holes import Holes
 from lit_mlfund.reports.run_files import read_json
 from lit_mlfund.runs.assembly.data_reuse import told_before
 from lit_mlfund.runs.assembly.loggers import flat_values
-from lit_mlfund.startup.streams import say
+from lit_mlfund.startup.streams import say, say_result
 
 MAX_VECTORS = 3000  # that a browser still rotates smoothly
 
 
-def report(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
+def report(run_dir: Path, config: DictConfig, result: dict[str, Any], trust: Iterable[str] = ()) -> None:
     """Write the card and the TensorBoard files of a run whose result is written, and print its text.
 
-    What fails is left out and named at the end: no failure here costs the result.
+    What fails is left out and named: no failure here costs the result. `trust` names the packages of others in it.
     """
     holes = Holes()
     if result["status"] == "done":
@@ -32,7 +33,9 @@ def report(run_dir: Path, config: DictConfig, result: dict[str, Any]) -> None:
         with holes.leave("TensorBoard"):
             publish(run_dir, config, result)
     with holes.leave("text"):
-        say(run_text(run_dir))
+        if text := run_text(run_dir, holes.lines(), trust):
+            say_result(text)
+        return
     for line in holes.lines():
         say(line)
 

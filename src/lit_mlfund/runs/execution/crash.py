@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import traceback
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from lit_mlfund.memory import OutOfMemory
 from lit_mlfund.runs.execution.run_folder import RUN_FILE
 from lit_mlfund.runs.execution.way_on import resume_command
 from lit_mlfund.startup.environment import launcher_world
+from lit_mlfund.startup.streams import warn
 
 CRASHED = "crashed"  # the status in result.json; such a run can be resumed
 TRACEBACK_FILE = "error.txt"
@@ -68,7 +68,7 @@ def record_crash(run_dir: Path, error: Exception, step: int) -> str | None:
     """
     text = "".join(traceback.format_exception(error))
     if os.environ.get("MLFUND_TRACEBACK", "0") not in ("", "0"):
-        print(text, file=sys.stderr, flush=True)
+        warn(text.rstrip())
     file = run_dir / TRACEBACK_FILE
     try:
         with open(file, "x", encoding="utf-8", errors="backslashreplace") as stream:

@@ -43,6 +43,7 @@ from lit_mlfund.runs.evaluation.measure import (
     write_predictions,
 )
 from lit_mlfund.runs.evaluation.publish import report, show_projection, show_start
+from lit_mlfund.runs.evaluation.stop_reason import stop_reason
 from lit_mlfund.runs.evaluation.training_summary import training_numbers, training_split, weight_numbers
 from lit_mlfund.runs.execution.crash import (
     CRASHED,
@@ -55,11 +56,12 @@ from lit_mlfund.runs.execution.crash import (
 from lit_mlfund.runs.execution.lr_range_test import replace_auto_lr
 from lit_mlfund.runs.execution.provenance import provenance, recorded_sources
 from lit_mlfund.runs.execution.run_folder import load_frozen, rewrite
+from lit_mlfund.runs.execution.strangers import strange_packages
 from lit_mlfund.runs.execution.unreported import marked
 from lit_mlfund.runs.execution.way_on import stopped_result
 from lit_mlfund.startup.environment import is_first_process
 from lit_mlfund.startup.signals import REQUEST, Stopped, unmasked
-from lit_mlfund.startup.streams import prepare_streams
+from lit_mlfund.startup.streams import announce, prepare_streams, say, show_status
 
 Fit = Callable[[DictConfig, Training, TaskModule, DataModule, bool], None]
 
@@ -124,7 +126,7 @@ def execute(
     if is_first_process():
         with REQUEST.deferred(), marked(run_dir):
             write_json(run_dir / "result.json", result)
-            report(run_dir, config, result)
+            report(run_dir, config, result, strange_packages(load_frozen(run_dir)))
     return result
 
 
@@ -187,14 +189,23 @@ def _train_and_measure(
     first = is_first_process()
     REQUEST.check()
     try:
+        if first and config.train:
+            announce("training …")
         with fitting("training; data.batch_size or the model may be too large"):
             fit(config, training, module, data, resume)
+    except Stopped:
+        result["objective"]["value"] = training.checkpoints.best_value  # so far; the run can be resumed
+        raise
     except (TrainingDiverged, FloatingPointError):
         if first:
             write_json(run_dir / "metrics.json", _logged(training))
         raise
     checkpoints = training.checkpoints
     result["objective"]["value"] = checkpoints.best_value
+    if config.train and (stop := stop_reason(training, module.monitor, config.trainer.get("max_time"))):
+        result["stopped"] = stop
+        if first:
+            say(f"stopped: {stop}")
     logged = _logged(training)  # before a checkpoint is loaded, which resets the callbacks to its epoch
     numbers = training_numbers(training.trainer, training.progress) if config.train else {}
     REQUEST.check()
@@ -211,6 +222,8 @@ def _train_and_measure(
     if not config.test:
         return
     checkpoint = files[measured]
+    if first:
+        show_status("measuring …")
     splits = measure_splits(
         training.trainer, module, data, checkpoint=str(checkpoint) if checkpoint.exists() else None
     )

@@ -163,24 +163,29 @@ class Run:
 
     def predict_to(self, source: Source, output: str) -> dict[str, Any]:
         """Write the table of `predict` to a Parquet or CSV file, piece by piece; return a summary."""
-        rows = 0
+        rows, columns = 0, []
         with table_writer(output) as writer:
-            for predicted, size in self._predicted(source):
+            for predicted, frame in self._predicted(source):
                 writer.write(predicted)
-                rows += size
+                rows += frame.height
+                aligned = (
+                    predicted.height == frame.height
+                )  # behind the columns of the file; else for each query
+                columns = predicted.columns[frame.width if aligned else 0 :]
         return {
             "run": str(self.folder),
             "checkpoint": self.checkpoint,
             "output": output,
+            "columns": columns,
             self.module.unit: rows,
             "notes": self.data.notes,
         }
 
-    def _predicted(self, source: Source) -> Iterator[tuple[pl.DataFrame, int]]:
-        """Yield the predictions of each piece, and the number of rows in the piece."""
+    def _predicted(self, source: Source) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """Yield the predictions of each piece, and the rows of the piece."""
         rows = 0
         for loader, frame in self._pieces(source, need_target=False):
-            yield self.module.predict_rows(frame, self._outputs(loader), first=rows), frame.height
+            yield self.module.predict_rows(frame, self._outputs(loader), first=rows), frame
             rows += frame.height
 
     def _pieces(self, source: Source, need_target: bool) -> Iterator[tuple[BatchLoader, pl.DataFrame]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lit_mlfund.runs.execution.way_on import stopped_result
 from lit_mlfund.runs.execution.workers import run_workers
 from lit_mlfund.startup.environment import is_first_process, launcher_world
 from lit_mlfund.startup.fast_imports import importing
-from lit_mlfund.startup.signals import REQUEST, Stopped, unmasked
+from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped, unmasked
 
 
 def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
@@ -25,20 +26,42 @@ def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
         ConfigError: the user's input is wrong, or another process is at work in the folder.
     """
     with REQUEST.installed():
+        earlier = _objective(run_dir)
         try:
             if (world := launcher_world()) and world[0] > 0:
                 return execute_here(run_dir, resume)
             with run_lock(run_dir) as lock, unmasked():
                 workers = 1 if world else num_workers(load_frozen(run_dir)["trainer"])
                 if workers > 1:
-                    return run_workers(run_dir, workers, resume, lock=lock)
-                return execute_here(run_dir, resume)
+                    result = run_workers(run_dir, workers, resume, lock=lock)
+                else:
+                    result = execute_here(run_dir, resume)
         except Stopped as stopped:
-            result = stopped_result(stopped, run_dir)
-            if is_first_process():
-                with REQUEST.deferred():
-                    write_json(run_dir / "result.json", result)
-            return result
+            result = _result(run_dir)
+            if result.get("status") != "done":  # else it came too late to stop anything
+                result = stopped_result(stopped, run_dir)
+        if result.get("status") in STOPPED and is_first_process():
+            if earlier and (result.get("objective") or {}).get("value") is None:
+                result["objective"] = earlier  # it was stopped before its training went on
+            with REQUEST.deferred():
+                write_json(run_dir / "result.json", result)
+        return result
+
+
+def _objective(run_dir: Path) -> dict[str, Any] | None:
+    """Return the objective of a run as an earlier session has left it; None where it has no value."""
+    objective = _result(run_dir).get("objective")
+    known = isinstance(objective, dict) and isinstance(objective.get("value"), float)
+    return objective if known else None
+
+
+def _result(run_dir: Path) -> dict[str, Any]:
+    """Return the contents of `result.json`, nothing where there is none that can be read."""
+    try:
+        result = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return result if isinstance(result, dict) else {}
 
 
 def execute_here(run_dir: Path, resume: bool) -> dict[str, Any]:

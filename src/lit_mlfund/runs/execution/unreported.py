@@ -11,6 +11,7 @@ from typing import Any
 from lit_mlfund.atomic import remove_unfinished
 from lit_mlfund.runs.execution.lock import run_lock
 from lit_mlfund.runs.execution.run_folder import load_frozen
+from lit_mlfund.runs.execution.strangers import strange_packages
 from lit_mlfund.startup.environment import is_first_process
 from lit_mlfund.startup.fast_imports import importing
 
@@ -45,5 +46,6 @@ def finish_report(run_dir: Path) -> dict[str, Any]:
     if is_first_process():
         with run_lock(run_dir), marked(run_dir):
             remove_unfinished(run_dir)
-            report(run_dir, OmegaConf.create(load_frozen(run_dir)), result)
+            config = load_frozen(run_dir)
+            report(run_dir, OmegaConf.create(config), result, strange_packages(config))
     return result

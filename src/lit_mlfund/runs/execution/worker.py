@@ -13,11 +13,13 @@ from lit_mlfund.runs.execution.launch import execute_here
 from lit_mlfund.runs.execution.workers import PROBLEMS_FILE
 from lit_mlfund.startup.parent import end_with_parent
 from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
+from lit_mlfund.startup.streams import OUTPUT
 
 
 def main(arguments: list[str]) -> int:
     """Execute the run in `arguments[0]`, and return the exit code of this process."""
     end_with_parent()
+    OUTPUT.follow_parent()
     try:
         with REQUEST.installed():
             result = execute_here(Path(arguments[0]), resume="--resume" in arguments[1:])

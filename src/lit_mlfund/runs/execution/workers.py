@@ -22,6 +22,7 @@ from typing import Any
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.startup.parent import PARENT
 from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
+from lit_mlfund.startup.streams import OUTPUT
 
 # Left by an earlier job in this process or by the shell; workers must not inherit them.
 _INHERITED = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK", "ROLE_RANK")
@@ -149,6 +150,7 @@ def _environment(rank: int, workers: int, port: int) -> dict[str, str]:
         "MASTER_PORT": str(port),
         "TORCHELASTIC_RUN_ID": "none",
         PARENT: str(os.getpid()),
+        **OUTPUT.environment,
     }
 
 

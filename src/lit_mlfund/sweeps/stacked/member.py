@@ -102,6 +102,9 @@ class Member:
         training.progress.load_state_dict({"history": self.history, "steps": self.trace.entries})
         training.checkpoints.best_value = self.best.best_value
         training.checkpoints.best_step = self.best.best_step
+        for callback in training.configured:
+            if isinstance(callback, EarlyStopping) and self.stopper is not None:
+                callback.load_state_dict(self.stopper.state_dict())
         for logger in training.trainer.loggers:
             for values, step in self.entries:
                 logger.log_metrics(values, step=step)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from lit_mlfund.losses.reduction import PointwiseLoss
 from lit_mlfund.models.stacked import StackedDropout, stack
 from lit_mlfund.modules.step_statistics import RunningStatistics
 from lit_mlfund.startup.signals import REQUEST
+from lit_mlfund.startup.streams import OUTPUT, warn
 from lit_mlfund.sweeps.stacked.member import Member
 from lit_mlfund.sweeps.stacked.member_losses import member_losses
 
@@ -86,7 +86,8 @@ class StackedTraining:
             self._epoch(epoch)
             continuing = [self._validate(member, epoch + 1) for member in self.members]
             seconds = time.perf_counter() - started
-            sys.stderr.write(f"epoch {epoch + 1}/{epochs}  {number} in training  {seconds:.1f} s\n")
+            if not OUTPUT.quiet:
+                warn(f"epoch {epoch + 1}/{epochs}  {number} in training  {seconds:.1f} s")
             self._retire([continues and epoch + 1 < epochs for continues in continuing])
             if not self.members:
                 return
