@@ -22,7 +22,7 @@ from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.config.overrides import read_overrides, searchpath
 from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.runs.execution.workers import WorkerError
-from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped
+from lit_mlfund.startup.signals import REQUEST, STOPPED, Stopped, unmasked
 from lit_mlfund.startup.streams import say_json, warn
 from lit_mlfund.sweeps.optuna_sweeper import missing_value
 
@@ -82,7 +82,8 @@ class Job:
         self, number: int, overrides: list[str], folder: Path, execute: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
         try:
-            result = execute()
+            with unmasked():
+                result = execute()
         except Exception as error:
             problems = problems_of(error) or ([str(error)] if isinstance(error, WorkerError) else [])
             if not problems:
