@@ -15,7 +15,7 @@ import pytest
 
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution.run_folder import load_frozen
-from lit_mlfund.startup.signals import REQUEST
+from lit_mlfund.startup.signals import REQUEST, Stopped
 from lit_mlfund.startup.streams import OUTPUT
 from lit_mlfund.sweeps.plan import Plan
 from lit_mlfund.sweeps.sweep import Job, sweep
@@ -199,3 +199,20 @@ def test_a_sweep_under_torchrun_is_refused(house: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="leave out torchrun or srun"):
         sweep(["seed=0,1"], None)
+
+
+def test_a_stop_that_another_error_hides_ends_the_sweep(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a signal arrives while a run folder is made, and the clean-up of a library fails."""
+    called = []
+
+    def run(*arguments: Any) -> dict[str, Any]:
+        called.append(arguments)
+        try:
+            raise Stopped
+        finally:
+            raise OSError("cut short")
+
+    monkeypatch.setattr("lit_mlfund.sweeps.sweep.run_config", run)
+    with pytest.raises(Stopped):
+        sweep(["task=regression", "seed=0,1"], None)
+    assert len(called) == 1

@@ -52,10 +52,10 @@ def test_what_a_search_for_the_rate_cannot_start_with(mlfund: Command, tmp_path:
 def test_the_data_are_told_once(mlfund: Command, way: tuple[str, ...]) -> None:
     told = mlfund("train", "-m", *way, *SMALL, "trainer.max_epochs=1", "seed=0,1,2")
     assert told.code == 0, told.err
-    assert told.out.count("  target: diagnosis, 1 is 'malignant': ") == 1
-    assert told.out.count("val, test: drawn at random (split_seed 0)") == 1
-    assert told.out.count("\nrun    ") == 3
-    assert told.out.index("target: diagnosis") < told.out.index("run    ")
+    assert told.err.count("  target: diagnosis, 1 is 'malignant': ") == 1
+    assert told.err.count("val, test: drawn at random (split_seed 0)") == 1
+    assert told.err.count("\nrun    runs/") == 3
+    assert told.err.index("target: diagnosis") < told.err.index("run    runs/")
 
 
 def test_other_data_are_told_again(mlfund: Command) -> None:
@@ -69,7 +69,7 @@ def test_other_data_are_told_again(mlfund: Command) -> None:
 def test_a_sweep_ends_in_a_table(mlfund: Command) -> None:
     told = mlfund("train", "-m", *SMALL, "trainer.max_epochs=1", "optim.lr=1e-5,1e-1", "test=false")
     assert told.code == 0, told.err
-    table = told.err[told.err.index("run  ") :].splitlines()
+    table = told.err[told.err.rindex("\nrun  ") + 1 :].splitlines()
     assert table[0].split() == ["run", "optim.lr", "val/auroc", "seconds"]
     assert [line.split()[1] for line in table[2:4]] == ["0.1", "1e-05"]
     assert told.json["job"] == 1

@@ -26,7 +26,7 @@ from lit_mlfund.runs.execution.lifecycle import run_config
 from lit_mlfund.runs.execution.way_on import go_on
 from lit_mlfund.runs.execution.workers import WorkerError
 from lit_mlfund.startup.environment import is_first_process
-from lit_mlfund.startup.signals import PREEMPTED, REQUEST, STOPPED, Stopped
+from lit_mlfund.startup.signals import PREEMPTED, REQUEST, STOPPED, Stopped, unmasked
 from lit_mlfund.startup.streams import say_json, warn
 from lit_mlfund.sweeps.sweep_folder import SweepFolder
 
@@ -107,7 +107,8 @@ class Job:
         self, number: int, overrides: list[str], execute: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
         try:
-            result = execute()
+            with unmasked():
+                result = execute()
         except Exception as error:
             problems = problems_of(error) or ([str(error)] if isinstance(error, WorkerError) else [])
             if not problems:

@@ -40,7 +40,7 @@ def launch(run_dir: Path, resume: bool) -> dict[str, Any]:
             result = _result(run_dir)
             if result.get("status") != "done":  # else it came too late to stop anything
                 result = stopped_result(stopped, run_dir)
-        if result["status"] in STOPPED and is_first_process():
+        if result.get("status") in STOPPED and is_first_process():
             if earlier and (result.get("objective") or {}).get("value") is None:
                 result["objective"] = earlier  # it was stopped before its training went on
             with REQUEST.deferred():
