@@ -24,7 +24,9 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "diabetes": ("task=regression", "data=diabetes"),
     "wave": ("task=regression", *TABLE, "data.path=wave.csv"),
     "noise": ("task=regression", *TABLE, "data.path=noise.csv"),
-    **{f"{name} table": doctor_data_recipes.overrides(f"{name}_sound") for name in doctor_data_recipes.TABLES},
+    **{
+        f"{name} table": doctor_data_recipes.overrides(f"{name}_sound") for name in doctor_data_recipes.TABLES
+    },
 }
 
 
