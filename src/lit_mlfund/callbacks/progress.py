@@ -127,7 +127,7 @@ class Progress(Callback):
         self.history.append(
             entry | {f"val/{name}": value for name, value in pl_module.measured["val"].items()}
         )
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not OUTPUT.brief:
             screen, figures = Screen.of(self.stream), dict(self.history[-1])
             names = dict.fromkeys(("train/loss", "val/loss", pl_module.monitor))
             seconds = time.perf_counter() - self._epoch_started_at

@@ -28,7 +28,7 @@ _PLAIN = {
     "±": "+-",
     "\u00a0": " ",
 }
-_FLAGS = ("json", "quiet", "verbose")
+_FLAGS = ("json", "quiet", "verbose", "brief")
 _VARIABLE = "MLFUND_OUTPUT"
 _HANDLER = "lit_mlfund.plain"
 
@@ -54,6 +54,7 @@ class Output:
     json     the result is one line of JSON on standard output, and everything else goes to standard error
     quiet    nothing but the result
     verbose  also what Lightning says
+    brief    of a run only its data: a line of the sweep stands for the rest
 
     has_status says whether the last line of the terminal is one that `show_status` wrote.
     """
@@ -61,6 +62,7 @@ class Output:
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    brief: bool = False
     has_status: bool = False
 
     @property
@@ -74,24 +76,40 @@ class Output:
         return Screen.of(self.stream)
 
     @property
+    def is_for_people(self) -> bool:
+        """Return whether nobody but a person reads, who has not asked for all that is said."""
+        return not self.json and not self.verbose
+
+    @property
+    def flags(self) -> dict[str, bool]:
+        """Return the flags by name."""
+        return {name: getattr(self, name) for name in _FLAGS}
+
+    @property
     def environment(self) -> dict[str, str]:
         """Return the variable by which a process that this one starts prints alike."""
-        return {_VARIABLE: " ".join(name for name in _FLAGS if getattr(self, name))}
+        return {_VARIABLE: " ".join(name for name, is_set in self.flags.items() if is_set)}
 
     def follow_parent(self) -> None:
         """Print as the process that has started this one; as before where it says nothing."""
         words = os.environ.pop(_VARIABLE, "").split()
-        self.json, self.quiet, self.verbose = (name in words for name in _FLAGS)
+        self._take({name: name in words for name in _FLAGS})
 
     @contextmanager
-    def set(self, json: bool = False, quiet: bool = False, verbose: bool = False) -> Iterator[None]:
+    def set(
+        self, json: bool = False, quiet: bool = False, verbose: bool = False, brief: bool = False
+    ) -> Iterator[None]:
         """Print so in the block, and as before behind it."""
-        before = self.json, self.quiet, self.verbose
-        self.json, self.quiet, self.verbose = json, quiet, verbose
+        before = self.flags
+        self._take({"json": json, "quiet": quiet, "verbose": verbose, "brief": brief})
         try:
             yield
         finally:
-            self.json, self.quiet, self.verbose = before
+            self._take(before)
+
+    def _take(self, flags: dict[str, bool]) -> None:
+        for name, is_set in flags.items():
+            setattr(self, name, is_set)
 
 
 OUTPUT = Output()  # of this process
@@ -99,7 +117,7 @@ OUTPUT = Output()  # of this process
 
 def say(text: str) -> bool:
     """Print what a person reads meanwhile; return whether that was possible, otherwise give the reason on stderr."""
-    return True if OUTPUT.quiet else _print(text, OUTPUT.stream)
+    return True if OUTPUT.quiet or OUTPUT.brief else _print(text, OUTPUT.stream)
 
 
 def say_result(text: str) -> bool:

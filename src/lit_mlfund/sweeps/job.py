@@ -27,7 +27,8 @@ from lit_mlfund.runs.execution.way_on import go_on
 from lit_mlfund.runs.execution.workers import WorkerError
 from lit_mlfund.startup.environment import is_first_process
 from lit_mlfund.startup.signals import PREEMPTED, REQUEST, STOPPED, Stopped, unmasked
-from lit_mlfund.startup.streams import say_json, warn
+from lit_mlfund.startup.streams import OUTPUT, say_json, say_result, show_status, warn
+from lit_mlfund.sweeps.job_lines import JobLines
 from lit_mlfund.sweeps.sweep_folder import SweepFolder
 
 
@@ -42,6 +43,7 @@ class Job:
     config_dir  as on the command line
     command     the command line as typed
     deletions   values to delete after composing (`~data.time`)
+    lines       says on a terminal what became of each
     numbers     of the jobs that are launched, by their position; empty where Hydra's own count
     printed     numbers of the jobs whose result was printed in this process
     recorded    numbers of the jobs whose result was written in this process
@@ -52,6 +54,7 @@ class Job:
     config_dir: str | None
     command: tuple[str, ...]
     deletions: tuple[str, ...]
+    lines: JobLines
     numbers: tuple[int, ...] = ()
     printed: set[int] = field(default_factory=set)
     recorded: set[int] = field(default_factory=set)
@@ -106,8 +109,10 @@ class Job:
     def _run(
         self, number: int, overrides: list[str], execute: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
+        if OUTPUT.is_for_people:
+            show_status(self.lines.start(number, overrides))
         try:
-            with unmasked():
+            with unmasked(), OUTPUT.set(**OUTPUT.flags | {"brief": OUTPUT.is_for_people}):
                 result = execute()
         except Exception as error:
             problems = problems_of(error) or ([str(error)] if isinstance(error, WorkerError) else [])
@@ -140,6 +145,7 @@ class Job:
         """
         known = self.sweep.exists()
         self.sweep.begin()
+        self.lines.total = total
         done = {n: result for n, result in self.sweep.results().items() if not self.sweep.has_to_run(n)}
         told = str(self.sweep.path)
         if known:
@@ -155,4 +161,6 @@ class Job:
         """Print the result of a job, unless it was printed before."""
         if number not in self.printed:
             say_json(to_json(result))
+            if OUTPUT.is_for_people:
+                say_result(self.lines.end(number, result, is_new=number in self.recorded))
             self.printed.add(number)

@@ -30,7 +30,8 @@ from lit_mlfund.startup.environment import launcher_world
 from lit_mlfund.startup.signals import REQUEST, Stopped
 from lit_mlfund.startup.streams import announce, say_result, warn
 from lit_mlfund.sweeps.job import Job
-from lit_mlfund.sweeps.plan import Combination, Plan, plan_sweep, typed_keys
+from lit_mlfund.sweeps.job_lines import JobLines
+from lit_mlfund.sweeps.plan import Combination, Plan, fixed_lines, plan_sweep, typed_keys
 from lit_mlfund.sweeps.sweep_folder import ENDED_WELL
 
 _POLL = 1.0  # seconds between two looks at what other processes do
@@ -67,7 +68,8 @@ def sweep(
         raise ConfigError("a sweep starts the processes of its jobs by itself; leave out torchrun or srun")
     plan = plan_sweep(lines, config_dir, command, fresh)
     report = _claim_report(plan.first)
-    job = Job(plan.sweep, os.getpid(), config_dir, plan.command, plan.deletions)
+    told = JobLines(frozenset(line.lstrip("+").partition("=")[0] for line in fixed_lines(plan.overrides)))
+    job = Job(plan.sweep, os.getpid(), config_dir, plan.command, plan.deletions, told)
     announce(f"starting {len(plan.combinations)} jobs …" if plan.is_enumerated else "starting the jobs …")
     try:
         with shared_data():

@@ -16,7 +16,7 @@ from lit_mlfund.reports.holes import Holes
 from lit_mlfund.reports.run_files import read_json
 from lit_mlfund.runs.assembly.data_reuse import told_before
 from lit_mlfund.runs.assembly.loggers import flat_values
-from lit_mlfund.startup.streams import say, say_result
+from lit_mlfund.startup.streams import OUTPUT, say, say_result, warn
 
 MAX_VECTORS = 3000  # that a browser still rotates smoothly
 
@@ -33,11 +33,12 @@ def report(run_dir: Path, config: DictConfig, result: dict[str, Any], trust: Ite
         with holes.leave("TensorBoard"):
             publish(run_dir, config, result)
     with holes.leave("text"):
-        if text := run_text(run_dir, holes.lines(), trust):
-            say_result(text)
-        return
+        if not OUTPUT.brief:
+            if text := run_text(run_dir, holes.lines(), trust):
+                say_result(text)
+            return
     for line in holes.lines():
-        say(line)
+        warn(line)
 
 
 def show_start(run_dir: Path) -> None:
@@ -45,7 +46,11 @@ def show_start(run_dir: Path) -> None:
     holes = Holes()
     with holes.leave("text of the start"):
         provenance = read_json(run_dir / "provenance.json")
-        say(start_text(run_dir, facts=not told_before(facts_text(provenance["task"], provenance["data"]))))
+        facts = facts_text(provenance["task"], provenance["data"])
+        is_new = not told_before(facts)
+        if OUTPUT.brief and is_new and not OUTPUT.quiet:
+            say_result(facts)
+        say(start_text(run_dir, facts=is_new))
     for line in holes.lines():
         say(line)
 
