@@ -212,7 +212,7 @@ def test_a_stop_that_another_error_hides_ends_the_sweep(house: Path, monkeypatch
         finally:
             raise OSError("cut short")
 
-    monkeypatch.setattr("lit_mlfund.sweeps.sweep.run_config", run)
+    monkeypatch.setattr("lit_mlfund.sweeps.job.run_config", run)
     with pytest.raises(Stopped):
         sweep(["task=regression", "seed=0,1"], None)
     assert len(called) == 1

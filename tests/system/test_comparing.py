@@ -48,7 +48,7 @@ class Page(HTMLParser):
 
 
 def test_from_names_to_a_comparison(
-    mlfund: Command, trained: list[Path], table: Path, tmp_path: Path
+    mlfund: Command, trained: list[Path], table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, third = trained
 
@@ -75,6 +75,7 @@ def test_from_names_to_a_comparison(
     assert "optim.eps" not in shown.json["configuration"]
     assert "val/log_loss" in shown.err and "average_precision" in shown.err
 
+    monkeypatch.setenv("COLUMNS", "200")
     compared = mlfund("compare", "latest-2", "latest-1", "latest")
     assert compared.code == 0
     told = compared.json

@@ -148,12 +148,11 @@ def test_data_of_which_less_can_be_said(
 def test_a_failure_here_costs_neither_result_nor_other_findings(
     mlfund: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lit_mlfund.runs.doctor import collect
 
     def fail(*_: Any) -> None:
         raise RuntimeError("no reason")
 
-    monkeypatch.setattr(collect, "examine", fail)
+    monkeypatch.setattr("lit_mlfund.diagnostics.measures.examine.examine", fail)
     outcome = mlfund("train", "task=binary", "data=breast_cancer", "trainer.max_epochs=1", "logger=none")
     assert outcome.code == 0 and "doctor_failed" in outcome.json["findings"]
     assert len(outcome.json["findings"]) > 1

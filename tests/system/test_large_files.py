@@ -23,13 +23,13 @@ QUICK = ("references=false", "logger=none", "trainer.max_epochs=2", "data.exclud
 def test_new_files_in_pieces_and_a_source_that_changes(
     mlfund: Command, table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit = execute._fit
+    fit = execute.fit
 
     def fit_while_somebody_writes(*arguments: object) -> None:
         fit(*arguments)
         pl.read_parquet(table).head(800).write_parquet(table)
 
-    monkeypatch.setattr(execute, "_fit", fit_while_somebody_writes)
+    monkeypatch.setattr(execute, "fit", fit_while_somebody_writes)
     monkeypatch.setattr(scan, "MAX_ROWS", 128)
     trained = mlfund(
         "train", "task=binary", "data=table", f"data.path={table}", "data.target=label", "data.cache=caches", *QUICK

@@ -188,7 +188,7 @@ def test_the_table_fits_a_terminal(mlfund: Command, monkeypatch: pytest.MonkeyPa
         "plan", *small, "data.batch_size=4", "trainer.devices=16", tight, "trainer.precision=32-true"
     )
     assert outcome.code == 0, outcome.err
-    text = outcome.out.strip().splitlines()[:-1]
+    text = outcome.err.strip().splitlines()
     assert max(map(len, text)) <= 80
     joined = "\n".join(text)
     assert "on 16 described devices (fsdp, 32-true)" in joined

@@ -56,7 +56,7 @@ def test_the_first_fix_is_verified(mlfund: Command, monkeypatch: pytest.MonkeyPa
     assert (verified["finding"], verified["metric"]) == ("learning_rate_too_low", "val/log_loss")
     assert verified["fix"] == findings(run)[0]["fixes"][0]
     assert verified["gain"]["low"] > 0 and verified["closed"]
-    assert "learning_rate_too_low: closed by optim.lr=" in outcome.out
+    assert "learning_rate_too_low: closed by optim.lr=" in outcome.err
     assert sorted((path, path.stat().st_mtime_ns) for path in run.rglob("*")) == before
     # without a change the training is the same to the bit, which closes nothing
     monkeypatch.setattr(verification, "with_fix", lambda config, fix: config)
@@ -75,4 +75,4 @@ def test_nothing_to_verify(mlfund: Command) -> None:
     assert not any(finding["fixes"] for finding in findings(Path(told.json["run"]))), told.json
     outcome = mlfund("doctor", f"run={told.json['run']}", "verify=true")
     assert outcome.code == 0 and outcome.json["verified"] is None
-    assert "no finding has a fix to verify" in outcome.out
+    assert "no finding has a fix to verify" in outcome.err

@@ -33,7 +33,7 @@ def test_twenty_rows(mlfund: Command, task: str, extra: tuple[str, ...]) -> None
         "multiclass": "12  val 4  test 4",
         "regression": "14  val 3  test 3",
     }
-    assert f"train {sizes[task]} rows" in outcome.out
+    assert f"train {sizes[task]} rows" in outcome.err
     assert {"constant", "linear", "gradient_boosting"} <= outcome.json["references"].keys()
 
 
@@ -42,7 +42,7 @@ def test_three_rows_of_a_class(mlfund: Command) -> None:
     pl.DataFrame({"x": NUMBERS[:, 0], "y": label}).write_parquet("t.parquet")
     outcome = mlfund(*asked("multiclass", "y"))
     assert outcome.code == 0, outcome.err
-    assert "3 classes: from 0.5 % ('rare')" in outcome.out.replace("\u00a0", " ")
+    assert "3 classes: from 0.5 % ('rare')" in outcome.err.replace("\u00a0", " ")
     table = pl.read_parquet(Path(outcome.json["run"]) / "predictions" / "test.parquet")
     assert set(table["target"]) == {0, 1, 2}  # codes: the class has a row in each split
 
@@ -58,7 +58,7 @@ def test_numbers_that_training_does_not_have(mlfund: Command) -> None:
     frame.with_columns(x=NUMBERS[:, 1]).write_parquet("t.parquet")
     outcome = mlfund(*asked("binary", "y", "data.split=part"))
     assert outcome.code == 0, outcome.err
-    assert "numeric: x\n" in outcome.out and "gone (empty)" in outcome.out
+    assert "numeric: x\n" in outcome.err and "gone (empty)" in outcome.err
 
 
 def test_one_category_per_row(mlfund: Command) -> None:
@@ -68,7 +68,7 @@ def test_one_category_per_row(mlfund: Command) -> None:
     assert outcome.code == 2 and "name: every value is different" in outcome.err
     frame.with_columns(x=NUMBERS[:, 1]).write_parquet("t.parquet")
     outcome = mlfund(*asked("binary", "y"))
-    assert outcome.code == 0 and "name (every value is different" in outcome.out, outcome.err
+    assert outcome.code == 0 and "name (every value is different" in outcome.err, outcome.err
 
 
 def test_more_bins_than_values(mlfund: Command) -> None:
@@ -86,7 +86,7 @@ def test_five_thousand_columns(mlfund: Command) -> None:
     frame.with_columns(y=pl.Series([0, 1] * 45)).write_parquet("t.parquet")
     outcome = mlfund(*asked("binary", "y", "references=false", "model.numeric_embedding=none"))
     assert outcome.code == 0, outcome.err
-    assert "numeric: x0, x1, x2" in outcome.out and " …" in outcome.out
+    assert "numeric: x0, x1, x2" in outcome.err and " …" in outcome.err
 
 
 @pytest.mark.parametrize(

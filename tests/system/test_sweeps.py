@@ -61,7 +61,7 @@ def test_the_data_are_told_once(mlfund: Command, way: tuple[str, ...]) -> None:
 def test_other_data_are_told_again(mlfund: Command) -> None:
     told = mlfund("train", "-m", *SMALL, "trainer.max_epochs=1", "seed=0,1", "data.split_seed=0,1")
     assert told.code == 0, told.err
-    assert [line for line in told.out.splitlines() if "drawn at random" in line] == [
+    assert [line for line in told.err.splitlines() if "drawn at random" in line] == [
         f"  val, test: drawn at random (split_seed {seed})" for seed in (0, 1, 0, 1)
     ]
 

@@ -168,7 +168,7 @@ def test_without_the_time_for_boosting_the_network_stands_alone(
     assert outcome.code == 0, outcome.err
     assert len(fits) == 1 and "gradient_boosting" not in outcome.json["references"]  # it is not tried again
     assert "gradient boosting is left out: not fitted within 0.2 s (references_seconds)" in (
-        " ".join(outcome.out.split())
+        " ".join(outcome.err.split())
     )
     assert "this model is the network alone: boosting was not fitted within 0.2 s (references_seconds)" in (
         " ".join(outcome.err.split())

@@ -47,9 +47,9 @@ def test_all_numbers_are_in_the_unit_of_the_target(mlfund: Command, kind: str) -
     assert saved["format"] == 2 and scale["kind"] == kind
     assert (scale["factor"] != 1) == (kind == "log")
     assert f"predictions stay within {scale['low']:.4g} … {scale['high']:.4g}" in " ".join(
-        outcome.out.split()
+        outcome.err.split()
     )
-    assert ("smearing factor (Duan 1983)" in " ".join(outcome.out.split())) == (kind == "log")
+    assert ("smearing factor (Duan 1983)" in " ".join(outcome.err.split())) == (kind == "log")
 
     measured = mlfund("evaluate", f"run={run}")
     assert measured.json["metrics"]["rmse"]["value"] == pytest.approx(
@@ -140,7 +140,7 @@ def test_a_negative_target_has_no_logarithm(mlfund: Command, tail: Path) -> None
 
 def test_a_long_tail_is_said_and_left(mlfund: Command, tail: Path) -> None:
     outcome = mlfund(*ASKED, "references=false", "test=false", "trainer.max_epochs=1")
-    said = " ".join(outcome.out.split())
+    said = " ".join(outcome.err.split())
     assert (
         "target has a long tail (skewness" in said and "task.target_transform=log may fit it better" in said
     )
@@ -148,7 +148,7 @@ def test_a_long_tail_is_said_and_left(mlfund: Command, tail: Path) -> None:
     assert "target_scale" not in saved and saved["format"] == 1
     pl.read_parquet(tail).with_columns(y=pl.col("a") - 1).write_parquet(tail)
     outcome = mlfund(*ASKED, "references=false", "test=false", "trainer.max_epochs=1")
-    assert outcome.code == 0 and "long tail" not in outcome.out
+    assert outcome.code == 0 and "long tail" not in outcome.err
 
 
 @pytest.mark.parametrize(

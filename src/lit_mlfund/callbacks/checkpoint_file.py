@@ -79,7 +79,7 @@ def read_checkpoint(path: str | Path, way_on: str = "", mmap: bool = False) -> d
 def holds_training(path: Path) -> bool:
     """Return whether training can go on from a checkpoint: it is there, with the state of its optimizer.
 
-    One that cannot be read is told when it is loaded.
+    One that cannot be read, or is none of ours, is told when it is loaded.
     """
     if not path.is_file():
         return path.exists()
@@ -87,7 +87,8 @@ def holds_training(path: Path) -> bool:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:
         return True
-    return not isinstance(state, dict) or "optimizer_states" in state
+    is_ours = isinstance(state, dict) and "lit_mlfund" in state
+    return not (is_ours and "state_dict" in state) or "optimizer_states" in state
 
 
 def require_whole(path: str | Path, way_on: str = "") -> None:

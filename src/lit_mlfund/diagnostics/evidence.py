@@ -41,6 +41,7 @@ class Checks:
     repeated       largest difference between two evaluations of the same rows in evaluation mode
     raw_low/high   range of the outputs that the loss receives
     raw_sums_to_1  whether the outputs of each row sum to 1 (several classes)
+    raw_is_linear  whether the last operation of the model is linear, so that its outputs have no bounds
     on_logits      whether the loss takes logits
     dead           layer -> share of its units that are zero on all rows
     scales         input column -> its standard deviation on the rows
@@ -51,6 +52,7 @@ class Checks:
     raw_low: float | None = None
     raw_high: float | None = None
     raw_sums_to_1: bool = False
+    raw_is_linear: bool = False
     on_logits: bool = False
     dead: dict[str, float] = field(default_factory=dict)
     scales: dict[str, float] = field(default_factory=dict)

@@ -29,7 +29,8 @@ def implementation(evidence: Evidence) -> Iterator[Finding]:
             ruled_out={"rounding": "the same rows, weights and order give the same bits otherwise"},
         )
     low, high = checks.raw_low, checks.raw_high
-    if checks.on_logits and low is not None and high is not None and low >= 0 and high <= 1 and high > low:
+    bounded = low is not None and high is not None and 0 <= low < high <= 1 and not checks.raw_is_linear
+    if checks.on_logits and bounded:
         several = evidence.task == "multiclass"
         if not several or checks.raw_sums_to_1:
             last = "softmax" if several else "sigmoid"

@@ -41,7 +41,7 @@ def _draw(run_dir: Path, result: dict[str, Any], metrics: dict[str, Any], holes:
     from lit_mlfund.reports.pictures import pictures
 
     names = read_json(run_dir / "provenance.json")["figures"]
-    predictions = pl.read_parquet(run_dir / "predictions" / "test.parquet")
+    predictions = pl.read_parquet(run_dir / "predictions" / "test.parquet", glob=False)
     metric = result["objective"]["name"].removeprefix("val/")
     return save_pictures(pictures(names, predictions, metrics, metric, holes), run_dir / "pictures", holes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+LOCK_FILE = ".lock"  # in a run folder; whoever is at work there holds its lock
 _TABLE = Path("/proc/locks")  # `1: FLOCK  ADVISORY  WRITE 4242 fd:01:1234567 0 EOF`; Linux only
 
 

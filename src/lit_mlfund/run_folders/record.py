@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from lit_mlfund.run_folders.locks import is_locked
+from lit_mlfund.run_folders.locks import LOCK_FILE, is_locked
 from lit_mlfund.run_folders.search import RUN_FILE, name_of
 
 RUNNING, UNFINISHED = "running", "unfinished"  # beside the status in `result.json`
@@ -90,14 +90,14 @@ def read_record(folder: Path, locked: frozenset[int] = frozenset()) -> Record | 
     try:
         text = (folder / "result.json").read_text(encoding="utf-8")
     except FileNotFoundError:
-        return Record(folder, RUNNING if is_locked(folder / RUN_FILE, locked) else UNFINISHED)
+        return Record(folder, RUNNING if is_locked(folder / LOCK_FILE, locked) else UNFINISHED)
     except (OSError, ValueError):
         return None
     try:
         result = json.loads(text)
         objective = result["objective"]
         status = str(result["status"])
-        if status not in _ENDED and is_locked(folder / RUN_FILE, locked):
+        if status not in _ENDED and is_locked(folder / LOCK_FILE, locked):
             status = RUNNING
         return Record(
             folder,

@@ -63,7 +63,7 @@ def first_rows(path: Path, rows: int = 5) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     read = pl.read_csv if path.suffix == ".csv" else pl.read_parquet
-    return read(path, n_rows=rows).to_dicts()
+    return read(path, n_rows=rows, glob=False).to_dicts()
 
 
 def _read(part: Path) -> pl.DataFrame:

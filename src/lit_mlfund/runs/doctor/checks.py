@@ -17,6 +17,19 @@ from lit_mlfund.modules.sharding import is_shared
 
 ON_LOGITS = {"BinaryCrossEntropyLoss", "CrossEntropyLoss", "FocalLoss", "BCEWithLogitsLoss"}
 RECTIFIERS = (nn.ReLU, nn.ReLU6)
+LINEAR = ("Addmm", "Mm", "Bmm", "Baddbmm", "Add", "Sub", "Sum", "Mean", "Convolution")  # of autograd's nodes
+SHAPES = (
+    "Squeeze",
+    "Unsqueeze",
+    "View",
+    "UnsafeView",
+    "ReshapeAlias",
+    "Select",
+    "Slice",
+    "T",
+    "Permute",
+    "Transpose",
+)
 MAX_COLUMNS = 200
 
 
@@ -34,8 +47,8 @@ def check_module(module: TaskModule, data: DataModule, rows: int) -> tuple[Check
     module.eval()
     try:
         seen = _Seen(module)
-        with seen:
-            first = module.outputs(batch)[1].output
+        with seen, torch.enable_grad():  # its graph names the last operation
+            first = module.outputs(batch)[1].output.detach()
         second = module.outputs(batch)[1].output
     finally:
         module.train(training)
@@ -49,7 +62,11 @@ def check_module(module: TaskModule, data: DataModule, rows: int) -> tuple[Check
     if raw is not None and raw.numel() and raw.is_floating_point():
         sums = raw.dim() > 1 and bool((raw.sum(-1) - 1).abs().max() < 1e-3)
         checks = dataclasses.replace(
-            checks, raw_low=float(raw.min()), raw_high=float(raw.max()), raw_sums_to_1=sums
+            checks,
+            raw_low=float(raw.min()),
+            raw_high=float(raw.max()),
+            raw_sums_to_1=sums,
+            raw_is_linear=seen.raw_is_linear,
         )
     return dataclasses.replace(checks, scales=_scales(module, batch)), ""
 
@@ -60,6 +77,7 @@ class _Seen(ExitStack):
     def __init__(self, module: TaskModule):
         super().__init__()
         self.raw: Tensor | None = None
+        self.raw_is_linear = False
         self.dead: dict[str, float] = {}
         self.callback(module.loss.register_forward_pre_hook(self._loss).remove)
         for name, part in module.model.named_modules():
@@ -69,6 +87,7 @@ class _Seen(ExitStack):
     def _loss(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
         if arguments and isinstance(arguments[0], Tensor):
             self.raw = arguments[0].detach().float()
+            self.raw_is_linear = _is_linear(arguments[0])
 
     def _rectifier(self, name: str) -> Any:
         def hook(_: nn.Module, arguments: Any, output: Tensor) -> None:
@@ -77,6 +96,20 @@ class _Seen(ExitStack):
             self.dead[name] = float(zero.float().mean())
 
         return hook
+
+
+def _is_linear(output: Tensor) -> bool:
+    """Return whether the last operation, but for changes of the shape, is a linear one."""
+    node = output.grad_fn
+    while node is not None and _operation(node) in SHAPES:
+        node = node.next_functions[0][0]
+    return node is not None and _operation(node) in LINEAR
+
+
+def _operation(node: Any) -> str:
+    """Return the operation of a node of autograd's graph, such as `Addmm` of `AddmmBackward0`."""
+    name: str = node.name()
+    return name.partition("Backward")[0]
 
 
 def _scales(module: TaskModule, batch: Any) -> dict[str, float]:

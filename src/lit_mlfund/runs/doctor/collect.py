@@ -20,12 +20,10 @@ from lit_mlfund.diagnostics.evidence import Calibration, Evidence, Measure, Meas
 from lit_mlfund.diagnostics.finding import Finding, doctor_failed
 from lit_mlfund.diagnostics.ladder import FLOORS
 from lit_mlfund.diagnostics.measures.data_evidence import DataEvidence
-from lit_mlfund.diagnostics.measures.examine import examine
 from lit_mlfund.metrics import Evaluation, Interval
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.modules.outputs import PointOutputs
 from lit_mlfund.runs.doctor.checks import check_module
-from lit_mlfund.runs.doctor.sample import sample_data
 
 DEFAULT_LOSSES = {"binary": "bce", "multiclass": "cross_entropy", "regression": "mse"}
 DEFAULT_LOSSES |= {"ranking": "lambdarank", "retrieval": "infonce"}
@@ -146,6 +144,10 @@ def examine_data(
     data: DataModule, predictions: dict[str, PointOutputs], seconds: float
 ) -> tuple[DataEvidence | None, list[Finding]]:
     """Compare the splits and look at single rows; where that fails, all other evidence is still good."""
+    # these import scikit-learn, which takes a second: not before a training has ended
+    from lit_mlfund.diagnostics.measures.examine import examine
+    from lit_mlfund.runs.doctor.sample import sample_data
+
     try:
         return examine(sample_data(data, predictions), seconds), []
     except Exception as error:

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lit_mlfund.config.errors import ConfigError
-
-LOCK_FILE = ".lock"
+from lit_mlfund.run_folders.locks import LOCK_FILE
 
 
 @contextmanager
