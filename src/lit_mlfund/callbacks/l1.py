@@ -100,7 +100,7 @@ class L1(Callback):
         symptom = f"L1 made {share:.1%} of the weights exactly 0"
         store = data.stores.get("train")
         if isinstance(store, (PointStore, ListStore)):
-            batch = store.batch(torch.arange(min(NUM_PROBE_EXAMPLES, len(store)))).to(module.device)
+            batch = module.received(store.batch(torch.arange(min(NUM_PROBE_EXAMPLES, len(store)))))
             mask = (batch.mask,) if isinstance(batch, ListBatch) else ()
 
             def predict(x: Inputs) -> Tensor:

@@ -161,6 +161,11 @@ class TaskModule(TrainedModule):
         """Compute the metrics from the outputs collected over a split."""
         return self.evaluation(self.metric_values(outputs, split))
 
+    def received(self, batch: Any) -> Any:
+        """Return a batch as the Trainer hands it over: on the device, and in the precision of the weights."""
+        floating = (part.dtype for part in self.model.parameters() if part.is_floating_point())
+        return batch.to(self.device).in_precision(next(floating, torch.float32))
+
     def collect(self, batch: Batch) -> None:
         """Evaluate one batch and keep its loss and outputs."""
         loss, outputs = self.outputs(batch)

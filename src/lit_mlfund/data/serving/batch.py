@@ -34,6 +34,16 @@ class Movable:
 
         return type(self)(*(move(getattr(self, field.name)) for field in dataclasses.fields(self)))
 
+    def in_precision(self, dtype: torch.dtype) -> Self:
+        """Return the same batch with floating-point inputs of type `dtype`; targets and weights stay as they are."""
+        named = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        inputs = {
+            name: {key: part.to(dtype) if part.is_floating_point() else part for key, part in value.items()}
+            for name, value in named.items()
+            if isinstance(value, dict)
+        }
+        return dataclasses.replace(self, **inputs)
+
     def pin_memory(self) -> Self:
         """Return the same batch in page-locked memory, for an asynchronous copy to a GPU."""
         return pytree.tree_map_only(Tensor, lambda tensor: tensor.pin_memory(), self)

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
 from lit_mlfund.callbacks import WholeFileCheckpointIO
+from lit_mlfund.runs.assembly.precision import precision_plugin
 from lit_mlfund.runs.assembly.strategy import ShardedStrategy
 
 Precision = Literal[
@@ -49,6 +50,7 @@ def build_trainer(
     The keywords are Lightning's own, but for `compile` (torch.compile on the network only), which the run reads.
     `callbacks`, `logger` and `default_root_dir` are passed by the run.
     """
+    converting = precision_plugin(precision)
     return Trainer(
         max_epochs=max_epochs,
         max_steps=max_steps,
@@ -57,7 +59,7 @@ def build_trainer(
         devices=devices,
         num_nodes=num_nodes,
         strategy=ShardedStrategy() if strategy == "fsdp" else strategy,
-        precision=precision,
+        precision=precision if converting is None else None,
         gradient_clip_val=gradient_clip_val,
         gradient_clip_algorithm=gradient_clip_algorithm if gradient_clip_val else None,
         accumulate_grad_batches=accumulate_grad_batches,
@@ -74,7 +76,7 @@ def build_trainer(
         callbacks=callbacks,
         logger=logger if logger is not None else False,
         default_root_dir=default_root_dir,
-        plugins=[WholeFileCheckpointIO(), _environment()],
+        plugins=[WholeFileCheckpointIO(), _environment(), *([converting] if converting else [])],
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks or ()),
         enable_progress_bar=False,
         enable_model_summary=False,

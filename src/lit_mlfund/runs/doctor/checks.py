@@ -42,7 +42,7 @@ def check_module(module: TaskModule, data: DataModule, rows: int) -> tuple[Check
     if not hasattr(store, "batch"):
         return Checks(), "validation rows cannot be taken by number"
     index = torch.linspace(0, len(store) - 1, min(rows, len(store))).long()
-    batch = store.batch(index).to(module.device)
+    batch = module.received(store.batch(index))
     training, state = module.training, torch.get_rng_state()
     module.eval()
     try:
