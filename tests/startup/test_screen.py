@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from lit_mlfund.startup.screen import Screen
+from lit_mlfund.startup.screen import Screen, short_value
 from lit_mlfund.startup.streams import OUTPUT, announce, prepare_streams, say, say_json, say_result, warn
 
 
@@ -98,3 +98,17 @@ def test_a_worker_prints_as_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(name, value)
         OUTPUT.follow_parent()
         assert (OUTPUT.json, OUTPUT.quiet, OUTPUT.verbose) == (True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("0.07963234721775597", "0.07963"),
+        ("1e-3", "1e-3"),
+        ("[64,32]", "[64,32]"),
+        ("123456", "123456"),
+        ("", ""),
+    ],
+)
+def test_values_of_many_digits(text: str, shown: str) -> None:
+    assert short_value(text) == shown

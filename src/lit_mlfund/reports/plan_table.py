@@ -7,6 +7,7 @@ from typing import Any
 from lit_mlfund.memory import as_size
 from lit_mlfund.reports.tables import number
 from lit_mlfund.reports.terminal import table_text, wrap
+from lit_mlfund.startup.screen import duration
 
 _UNITS = ("", "k", "M", "G", "T", "P", "E")
 
@@ -57,8 +58,8 @@ def _times(plan: dict[str, Any]) -> list[list[str]]:
     if "tokens_per_second" in took:
         rows.append(["tokens a second, all devices", number(took["tokens_per_second"])])
     if took["steps"] is not None:
-        hours = f"{number(took['hours'])} … {number(took['hours_without_overlap'])} h"
-        rows += [["steps", f"{took['steps']:,}"], ["the whole training", hours]]
+        whole = [_seconds(3600 * took[name]) for name in ("hours", "hours_without_overlap")]
+        rows += [["steps", f"{took['steps']:,}"], ["the whole training", " … ".join(whole)]]
     return rows
 
 
@@ -70,6 +71,8 @@ def _verdict(plan: dict[str, Any]) -> str:
 
 
 def _seconds(value: float) -> str:
+    if value >= 100:
+        return duration(value)
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if value >= size:
             return f"{number(value / size)} {unit}"

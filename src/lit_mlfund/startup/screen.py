@@ -46,6 +46,15 @@ class Screen:
         return f"\x1b[{_STYLES[name]}m{text}\x1b[0m" if self.styled and text else text
 
 
+def short_value(text: str) -> str:
+    """Round a number of many digits to four significant ones; leave any other value of an override as it is."""
+    try:
+        rounded = f"{float(text):.4g}"
+    except ValueError:
+        return text
+    return rounded if len(rounded) < len(text) and len(text) > 8 else text
+
+
 def duration(seconds: float) -> str:
     """Format a time as people say it: `45 s`, `4 min`, `2.5 h`, `3 days`."""
     if seconds < 100:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from lit_mlfund.startup.screen import duration
+from lit_mlfund.startup.screen import duration, short_value
 
 
 @dataclass
@@ -42,8 +42,10 @@ class JobLines:
         )
 
     def _place(self, number: int, overrides: Sequence[str], count: int) -> tuple[str, str, str]:
-        lines = (line.lstrip("+") for line in overrides)
-        given = " ".join(line for line in lines if line.partition("=")[0] not in self.shared)
+        settings = (line.lstrip("+").partition("=") for line in overrides)
+        given = " ".join(
+            f"{key}={short_value(value)}" for key, _, value in settings if key not in self.shared
+        )
         return f"job {number}", f"{count} of {self.total}" if self.total else "", given
 
     def _left(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lit_mlfund.reports.tables import number
 from lit_mlfund.reports.terminal import table_text
+from lit_mlfund.startup.screen import short_value
 
 MAX_ROWS = 30
 
@@ -36,13 +37,13 @@ def sweep_text(results: Sequence[dict[str, Any]], mode: str = "min") -> str:
     rows = [
         [
             _run_label(results[index]),
-            *(overrides[index].get(key, "") for key in keys),
+            *(short_value(overrides[index].get(key, "")) for key in keys),
             number(objectives[index].get("value")),
             number(results[index].get("seconds")),
         ]
         for index in order[:MAX_ROWS]
     ]
-    text = table_text(header, rows)
+    text = table_text(header, rows, rest="with --json")
     return text + (f"\n… and {len(order) - MAX_ROWS} more" if len(order) > MAX_ROWS else "")
 
 

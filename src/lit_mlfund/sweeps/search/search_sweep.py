@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from lit_mlfund.config.signatures import describe
 from lit_mlfund.runs.assembly.trial import linked
 from lit_mlfund.runs.execution.way_on import CRASHED
 from lit_mlfund.startup.signals import REQUEST
+from lit_mlfund.startup.streams import say_json, say_result, warn
 from lit_mlfund.sweeps.job import Job
 from lit_mlfund.sweeps.lease import acquire
 from lit_mlfund.sweeps.plan import Plan, fixed_lines
@@ -156,7 +156,7 @@ class SearchSweep:
                 break
             if not (finished or told):
                 told = True
-                print("sweep: waiting for the trials of other processes", file=sys.stderr, flush=True)
+                warn("sweep: waiting for the trials of other processes")
             time.sleep(_POLL)
             REQUEST.check()
         return [self._summary(study, job, time.perf_counter() - started)]
@@ -269,10 +269,10 @@ class SearchSweep:
     def _print(self, summary: dict[str, Any], results: Mapping[int, dict[str, Any]]) -> None:
         from lit_mlfund.reports.comparison.sweep_table import sweep_text
 
-        print(sweep_text(list(results.values()), direction(self.config)), file=sys.stderr)
+        say_result(sweep_text(list(results.values()), direction(self.config)))
         for trial, line in zip(summary["best"], summary["overrides"]):
             values = ", ".join(f"{name} {value:.4g}" for name, value in zip(self.objectives, trial["values"]))
-            print(f"{line}  ({values}; {trial['run']})", file=sys.stderr)
+            say_result(f"{line}  ({values}; {trial['run']})")
         shown = self.address.removeprefix("journal:")
-        print(f"all trials: optuna-dashboard {shown}", file=sys.stderr)
-        print(to_json(summary), flush=True)
+        say_result(f"all trials: optuna-dashboard {shown}")
+        say_json(to_json(summary))
