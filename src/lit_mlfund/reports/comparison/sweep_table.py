@@ -50,7 +50,7 @@ def sweep_text(results: Sequence[dict[str, Any]], mode: str = "min") -> str:
 def varied(lines: Sequence[Sequence[str]]) -> tuple[list[str], list[dict[str, str]]]:
     """Return the keys of overrides that not all jobs share, and the values of each job by key."""
     overrides = [dict(line.lstrip("+").partition("=")[::2] for line in job) for job in lines]
-    keys = dict.fromkeys(key for settings in overrides for key in settings)
+    keys = dict.fromkeys(key for settings in overrides for key in settings if not key.startswith("sweep."))
     return [key for key in keys if _differs(key, overrides)], overrides
 
 
