@@ -179,7 +179,10 @@ def test_two_processes_share_the_jobs(house: Path, executed: Calls) -> None:
     def slow(run_dir: Path) -> dict[str, Any]:
         with open("executed.txt", "a") as file:
             file.write(f"{run_dir.name} {os.getpid()}\n")
-        time.sleep(0.4)
+        for _ in range(600):  # until both are at work, on a machine of any load
+            if len({line.split()[1] for line in Path("executed.txt").read_text().splitlines()}) == 2:
+                break
+            time.sleep(0.1)
         return ended(run_dir)
 
     behave(slow)

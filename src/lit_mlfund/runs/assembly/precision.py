@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, Precision
+from torch import nn
 
 from lit_mlfund.data.serving.batch import Movable
 
@@ -31,6 +32,12 @@ def _converted(data: Any, dtype: torch.dtype) -> Any:
     if isinstance(data, tuple):
         return tuple(_converted(part, dtype) for part in data)
     return data.in_precision(dtype) if isinstance(data, Movable) else data
+
+
+def in_precision(module: nn.Module, precision: str) -> None:
+    """Convert a module as the Trainer does for a precision; most leave the weights as they are."""
+    if (dtype := _TYPES.get(str(precision))) is not None:
+        module.to(dtype)
 
 
 def precision_plugin(precision: str) -> Precision | None:

@@ -25,6 +25,7 @@ from lit_mlfund.modules import TaskModule
 from lit_mlfund.modules.outputs import Outputs
 from lit_mlfund.reports import run_text
 from lit_mlfund.runs.assembly.objects import build_data, build_module
+from lit_mlfund.runs.assembly.precision import in_precision
 from lit_mlfund.runs.evaluation.accumulate import MetricAccumulator
 from lit_mlfund.runs.evaluation.measure import intervals
 from lit_mlfund.runs.execution.strangers import NEEDED, load_checked
@@ -107,6 +108,7 @@ class Run:
                 f"checkpoint: {path} does not fit the configuration of {self.folder}: {first_line(error)}"
             ) from error
         module.data = data
+        in_precision(module, config.trainer.get("precision", "32-true"))
         return module.eval(), data
 
     def _json(self, name: str) -> Any:
@@ -197,5 +199,5 @@ class Run:
     def _outputs(self, loader: BatchLoader) -> Outputs:
         """Run the module on the examples of a loader."""
         for batch in loader:
-            self.module.collect(batch)
+            self.module.collect(self.module.received(batch))
         return self.module.drain()[0]
