@@ -229,12 +229,11 @@ def test_what_is_no_number_is_a_hole(listed: Run, tmp_path: Path) -> None:
 
 
 def test_a_run_at_work_is_running(listed: Run, tmp_path: Path) -> None:
-    import fcntl
+    from lit_mlfund.runs.execution.lock import run_lock
 
     folder = write(tmp_path, 0)
     (folder / "result.json").unlink()
-    with open(folder / "run.yaml") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with run_lock(folder):
         assert listed()[1]["runs"][0]["status"] == "running"
     assert listed()[1]["runs"][0]["status"] == "unfinished"
 
