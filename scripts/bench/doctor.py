@@ -89,7 +89,7 @@ def train(source: str, seed: int, overrides: tuple[str, ...]) -> tuple[dict[str,
     try:
         run = lit_mlfund.train(lines, verbose=False)
     except RuntimeError as error:
-        run = lit_mlfund.load_run(str(error).rpartition("(")[2].rstrip(")"))
+        run = lit_mlfund.load_run(str(error).rpartition("(")[2].rstrip(")"), trust=["doctor_recipes"])
     return run.result, run.findings
 
 
