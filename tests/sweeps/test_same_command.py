@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -195,6 +196,7 @@ def test_two_processes_share_the_jobs(house: Path, executed: Calls) -> None:
                 good = [result["status"] for result in sweep(lines, None)] == ["done"] * 6
                 os._exit(0 if good else 1)
             except BaseException:
+                traceback.print_exc()  # shown by pytest where the test fails
                 os._exit(2)
         children.append(child)
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
