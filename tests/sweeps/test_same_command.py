@@ -25,6 +25,7 @@ from lit_mlfund.sweeps.dry_run import dry_run
 from lit_mlfund.sweeps.lease import STALE, Holder, create
 from lit_mlfund.sweeps.plan import Plan
 from lit_mlfund.sweeps.sweep import sweep
+from lit_mlfund.sweeps.sweep_folder import SweepFolder
 
 Calls = list[tuple[Path, bool]]
 SEEDS = ["seed=0,1,2", "optim.lr=0.1"]
@@ -180,7 +181,7 @@ def test_two_processes_share_the_jobs(house: Path, executed: Calls) -> None:
     def slow(run_dir: Path) -> dict[str, Any]:
         with open("executed.txt", "a") as file:
             file.write(f"{run_dir.name} {os.getpid()}\n")
-        for _ in range(600):  # until both are at work, on a machine of any load
+        for _ in range(100):  # until both are at work, on a machine of any load
             if len({line.split()[1] for line in Path("executed.txt").read_text().splitlines()}) == 2:
                 break
             time.sleep(0.1)
@@ -296,3 +297,27 @@ def test_a_dry_run_tells_and_writes_nothing(
     ]
     assert dry_run(SEEDS, None, fresh=True)["left"] == 3
     assert sorted(Path.cwd().rglob("*")) == before
+
+
+def test_what_another_process_is_writing_stays(house: Path, executed: Calls) -> None:
+    """Between two leases, too, of which a process that works in the folder may have none."""
+    sweep(SEEDS, None)
+    place = SweepFolder(only_sweep(), "mine", "0")
+    unfinished = only_sweep() / "leases" / ".0.2.0a1b2c3d"
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            place.begin()
+            os.write(write, b"x")
+            time.sleep(60)
+        finally:
+            os._exit(1)
+    assert os.read(read, 1) == b"x"
+    unfinished.write_text("{")
+    sweep(SEEDS, None)
+    assert unfinished.exists()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    sweep(SEEDS, None)
+    assert not unfinished.exists()

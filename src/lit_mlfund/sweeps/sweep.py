@@ -87,6 +87,8 @@ def sweep(
                 job.show(result["job"], result)
             _show(results, plan)
             raise Stopped(f"{stopped.reason}; {_way_on(plan, results)}", stopped.number) from None
+    finally:
+        plan.sweep.leave()
     _show(results, plan)
     failed = any(result["status"] == "failed" for result in results)
     if failed and plan.is_enumerated and plan.sweep.reruns_failed:

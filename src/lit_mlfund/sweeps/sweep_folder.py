@@ -7,14 +7,16 @@ leases/N.G      the process that is at work on job N (`lease`)
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import re
 import secrets
 import shlex
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,7 @@ class SweepFolder:
         self.runs_begin_with = str((self._recorded() or {}).get("runs", ""))
         self.reruns_failed = True
         self._failed_before: dict[int, tuple[int, int]] = {}
+        self._entered: int | None = None  # the descriptor by which this process says that it writes here
 
     @classmethod
     def locate(
@@ -91,8 +94,12 @@ class SweepFolder:
             raise ConfigError(f"--fresh: {self.path} holds this sweep; name another hydra.sweep.dir")
 
     def begin(self) -> None:
-        """Create the folder, or go on with it; of several processes that begin, one decides the names of the runs."""
+        """Create the folder, or go on with it; of several processes that begin, one decides the names of the runs.
+
+        `leave` ends what it begins.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        self._enter()
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         content = {
             "digest": self.digest,
@@ -103,8 +110,25 @@ class SweepFolder:
         self.runs_begin_with = str((self._recorded() or content)["runs"])
         failed = (number for number, result in self.results().items() if result["status"] == "failed")
         self._failed_before = {number: self._written(number) for number in failed}
-        if not any(holder(self.leases, name) for name in _leased_names(self.leases)):
-            remove_unfinished(self.path)  # what killed processes have left
+
+    def _enter(self) -> None:
+        """Remove what killed processes have left, if nobody else is in the folder, and be in it until `leave`.
+
+        Leases alone would not do: a process writes before it has one, and between two of them.
+        """
+        self._entered = os.open(self.path, os.O_RDONLY)
+        with suppress(OSError):  # another one is in it, or the file system has no locks
+            fcntl.flock(self._entered, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not any(holder(self.leases, name) for name in _leased_names(self.leases)):  # of other machines
+                remove_unfinished(self.path)
+        with suppress(OSError):
+            fcntl.flock(self._entered, fcntl.LOCK_SH)
+
+    def leave(self) -> None:
+        """Say that this process writes no more in the folder."""
+        if self._entered is not None:
+            os.close(self._entered)
+            self._entered = None
 
     @property
     def leases(self) -> Path:
