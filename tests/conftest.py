@@ -249,6 +249,11 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     signatures.describe.cache_clear()
 
 
+def behave(function: Callable[[Path], dict[str, Any]]) -> None:
+    """Replace what the stand-in of `executed` does with a run folder."""
+    sys.modules["lit_mlfund.runs.execution.execute"].behave(function)  # type: ignore[attr-defined]
+
+
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Path, bool]]]:
     """A stand-in for the execution of a run: (run_dir, resume) of each call; what it does can be replaced."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from lit_mlfund.cli.help import VERBS
 from lit_mlfund.cli.train import parse
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
+from tests.conftest import behave
 
 INSTALLED = str(Path(sys.executable).with_name("mlfund"))  # beside this interpreter, on the PATH or not
 
@@ -39,10 +39,6 @@ def test_overrides_behind_a_flag() -> None:
     assert parsed.overrides == ["seed=1", "optim.lr=1,2", "name=x"]
     assert (parsed.show, parsed.multirun, parsed.config_dir) == (True, True, "mine")
     assert parse(["-c", "seed=1"]).overrides == ["seed=1"]
-
-
-def behave(function: Callable[[Path], dict[str, Any]]) -> None:
-    sys.modules["lit_mlfund.runs.execution.execute"].behave(function)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -180,3 +180,18 @@ def test_many_kinds_of_rows_and_few() -> None:
     assert named(Evidence("binary", "auroc", data=data(duplicates=before))) == ["duplicates_across_splits"]
     easy = copies(UNKNOWN, clean=UNKNOWN, duplicated=UNKNOWN, copied=NOTHING)
     assert named(Evidence("binary", "auroc", data=data(duplicates=easy))) == []
+
+
+@pytest.mark.parametrize("later", [SURE, near(0.1, 0.02)])
+def test_the_costliest_column_is_told_first(later: Measure) -> None:
+    """Also where the column occurs in two splits, and costs least in the second."""
+    parts = [
+        Filled("a", "test", -1.0, 0.2, 0.0, near(0.3, 0.02)),
+        Filled("b", "test", 9.0, 0.2, 0.0, later),
+        Filled("a", "val", -1.0, 0.2, 0.0, near(0.05, 0.01)),
+    ]
+    (finding,) = (
+        found for found in verdict(run(data=data(filled=parts))) if found.name == "filled_with_default"
+    )
+    assert finding.symptom.startswith("a is -1 in 20% of the test rows")
+    assert list(finding.evidence) == ["a", "b"] and finding.fixes == ["data.exclude=[a,b]"]

@@ -7,10 +7,8 @@ import os
 import re
 import shutil
 import signal
-import sys
 import time
 import traceback
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,34 +18,14 @@ import pytest
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.startup.signals import Stopped
-from lit_mlfund.startup.streams import OUTPUT
 from lit_mlfund.sweeps.dry_run import dry_run
 from lit_mlfund.sweeps.lease import STALE, Holder, create
-from lit_mlfund.sweeps.plan import Plan
 from lit_mlfund.sweeps.sweep import sweep
 from lit_mlfund.sweeps.sweep_folder import SweepFolder
+from tests.conftest import behave
 
 Calls = list[tuple[Path, bool]]
 SEEDS = ["seed=0,1,2", "optim.lr=0.1"]
-
-
-@pytest.fixture(autouse=True)
-def results_for_programs() -> Iterator[None]:
-    """Print as the command line does where standard output is no terminal."""
-    with OUTPUT.set(json=True):
-        yield
-
-
-@pytest.fixture(params=["here", "hydra"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run one job after the other in this process, or through Hydra's launcher."""
-    if request.param == "hydra":
-        monkeypatch.setattr(Plan, "is_in_process", False)
-    return str(request.param)
-
-
-def behave(function: Any) -> None:
-    sys.modules["lit_mlfund.runs.execution.execute"].behave(function)  # type: ignore[attr-defined]
 
 
 def ended(run_dir: Path, status: str = "done", value: float = 0.5) -> dict[str, Any]:

@@ -6,8 +6,6 @@ import json
 import math
 import os
 import signal
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +14,11 @@ import pytest
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution.run_folder import load_frozen
 from lit_mlfund.startup.signals import REQUEST, Stopped
-from lit_mlfund.startup.streams import OUTPUT
 from lit_mlfund.sweeps.plan import Plan
 from lit_mlfund.sweeps.sweep import Job, sweep
+from tests.conftest import behave
 
 Calls = list[tuple[Path, bool]]
-
-
-@pytest.fixture(autouse=True)
-def results_for_programs() -> Iterator[None]:
-    """Print as the command line does where standard output is no terminal."""
-    with OUTPUT.set(json=True):
-        yield
-
-
-@pytest.fixture(params=["here", "hydra"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run one job after the other in this process, or through Hydra's sweeper and launcher."""
-    if request.param == "hydra":
-        monkeypatch.setattr(Plan, "is_in_process", False)
-    return str(request.param)
-
-
-def behave(function: Any) -> None:
-    sys.modules["lit_mlfund.runs.execution.execute"].behave(function)  # type: ignore[attr-defined]
 
 
 def test_every_combination_is_a_run_of_its_own(

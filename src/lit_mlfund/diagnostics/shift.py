@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from lit_mlfund.diagnostics.evidence import Evidence
 from lit_mlfund.diagnostics.finding import Finding
-from lit_mlfund.diagnostics.measures.data_evidence import Cost, DataEvidence, Unit
+from lit_mlfund.diagnostics.measures.data_evidence import Cost, DataEvidence
 from lit_mlfund.diagnostics.measures.interval import Measure
 
 COSTLY = 0.03  # of the loss of a constant, from which a change costs enough for a warning
 TOLD_APART = 0.55  # area under the curve, from which rows of two splits differ by more than a trifle
 FEW_ALIKE = 30.0  # rows like those of training, below which nothing can be said of them
 RARE = 1e-3  # chance of a difference of the targets between splits drawn alike
-LABELS = {
-    True: 0.03,
-    False: 0.1,
-}  # distance of the targets worth a word: of classes, and in standard deviations
+# distance of the targets worth a word: of classes, and in standard deviations
+LABELS = {True: 0.03, False: 0.1}
 MOST_TOLD = 3
 HARMLESS = "It costs nothing that can be seen."
 
@@ -64,13 +63,11 @@ def _units(data: DataEvidence) -> Iterator[Finding]:
     if not units:
         return
     worst = units[0]
-    by_column: dict[str, Unit] = {}
-    for unit in units:
-        by_column.setdefault(unit.column, unit)
+    shown = _first_of_each(units)
     loud = [unit for unit in units if costs(unit.gain)]
     told = "; ".join(
         f"{unit.column} in {unit.split} has {unit.factor:.4g} times the scale it has in training"
-        for unit in list(by_column.values())[:MOST_TOLD]
+        for unit in shown[:MOST_TOLD]
     )
     yield Finding(
         name="unit_change",
@@ -85,7 +82,7 @@ def _units(data: DataEvidence) -> Iterator[Finding]:
                 "in the scale of training": unit.psi_after,
                 "gain": unit.gain.to_dict(),
             }
-            for unit in by_column.values()
+            for unit in shown
         },
         ruled_out=RULED_OUT
         | {"covariate_shift": "in the scale of training, the column is distributed as there"},
@@ -153,9 +150,12 @@ def _unseen(data: DataEvidence) -> Iterator[Finding]:
     )
 
 
-def _first_of_each(parts: list) -> list:  # type: ignore[type-arg]
-    """Return the first part of each column."""
-    return list({part.column: part for part in reversed(parts)}.values())[::-1]
+def _first_of_each(parts: Iterable[Any]) -> list[Any]:
+    """Return the first part of each column, in their order."""
+    first: dict[str, Any] = {}
+    for part in parts:
+        first.setdefault(part.column, part)
+    return list(first.values())
 
 
 def _known(cost: Measure) -> float:

@@ -18,16 +18,13 @@ from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.data.reading.errors import DataError
 from lit_mlfund.runs.execution.lifecycle import run_again, run_config
 from lit_mlfund.runs.execution.run_folder import load_frozen, rewrite
+from tests.conftest import behave
 
 Calls = list[tuple[Path, bool]]
 
 
 def config(*lines: str) -> dict[str, Any]:
     return Composer(None, lines).checked(lines).config
-
-
-def behave(function: Any) -> None:
-    sys.modules["lit_mlfund.runs.execution.execute"].behave(function)  # type: ignore[attr-defined]
 
 
 def test_executes_the_frozen_file(house: Path, executed: Calls) -> None:
