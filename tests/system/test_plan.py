@@ -114,6 +114,7 @@ def test_a_dense_layer_on_four_devices(mlfund: Command, dense: tuple[str, ...]) 
     [
         (1, ("model.dim=256", "data.length=32", "data.batch_size=4", "optim=adamw")),  # mostly weights
         (1, ("model.dim=64", "data.length=64", "data.batch_size=16", "trainer.precision=bf16-mixed")),
+        (1, ("model.dim=64", "data.length=64", "data.batch_size=16", "trainer.precision=bf16-true")),
         (
             1,
             (
@@ -132,7 +133,7 @@ def test_a_dense_layer_on_four_devices(mlfund: Command, dense: tuple[str, ...]) 
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["weights", "bf16-mixed", "accumulate", "checkpointing", "ddp", "fsdp"],
+    ids=["weights", "bf16-mixed", "bf16-true", "accumulate", "checkpointing", "ddp", "fsdp"],
 )
 def test_real_steps_need_what_was_planned(
     mlfund: Command, tmp_path: Path, processes: int, options: tuple[str, ...]

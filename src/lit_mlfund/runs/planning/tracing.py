@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
@@ -20,6 +20,7 @@ from lit_mlfund.data.serving.batch import Batch
 from lit_mlfund.modules import TaskModule
 from lit_mlfund.modules.sharding import shard
 from lit_mlfund.modules.steps.joint_draws import draw_jointly
+from lit_mlfund.runs.assembly.precision import precision_plugin
 from lit_mlfund.runs.planning.costs import Memory, Step, Traffic, Work
 from lit_mlfund.runs.planning.fakes import OutputsAlone, fake_batch, fake_processes, give_fake_values
 from lit_mlfund.runs.planning.tally import Tally, local_bytes, local_tensors
@@ -120,7 +121,7 @@ class _Trace:
     def _pass(self, work: Workload) -> tuple[int, Work]:
         """Take a forward and a backward pass; return the bytes between them beside the static ones, and the work."""
         tally, before = self.tally, self.tally.alive
-        batch = fake_batch(work.training(), self.mode)
+        batch = self.precision.convert_input(fake_batch(work.training(), self.mode))
         tally.add(pytree.tree_leaves(batch))
         tally.during = "forward"
         tally.forget_peak()
@@ -169,7 +170,7 @@ class _Trace:
         return Work(update.kernels, (*update.traffic, reduced))
 
     def _validate(self, work: Workload) -> None:
-        batch = fake_batch(work.validation(), self.mode)
+        batch = self.precision.convert_input(fake_batch(work.validation(), self.mode))
         self.tally.add(pytree.tree_leaves(batch))
         self.tally.forget_peak()
         self.module.eval()
@@ -181,9 +182,7 @@ def _precision(name: str) -> Precision:
     """Return Lightning's plugin for a precision, as it acts on a CPU."""
     if name in ("bf16-mixed", "16-mixed", "bf16", "16"):
         return MixedPrecision("bf16-mixed" if name.startswith("bf16") else "16-mixed", "cpu")
-    if name in ("bf16-true", "16-true"):
-        return HalfPrecision("bf16-true" if name == "bf16-true" else "16-true")
-    return DoublePrecision() if name.startswith("64") else Precision()
+    return precision_plugin(name) or Precision()
 
 
 def _split_groups(optimizer: torch.optim.Optimizer) -> None:
