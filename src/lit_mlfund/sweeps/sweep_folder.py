@@ -25,7 +25,7 @@ from lit_mlfund.atomic import remove_unfinished, write_json
 from lit_mlfund.config.compatibility import task_name
 from lit_mlfund.config.errors import ConfigError
 from lit_mlfund.runs.execution.lock import is_locked
-from lit_mlfund.runs.execution.run_folder import RUN_FILE, absolute_paths
+from lit_mlfund.runs.execution.run_folder import RUN_FILE, absolute_paths, status_of
 from lit_mlfund.startup.signals import REQUEST, STOPPED
 from lit_mlfund.startup.streams import warn
 from lit_mlfund.sweeps.lease import Lease, acquire, create, holder
@@ -283,8 +283,4 @@ def _is_of_no_use(run_dir: Path, reruns_failed: bool) -> bool:
     """Return whether a folder holds a run that failed, or what is left of one."""
     if not run_dir.exists() or not (run_dir / RUN_FILE).exists():
         return run_dir.exists()
-    try:
-        status = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))["status"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
-    return bool(status == "failed" and reruns_failed)
+    return reruns_failed and status_of(run_dir) == "failed"

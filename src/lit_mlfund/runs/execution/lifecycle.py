@@ -16,7 +16,7 @@ from lit_mlfund.config.errors import ConfigError, problems_of
 from lit_mlfund.config.schema import SECTIONS, VALUES
 from lit_mlfund.runs.execution.crash import discard
 from lit_mlfund.runs.execution.launch import launch
-from lit_mlfund.runs.execution.run_folder import freeze
+from lit_mlfund.runs.execution.run_folder import freeze, status_of
 from lit_mlfund.runs.execution.strangers import load_checked
 from lit_mlfund.runs.execution.together import Decision, new_folder, together
 from lit_mlfund.runs.execution.unreported import finish_report, is_marked
@@ -137,8 +137,4 @@ def _is_elsewhere(runs_dir: str, run_dir: Path) -> bool:
 
 def has_ended(run_dir: Path) -> bool:
     """Return whether the run ended, successfully or not, rather than being stopped, killed or crashed."""
-    try:
-        status = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))["status"]
-        return status not in (*STOPPED, CRASHED)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
+    return status_of(run_dir) not in (None, *STOPPED, CRASHED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import shlex
@@ -63,6 +64,14 @@ def _unique_folder(config: dict[str, Any]) -> Path:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{config['name']}-{secrets.token_hex(3)}"
     return Path(config["runs_dir"]).expanduser().absolute() / task_name(config) / name
+
+
+def status_of(run_dir: Path) -> str | None:
+    """Return the status in `result.json`; None where there is none, or it cannot be read."""
+    try:
+        return str(json.loads((run_dir / "result.json").read_text(encoding="utf-8"))["status"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def rewrite(run_dir: Path, config: DictConfig, comment: str) -> None:

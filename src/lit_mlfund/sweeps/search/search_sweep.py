@@ -187,10 +187,10 @@ class SearchSweep:
             return True
         if self.sampler == "grid" and len(study.trials) >= len(study.points()):
             return True
-        seconds = [float(result.get("seconds") or 0) for result in job.sweep.results().values()]
-        if self.minutes is None or not seconds:
+        if self.minutes is None:
             return False
-        return time.perf_counter() - started + max(seconds) > 60 * self.minutes
+        seconds = [float(result.get("seconds") or 0) for result in job.sweep.results().values()]
+        return bool(seconds) and time.perf_counter() - started + max(seconds) > 60 * self.minutes
 
     def _train(self, study: SearchStudy, number: int, job: Job) -> None:
         lines = [setting(key, value) for key, value in study.values(number).items()]
