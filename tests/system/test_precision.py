@@ -36,3 +36,21 @@ def test_weights_of_another_precision(
         breast_cancer().head(9).write_csv("new.csv")
         predicted = mlfund("predict", f"run={run.json['run']}", "data.path=new.csv")
         assert predicted.code == 0 and predicted.json["rows"] == 9, predicted.err
+
+
+def test_replicas_and_fixes_of_another_precision(mlfund: Command) -> None:
+    """Evaluated beside the Trainer, too."""
+    regression = ("task=regression", "data=diabetes", "model=linear", "trainer.precision=bf16-true")
+    parts = mlfund("decompose", *regression, "decompose.replicas=3", "trainer.max_epochs=2")
+    assert parts.code == 0 and parts.json["status"] == "done", parts.err
+    slow = (
+        "task=binary",
+        "data=breast_cancer",
+        "model=linear",
+        "optim.lr=1e-5",
+        "logger=none",
+        "trainer.max_epochs=4",
+    )
+    run = mlfund("train", *slow, "trainer.precision=64-true").json["run"]
+    verified = mlfund("doctor", f"run={run}", "verify=true")
+    assert verified.code == 0 and verified.json["verified"]["closed"], verified.err

@@ -95,7 +95,7 @@ class Vitals(Callback):
         training, state = module.training, torch.get_rng_state()
         module.eval()
         for part in index[module.global_rank :: trainer.world_size].split(trainer.datamodule.eval_batch_size):
-            module.collect(module.received(store.batch(part)))
+            module.collect(store.batch(part))
         module.train(training)
         torch.set_rng_state(state)
         outputs, loss = module.drain()

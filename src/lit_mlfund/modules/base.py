@@ -167,8 +167,8 @@ class TaskModule(TrainedModule):
         return batch.to(self.device).in_precision(next(floating, torch.float32))
 
     def collect(self, batch: Batch) -> None:
-        """Evaluate one batch and keep its loss and outputs."""
-        loss, outputs = self.outputs(batch)
+        """Evaluate one batch, wherever it comes from, and keep its loss and outputs."""
+        loss, outputs = self.outputs(self.received(batch))
         self._losses.append((loss, outputs.num_losses))  # type: ignore[arg-type]
         self._buffer.append(outputs)
 

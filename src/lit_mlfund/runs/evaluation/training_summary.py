@@ -67,7 +67,7 @@ def training_split(module: TaskModule, data: DataModule) -> tuple[dict[str, floa
     training = module.training
     module.eval()
     for part in index.split(data.eval_batch_size):
-        module.collect(module.received(store.batch(part)))
+        module.collect(store.batch(part))
     module.train(training)
     outputs, loss = module.drain()
     evaluation = module.evaluate(outputs, "train")

@@ -199,5 +199,5 @@ class Run:
     def _outputs(self, loader: BatchLoader) -> Outputs:
         """Run the module on the examples of a loader."""
         for batch in loader:
-            self.module.collect(self.module.received(batch))
+            self.module.collect(batch)
         return self.module.drain()[0]
